@@ -1,0 +1,219 @@
+"""What a study is: one TOML file and a few flags become a frozen, checked `StudyConfig`.
+
+A key is either fixed once the first trial has started, since trials of one study must be comparable (data,
+training, latency, seed, device), or free to change when a study goes on (trials, timeout, sampler, limit).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from space import DesignSpace, InputError
+from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
+
+T = TypeVar("T")
+STUDIES = Path(__file__).parent / "studies"
+SAMPLERS = ("auto", "random", "tpe", "nsga2", "gp")
+DEVICES = "auto, cpu, cuda or cuda:N"
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """One study. Fields that a resumed study may change: trials, timeout_min, sampler, latency_limit_ms.
+
+    Raises InputError where a value is out of its range.
+    """
+
+    name: str
+    """The study's name: that of its TOML file."""
+    trials: int = 12
+    """Finished trials of different genomes in the whole study, the three seeds included."""
+    timeout_min: float | None = None
+    """Minutes after which no new trial starts (the running one ends); None: no limit."""
+    sampler: str = "auto"
+    """Who proposes genomes: auto (by budget), random, tpe, nsga2 or gp."""
+    seed: int = 0
+    """Seeds the sampler, the weights and the order of the training crops."""
+    device: str = "auto"
+    """Where trials train and are timed: auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    latency_limit_ms: float | None = None
+    """Genomes slower than this are not trained, milliseconds; None: no limit."""
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+
+    def __post_init__(self) -> None:
+        _require("trials must be at least 1", self.trials >= 1, self.trials)
+        _require("timeout_min must be above 0 (leave it out for no limit)", _positive(self.timeout_min),
+                 self.timeout_min)  # fmt: skip
+        _require(f"sampler must be one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS, self.sampler)
+        _require("seed must be from 0 to 4294967295", 0 <= self.seed < 2**32, self.seed)
+        _require("latency_limit_ms must be above 0 (leave it out for no limit)", _positive(self.latency_limit_ms),
+                 self.latency_limit_ms)  # fmt: skip
+        _require("train.steps must be at least 1", self.train.steps >= 1, self.train.steps)
+        _require("train.batch must be at least 1", self.train.batch >= 1, self.train.batch)
+
+    def for_trial(self) -> TrialConfig:
+        """What one trial needs to know."""
+        return TrialConfig(data=self.data, train=self.train, latency=self.latency, seed=self.seed, device=self.device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All keys as plain JSON values."""
+        return _plain(dataclasses.asdict(self))
+
+    def fixed(self) -> dict[str, Any]:
+        """The keys that may not change in a study, flat ("train.steps"), as plain JSON values.
+
+        "device" is only its kind, so that a study may go on on another GPU of the machine; "space" is a
+        digest of the genes and their choices, which change when the program does.
+        """
+        values = self.to_dict()
+        flat: dict[str, Any] = {"seed": self.seed, "device": self.device.partition(":")[0], "space": space_digest()}
+        for section in ("data", "train", "latency"):
+            flat |= {f"{section}.{key}": value for key, value in values[section].items()}
+        return flat
+
+
+def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyConfig:
+    """The study that a name (of nas/studies/) or a path to a TOML file means, with `changes` from flags.
+
+    `changes` are flat keys as in `StudyConfig.fixed`; None means "as the file says". Raises InputError where
+    there is no such study, or a key is unknown, ill-typed or out of range.
+    """
+    path = _find(study)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} must be a TOML file, but: {error}; compare it with {STUDIES / 'dark.toml'}") from error
+    except OSError as error:
+        raise InputError(f"{path} must be readable, but: {error.strerror}; check the path") from error
+    for key, value in (changes or {}).items():
+        if value is not None:
+            section, _, name = key.rpartition(".")
+            place = values.setdefault(section, {}) if section else values
+            if isinstance(place, dict):
+                place[name] = value
+    if "name" in values:
+        raise InputError(f"{path}: unknown key 'name'; a study is named after its file, so rename that")
+    sections = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
+    try:
+        made = {key: _make(kind, values.pop(key, {}), key + ".") for key, kind in sections.items()}
+        made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
+        return _make(StudyConfig, {**values, **made, "name": path.stem}, "")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def studies() -> list[str]:
+    """The names of the studies that come with the program."""
+    return sorted(path.stem for path in STUDIES.glob("*.toml"))
+
+
+def resolve_device(device: str) -> str:
+    """The device that `device` (auto, cpu, cuda, cuda:N) means on this machine; InputError where there is none."""
+    import torch  # only here: a refused flag or --help should not wait for torch
+
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
+        raise InputError(f"device must be {DEVICES}, but got {device!r}; use --device cpu where there is no GPU")
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and not seen:
+        raise InputError(f"device {device!r} needs a GPU, but torch {torch.__version__} sees none; use --device cpu")
+    if index and int(index) >= seen:
+        raise InputError(f"device must be one of cuda:0 to cuda:{seen - 1} here, but got {device!r}; choose one of them")
+    if kind == "auto":
+        return "cuda" if seen else "cpu"
+    return device
+
+
+def space_digest() -> str:
+    """12 hexadecimal digits that change when a gene or its choices do."""
+    genes = repr([(gene.name, gene.choices, gene.ordered) for gene in DesignSpace().genes])
+    return hashlib.sha256(genes.encode()).hexdigest()[:12]
+
+
+def _find(study: str) -> Path:
+    if study in studies():
+        return STUDIES / f"{study}.toml"
+    path = Path(study).expanduser()
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    there = ", ".join(studies())
+    if path.suffix == ".toml":
+        raise InputError(f"there is no study file {study}; give a path to a TOML file, or one of: {there}")
+    raise InputError(f"there is no study {study!r}; there are: {there} (or give a path that ends in .toml)")
+
+
+def _source(source: str) -> str:
+    """ "synthetic", or the data folder's absolute path, so that a study can go on from another folder."""
+    if source == SYNTHETIC:
+        return source
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"there is no data folder {source}; give one in SID's layout, or --data {SYNTHETIC}")
+    return str(folder.resolve())
+
+
+def _make(kind: type[T], values: Any, prefix: str) -> T:
+    if not isinstance(values, dict):
+        raise InputError(f"{prefix[:-1]!r} must be a table ([{prefix[:-1]}]), but got {values!r}; see dark.toml")
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in dataclasses.fields(kind) if f.name != "name"]  # type: ignore[arg-type]
+    given = {}
+    for key, value in values.items():
+        if key != "name" and key not in known:
+            raise InputError(f"unknown key {prefix + key!r}; there are {', '.join(prefix + name for name in known)}")
+        given[key] = _typed(prefix + key, value, hints[key])
+    return kind(**given)
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    """`value` as `hint` says (a whole number is also a number, a list a tuple); InputError where it isn't."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _typed(key, value, next(arg for arg in args if arg is not types.NoneType))
+    if origin is typing.Literal:
+        if value in args:
+            return value
+        raise InputError(f"{key} must be one of {', '.join(map(str, args))}, but got {value!r}; change it")
+    if origin is tuple:
+        if isinstance(value, (list, tuple)) and (args[-1] is Ellipsis or len(args) == len(value)):
+            kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
+            return tuple(_typed(key, item, kind) for item, kind in zip(value, kinds, strict=True))
+        wanted = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    else:
+        wanted = _WORDS.get(hint, "a table")
+    raise InputError(f"{key} must be {wanted}, but got {value!r}; change it")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _positive(value: float | None) -> bool:
+    return value is None or 0 < value < float("inf")
+
+
+def _require(rule: str, holds: bool, value: object) -> None:
+    if not holds:
+        raise InputError(f"{rule}, but got {value!r}; change it")

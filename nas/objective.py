@@ -1,0 +1,140 @@
+"""One trial of the study: genes to genome, a look whether it is known, the run, and what Optuna is told.
+
+Limits are hard and soft at once: a genome over the latency limit is never trained (told as PRUNED), and how
+far it is over goes to the sampler as a constraint, so that it learns where not to look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.trial import TrialState
+
+from nas.command import is_disk_full, one_line
+from nas.results import Row, known_networks, mo_latency_ms, read_rows
+from nas.samplers import suggest
+from nas.storage import is_storage_error
+from space import DesignSpace, Genome, InputError
+from trials.config import TrialConfig
+
+Progress = Callable[[str, int, int, dict[str, Any]], None]
+# The attributes that a repeat takes over from the trial whose network it repeats.
+_OF_THE_NETWORK = ("kind", "cost", "latency", "ratio_to_mo", "psnr_db", "ssim", "images")
+
+
+class Runner(Protocol):
+    """How one genome is measured and trained: `trials.run_trial`, or a quick stand-in in tests."""
+
+    def __call__(
+        self, genome: Genome, config: TrialConfig, *, data: Any, directory: Path,
+        latency_limit_ms: float | None, on_progress: Progress | None,
+    ) -> Any:
+        """A trials.TrialResult."""  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Runs asked trials of `study` and tells their outcome; whatever goes wrong in one trial stays in it."""
+
+    study: optuna.Study
+    space: DesignSpace
+    config: TrialConfig
+    latency_limit_ms: float | None
+    data: Any
+    runner: Runner
+
+    def propose(self, trial: optuna.Trial) -> Genome:
+        """The genome that the sampler (or the queue) proposes for `trial`, stored with its digest."""
+        genome = self.space.decode(suggest(trial, self.space))
+        trial.set_user_attr("genome", genome.to_json())
+        trial.set_user_attr("digest", genome.digest)
+        return genome
+
+    def known(self, genome: Genome) -> Row | None:
+        """The trial that has already a verdict about this network, which still holds under today's limit."""
+        row = known_networks(read_rows(self.study)).get(genome.digest)
+        if row is not None and row.kind == "over_limit" and not self._is_over(row.latency_ms):
+            return None
+        return row
+
+    def repeat(self, trial: optuna.Trial, row: Row) -> None:
+        """Tells `trial` what is known since trial `row`, without training."""
+        first = self.study.get_trials(deepcopy=False)[row.number].user_attrs
+        trial.set_user_attr("repeat_of", row.number)
+        trial.set_user_attr("message", f"the same network as trial {row.number}")
+        for key in _OF_THE_NETWORK:
+            if key in first:
+                trial.set_user_attr(key, first[key])
+        self._tell(trial, row.kind, row.psnr_db, row.latency_ms)
+
+    def run(self, trial: optuna.Trial, genome: Genome, directory: Path, on_progress: Progress) -> str:
+        """Measures and trains `genome`, tells `trial`, and gives back its kind ("error" where it raised).
+
+        Raises only what the whole search must know: Ctrl-C, a full disk, a failing storage.
+        """
+        trial.set_user_attr("directory", f"trials/{directory.name}")
+        try:
+            result = self.runner(
+                genome, self.config, data=self.data, directory=directory,
+                latency_limit_ms=self.latency_limit_ms, on_progress=on_progress,
+            )  # fmt: skip
+        except Exception as error:
+            if is_disk_full(error) or is_storage_error(error):
+                raise
+            said = one_line(error)
+            message = said if isinstance(error, InputError) else f"{type(error).__name__}: {said}"
+            return self._fail(trial, message)
+        return self._store(trial, result)
+
+    def _fail(self, trial: optuna.Trial, message: str) -> str:
+        trial.set_user_attr("message", message[:500])
+        self._tell(trial, "error", None, None)
+        return "error"
+
+    def _store(self, trial: optuna.Trial, result: Any) -> str:
+        values = result.to_dict()
+        latency, psnr_db = values.get("latency") or {}, values.get("psnr_db")
+        latency_ms = latency.get("median_ms")
+        kind, message = result.kind, one_line(values.get("message") or "")
+        if kind == "complete" and not (_is_finite(psnr_db) and _is_finite(latency_ms)):
+            kind, message = "diverged", f"PSNR {psnr_db} dB and latency {latency_ms} ms must be finite"
+        attrs = {key: values.get(key) for key in ("cost", "latency", "psnr_db", "ssim", "images", "train_seconds")}
+        mo_ms = latency_ms if trial.user_attrs.get("seed") == "MO" else mo_latency_ms(read_rows(self.study))
+        attrs["ratio_to_mo"] = latency_ms / mo_ms if latency_ms and mo_ms else None
+        attrs["message"] = message or None
+        for key, value in attrs.items():
+            if value is not None:
+                trial.set_user_attr(key, _without_nan(value))
+        self._tell(trial, kind, psnr_db, latency_ms)
+        return str(kind)
+
+    def _tell(self, trial: optuna.Trial, kind: str, psnr_db: float | None, latency_ms: float | None) -> None:
+        trial.set_user_attr("kind", kind)
+        if self.latency_limit_ms is not None and latency_ms is not None:
+            trial.set_constraint("over_latency_limit_ms", latency_ms - self.latency_limit_ms)
+        if kind == "complete":
+            assert psnr_db is not None and latency_ms is not None
+            self.study.tell(trial, [psnr_db, latency_ms])
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED if kind == "over_limit" else TrialState.FAIL)
+
+    def _is_over(self, latency_ms: float | None) -> bool:
+        return self.latency_limit_ms is not None and (latency_ms or 0.0) > self.latency_limit_ms
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _without_nan(value: Any) -> Any:
+    """`value` with NaN and infinities as None: JSON has no such numbers, and some databases refuse them."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,86 @@
+"""What a study has found so far: one `Row` for each of its trials, read from the stored attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+# Kinds that say something final about a network; see nas/study.py.
+VERDICTS = ("complete", "over_limit", "diverged", "out_of_memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One trial, as the tables show it; None where it has no such figure (yet)."""
+
+    number: int
+    kind: str
+    """A kind of nas/study.py, or waiting or running."""
+    seed: str | None = None
+    digest: str | None = None
+    psnr_db: float | None = None
+    ssim: float | None = None
+    latency_ms: float | None = None
+    ratio_to_mo: float | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    seconds: float | None = None
+    repeat_of: int | None = None
+    message: str = ""
+    directory: str | None = None
+
+    @property
+    def name(self) -> str:
+        """MO, M1, M2, or the first digits of the genome's digest."""
+        return self.seed or (self.digest or "")[:8] or "-"
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether it counts among the finished trials: a verdict about a network, reached here."""
+        return self.kind in VERDICTS and self.repeat_of is None
+
+
+def read_rows(study: optuna.Study) -> list[Row]:
+    """All trials of `study`, in the order of their numbers."""
+    return [read_row(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def read_row(trial: FrozenTrial) -> Row:
+    """One trial."""
+    attrs = trial.user_attrs
+    state = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running"}.get(trial.state)
+    latency, cost = attrs.get("latency") or {}, attrs.get("cost") or {}
+    return Row(
+        number=trial.number,
+        kind=state or attrs.get("kind", "error"),
+        seed=attrs.get("seed"),
+        digest=attrs.get("digest"),
+        psnr_db=attrs.get("psnr_db"),
+        ssim=attrs.get("ssim"),
+        latency_ms=latency.get("median_ms"),
+        ratio_to_mo=attrs.get("ratio_to_mo"),
+        parameters=cost.get("parameters"),
+        macs=cost.get("macs"),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        repeat_of=attrs.get("repeat_of"),
+        message=attrs.get("message", ""),
+        directory=attrs.get("directory"),
+    )
+
+
+def finished(rows: Sequence[Row]) -> int:
+    """How many different networks have a verdict: what `--trials` counts."""
+    return len({row.digest for row in rows if row.is_verdict})
+
+
+def known_networks(rows: Sequence[Row]) -> dict[str, Row]:
+    """The latest verdict about each network, by digest."""
+    return {row.digest: row for row in rows if row.is_verdict and row.digest}
+
+
+def mo_latency_ms(rows: Sequence[Row]) -> float | None:
+    """MO's median latency in this study, the unit of `ratio_to_mo`; None before it is measured."""
+    return next((row.latency_ms for row in rows if row.seed == "MO" and row.latency_ms), None)

@@ -1,0 +1,226 @@
+"""`python -m nas.search --study dark`: searches networks that restore extremely dark raw photos.
+
+Trades PSNR against measured latency, with MO, M1 and M2 as the first three trials. Stop it however you like;
+the same command goes on.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import optuna
+from rich.console import Console
+from rich.markup import escape
+
+from nas import command
+from nas.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, resolve_device
+from nas.live import HYPERVOLUME_UNIT, Board, make_view
+from nas.loop import Ending, Search, settle_reference
+from nas.objective import Objective, Runner
+from nas.results import finished, read_rows
+from nas.samplers import choose_sampler
+from nas.storage import default_url, is_storage_error, quiet_optuna, shown, storage_error
+from nas.study import check_data, note_device, open_study
+from nas.tables import figure, front_table
+from space import DesignSpace
+
+# Flags that are keys of the config: (flag, key, type, help).
+_KEYS: tuple[tuple[str, str, type, str], ...] = (
+    ("--trials", "trials", int, "finished trials in the whole study, the three seeds included (default: as the study says)"),
+    ("--timeout-min", "timeout_min", float, "minutes after which no new trial starts"),
+    ("--data", "data.source", str, f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's layout"),
+    ("--steps", "train.steps", int, "training steps of each trial"),
+    ("--latency-limit-ms", "latency_limit_ms", float, "networks slower than this are not trained"),
+    ("--device", "device", str, "auto, cpu, cuda or cuda:N"),
+    ("--sampler", "sampler", str, f"who proposes networks: {', '.join(SAMPLERS)} (auto: by budget)"),
+    ("--seed", "seed", int, "seeds the proposals, the initial weights and the order of the crops"),
+)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM), as schedulers do."""
+
+
+def parse(argv: Sequence[str]) -> Namespace:
+    """The flags; InputError (from command.Parser) where one is unknown or ill-typed."""
+    parser = command.Parser(
+        prog="python -m nas.search",
+        description=__doc__,
+        example="python -m nas.search --study dark --trials 24 --latency-limit-ms 60",
+    )
+    parser.add_argument("--study", required=True, help="a study that comes with the program (dark), or a path to a TOML file")
+    for flag, key, kind, text in _KEYS:
+        parser.add_argument(flag, dest=key, type=kind, help=text, metavar=kind.__name__.upper())
+    parser.add_argument("--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all studies' folders (default: runs)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str], *, runner: Runner | None = None, load: Callable[..., Any] | None = None) -> int:
+    """Runs the command; `runner` and `load` replace trials.run_trial and trials.load_data."""
+    args = vars(parse(argv))
+    changes = {key: args[key] for _, key, _, _ in _KEYS}
+    config = load_config(args["study"], changes)
+    device = resolve_device(config.device)
+    config = load_config(args["study"], {**changes, "device": device})
+    folder = Path(args["runs"]) / config.name
+    url = args["storage"] or default_url(folder)
+    quiet_optuna()
+    study = open_study(config, url, folder)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _search(study, config, folder, url, console, argv, runner, load, owns_storage=not args["storage"])
+    except Exception as error:
+        if is_storage_error(error):
+            raise storage_error(error, url) from error
+        raise
+
+
+def _search(
+    study: optuna.Study, config: StudyConfig, folder: Path, url: str, console: Console, argv: list[str],
+    runner: Runner | None, load: Callable[..., Any] | None, *, owns_storage: bool,
+) -> int:  # fmt: skip
+    sampler = choose_sampler(config.sampler, config.trials)
+    about = f"{config.device}, {config.data.source}, {config.train.steps} steps, sampler {sampler}"
+    board = Board(study=config.name, total=config.trials, about=about, latency_limit_ms=config.latency_limit_ms,
+                  timeout_s=None if config.timeout_min is None else 60 * config.timeout_min)  # fmt: skip
+    rows = read_rows(study)
+    board.rows, board.reference = rows, settle_reference(study, rows)
+    done = finished(rows)
+    if done >= config.trials:
+        ending = Ending(reason=f"all {config.trials} trials were finished already" if done == config.trials else
+                        f"{done} trials were finished already, and {config.trials} were asked for")  # fmt: skip
+        _report(console, ending, board, config, folder, url, argv)
+        return 0
+    view = make_view(board, console)
+    if done or any(row.kind != "waiting" for row in rows):
+        view.note(f"resuming: {done} of {config.trials} trials finished")
+    else:
+        view.note(f"study {config.name}: {config.trials} trials, {about} -> {folder}")
+    try:
+        with view:
+            view.started(-1, "")
+            data = (load or _load_data)(config.data, device=config.device, cache_dir=folder / "cache", on_progress=view.progress)
+            check_data(study, data.description)
+            _note_baseline(study, data)
+            if (notice := note_device(study, config.device.partition(":")[0], _device_name(config.device))) is not None:
+                view.note(notice)
+            objective = Objective(
+                study=study, space=DesignSpace(), config=config.for_trial(), latency_limit_ms=config.latency_limit_ms,
+                data=data, runner=runner or _run_trial,
+            )  # fmt: skip
+            ending = Search(
+                study=study, config=config, objective=objective, folder=folder, owns_storage=owns_storage, view=view
+            ).run()
+    except KeyboardInterrupt as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the report short
+        status = 143 if isinstance(error, Terminated) else command.EXIT_INTERRUPTED
+        ending = Ending(reason="stopped; the running trial was put back, and the same command goes on", status=status)
+    board.rows = read_rows(study)
+    _report(console, ending, board, config, folder, url, argv)
+    return ending.status
+
+
+def _report(
+    console: Console, ending: Ending, board: Board, config: StudyConfig, folder: Path, url: str, argv: list[str]
+) -> None:
+    """Why it ended, the front, where everything lies, and the commands to try next."""
+    where = console if ending.status in (0, command.EXIT_INTERRUPTED, 143) else Console(stderr=True, width=console.width)
+    where.print()
+    where.print(f"[bold]{escape(ending.reason)}[/] ({board.done} of {config.trials} trials)", highlight=False, soft_wrap=True)
+    front = board.front
+    if front:
+        console.print()
+        console.print(front_table(front, board.rows))
+        console.print(f"hypervolume {figure(board.hypervolume, 2)} {HYPERVOLUME_UNIT} (above amplifying alone, below 8 x MO)",
+                      highlight=False)  # fmt: skip
+    console.print()
+    lines = [("everything lies in", str(folder)), ("the study is in", shown(url))]
+    if board.done:
+        more = _again(argv, max(2 * config.trials, board.done))
+        lines.append(("more trials", more) if board.done >= config.trials else ("go on", _again(argv, None)))
+    elif not front:
+        lines.append(("go on", _again(argv, None)))
+    if front:
+        best = max(front, key=lambda row: row.psnr_db or 0.0)
+        model = folder / (best.directory or "")
+        data = config.data.source if config.data.source != SYNTHETIC else "DIR"
+        lines += [
+            ("the best on your pairs", shlex.join(["python", "-m", "nas.evaluate", "--model", str(model), "--data", str(data)])),
+            ("what it is", shlex.join(["python", "-m", "nas.describe", str(model / "genome.json")])),
+            ("look at the study", shlex.join(["optuna-dashboard", shown(url)])),
+            ("draw the front", shlex.join(["python", "-m", "dashboards.front", "--study", config.name, "--storage", shown(url),
+                                           "--out", "front.html"])),
+        ]  # fmt: skip
+    for name, value in lines:
+        console.print(f"  [dim]{name:<24}[/]{escape(value)}", highlight=False, soft_wrap=True)
+
+
+def _again(argv: Sequence[str], trials: int | None) -> str:
+    """The same command, with another number of trials where one is given."""
+    kept = []
+    skip = False
+    for word in argv:
+        if skip or (trials is not None and word.startswith("--trials=")):
+            skip = False
+            continue
+        skip = trials is not None and word == "--trials"
+        if not skip:
+            kept.append(word)
+    return shlex.join(["python", "-m", "nas.search", *kept, *([] if trials is None else ["--trials", str(trials)])])
+
+
+def _note_baseline(study: optuna.Study, data: Any) -> None:
+    if "baseline_psnr_db" not in study.user_attrs:
+        from nas.baseline import amplified_psnr_db
+
+        study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return _processor()
+
+
+def _processor() -> str:
+    """The processor's name as Linux tells it, else as Python does."""
+    import platform
+
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _load_data(*args: Any, **kwargs: Any) -> Any:
+    from trials import load_data
+
+    return load_data(*args, **kwargs)
+
+
+def _run_trial(*args: Any, **kwargs: Any) -> Any:
+    from trials import run_trial
+
+    return run_trial(*args, **kwargs)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main))

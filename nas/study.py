@@ -1,0 +1,175 @@
+"""A study is opened or resumed here, and here is written what it holds: the contract with the dashboards.
+
+The study's user attributes
+    schema            number of this contract (1)
+    config            every key of its StudyConfig, as last run
+    fixed             the keys that may not change, flat ("train.steps")
+    device            {"kind": "cpu" | "cuda", "name": ...}
+    data              what the data is (trials.TrialData.description)
+    baseline_psnr_db  PSNR of the amplified mosaics alone on the held-out pairs
+    reference         {"psnr_db", "latency_ms"} from which the front's hypervolume counts
+Objectives: psnr_db (maximised), latency_ms (minimised).
+
+A trial's user attributes (those that its kind has)
+    kind              complete | over_limit | diverged | out_of_memory | error | interrupted
+    genome, digest    the network: its JSON, and 16 digits equal for equal networks
+    seed              MO | M1 | M2, on the published networks only
+    cost              {"parameters", "macs"} at the latency's shape
+    latency           trials.Latency as a dictionary (median_ms, p10_ms, p90_ms, height, device, ...)
+    ratio_to_mo       median latency divided by MO's in this study
+    psnr_db, ssim     means over the held-out pairs;  images  [{"name", "psnr_db", "ssim"}, ...]
+    train_seconds     seconds spent in training
+    directory         where its weights, curve and preview lie, relative to the study's folder
+    message           one line: why it isn't complete
+    repeat_of         number of the finished trial with the same network, whose values this one was told
+    sampler           who proposed it, on those that are no seeds
+    retry_of, attempts, folder, alive_at    see nas/recovery.py
+Only kinds complete (Optuna's COMPLETE), over_limit (PRUNED), diverged and out_of_memory (FAIL) are verdicts
+about a network; the others may be tried again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from nas.config import StudyConfig
+from nas.results import VERDICTS, read_rows
+from nas.storage import is_storage_error, open_storage, shown, storage_error
+from space import SEEDS, DesignSpace, InputError
+
+SCHEMA = 1
+METRICS = ("psnr_db", "latency_ms")
+DIRECTIONS = ("maximize", "minimize")
+
+
+def open_study(config: StudyConfig, url: str, folder: Path) -> optuna.Study:
+    """The study `config.name` in the storage at `url`, made where there is none.
+
+    Raises InputError where the storage or the folder can't be used, where the study belongs to another
+    program, or where a key that is fixed has changed (each such key is told with both values).
+    """
+    _make_folder(folder)
+    storage = open_storage(url)
+    try:
+        study = _load_or_create(storage, config.name)
+        _check_ours(study, url)
+        _check_fixed(study, config, url, folder)
+        study.set_metric_names(list(METRICS))
+        study.set_user_attr("schema", SCHEMA)
+        study.set_user_attr("fixed", config.fixed())
+        study.set_user_attr("config", config.to_dict())
+        # A value never written before: SQLite skips nothing, but a read-only storage must be found out now.
+        study.set_user_attr("opened_at", datetime.datetime.now(datetime.UTC).isoformat())
+    except InputError:
+        raise
+    except Exception as error:
+        if is_storage_error(error):
+            raise storage_error(error, url) from error
+        raise
+    return study
+
+
+def enqueue_seeds(study: optuna.Study, space: DesignSpace, latency_limit_ms: float | None) -> list[str]:
+    """The names of the seeds that were queued: those without a verdict and not waiting or running.
+
+    A seed that was over the latency limit is queued again where the limit allows it now.
+    """
+    rows = read_rows(study)
+    queued = []
+    for name, genome in SEEDS.items():
+        own = [row for row in rows if row.seed == name and row.repeat_of is None]
+        settled = False
+        for row in own:
+            if row.kind == "over_limit":
+                over = latency_limit_ms is not None and (row.latency_ms or 0) > latency_limit_ms
+                settled = settled or over
+            else:
+                settled = settled or row.kind != "error"
+        if not settled:
+            study.enqueue_trial(space.encode(genome), user_attrs={"seed": name, "genome": genome.to_json()})
+            queued.append(name)
+    return queued
+
+
+def note_device(study: optuna.Study, kind: str, name: str) -> str | None:
+    """A notice where the study's latencies were so far measured on another device of the same kind, else None."""
+    known: dict[str, Any] = study.user_attrs.get("device", {})
+    study.set_user_attr("device", {"kind": kind, "name": name})
+    if known and known.get("name") != name and any(row.latency_ms for row in read_rows(study)):
+        return f"latencies so far were measured on {known.get('name')}, new ones on {name}: they don't compare"
+    return None
+
+
+def check_data(study: optuna.Study, description: dict[str, Any]) -> None:
+    """Stores what the data is; InputError where it is no longer what the finished trials were judged on."""
+    known: dict[str, Any] = study.user_attrs.get("data", {})
+    if known and _started(study):
+        changed = [key for key in {**known, **description} if known.get(key) != description.get(key)]
+        if changed:
+            told = "; ".join(f"{key} was {known.get(key)!r:.60}, is {description.get(key)!r:.60}" for key in changed)
+            raise InputError(f"the data of study {study.study_name!r} has changed ({told}), and its trials would not "
+                             "compare; bring the old data back, or start another study with --runs DIR")  # fmt: skip
+    study.set_user_attr("data", description)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        (folder / "trials").mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"the study's folder {folder} can't be made, a file is in the way; give another --runs") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"the study's folder {folder} must be writable; give another --runs")
+
+
+def _load_or_create(storage: RDBStorage, name: str) -> optuna.Study:
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return optuna.create_study(
+            study_name=name, storage=storage, directions=list(DIRECTIONS), load_if_exists=True
+        )
+
+
+def _check_ours(study: optuna.Study, url: str) -> None:
+    directions = tuple(direction.name.lower() for direction in study.directions)
+    schema = study.user_attrs.get("schema")
+    # A study without any attribute and trial is ours too: made by a process that was killed right then.
+    foreign = directions != DIRECTIONS or (schema is None and (study.user_attrs or study.get_trials(deepcopy=False)))
+    if foreign:
+        raise InputError(
+            f"study {study.study_name!r} in {shown(url)} was not made by nas.search (its objectives: "
+            f"{', '.join(directions)}); give another --storage, or rename the study's TOML file"
+        )
+    if schema not in (None, SCHEMA):
+        raise InputError(f"study {study.study_name!r} in {shown(url)} has schema {schema}, this program reads {SCHEMA}; "
+                         "use the version that made it, or give another --runs")  # fmt: skip
+
+
+def _check_fixed(study: optuna.Study, config: StudyConfig, url: str, folder: Path) -> None:
+    known: dict[str, Any] = study.user_attrs.get("fixed", {})
+    if not known or not _started(study):
+        return
+    default = StudyConfig(name=config.name).fixed()
+    now = config.fixed()
+    # A key that this version has and the old one had not meant its default.
+    changed = [key for key in {**known, **now} if known.get(key, default.get(key)) != now.get(key)]
+    if changed:
+        told = "; ".join(f"{key} was {known.get(key)!r}, is {now.get(key)!r}" for key in changed)
+        raise InputError(
+            f"study {study.study_name!r} has trials made with another config ({told}), which would not compare; give "
+            f"the old values again, start another study with --runs DIR, or delete {folder} ({shown(url)})"
+        )
+
+
+def _started(study: optuna.Study) -> bool:
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    if TrialState.RUNNING in states:
+        return True
+    return any(row.kind in VERDICTS for row in read_rows(study))

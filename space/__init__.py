@@ -1,0 +1,40 @@
+"""What can be built: genomes, the design space, the published seeds and the networks.
+
+`import space` loads no torch: what needs it is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from space.design import DesignSpace, Gene
+from space.errors import InputError
+from space.genome import Branch, Genome
+from space.seeds import SEED_FACTS, SEEDS, SeedFacts
+
+if TYPE_CHECKING:
+    from space.cost import Cost, count_cost
+    from space.model import DarkUNet, build_model, fold, restore
+    from space.reference import load_reference_checkpoint
+
+_NEEDS_TORCH = {
+    "Cost": "cost",
+    "count_cost": "cost",
+    "DarkUNet": "model",
+    "build_model": "model",
+    "fold": "model",
+    "restore": "model",
+    "load_reference_checkpoint": "reference",
+}
+
+__all__ = [
+    "SEEDS", "SEED_FACTS", "Branch", "Cost", "DarkUNet", "DesignSpace", "Gene", "Genome", "InputError", "SeedFacts",
+    "build_model", "count_cost", "fold", "load_reference_checkpoint", "restore",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEEDS_TORCH:
+        return getattr(import_module(f"space.{_NEEDS_TORCH[name]}"), name)
+    raise AttributeError(f"module 'space' has no attribute {name!r}")

@@ -1,0 +1,174 @@
+"""From a genome to its network: trunk at 8x, deep branches, merge, head."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from space.blocks import SLOPE, ChannelShuffle, RepBlock, convolution, make_block
+from space.errors import InputError
+from space.fusion import make_deep
+from space.genome import PACKED_CHANNELS, RGB_CHANNELS_2X, Genome
+
+
+class DarkUNet(nn.Module):
+    """The network of a genome: an amplified mosaic, b 1 H W in [0, 1] -> sRGB, b 3 H W.
+
+    H and W must be multiples of `size_multiple`; InputError names the next that are. The output is clamped to
+    [0, 1] in eval mode only: while training, the loss sees what the clamp would hide, so that a saturated
+    pixel keeps its gradient.
+    Source of the seeds' parts: Lamba and Mitra, CVPR 2021, section 3.
+    """
+
+    def __init__(self, genome: Genome) -> None:
+        super().__init__()
+        self.genome = genome
+        self.size_multiple = genome.size_multiple
+        self.skip = _trunk(genome)
+        self.deep = make_deep(genome)
+        self.merge = _merge(genome)
+        self.head = _head(genome)
+
+    def forward(self, mosaic: Tensor) -> Tensor:
+        if not torch.jit.is_tracing():
+            self._check(mosaic)
+        p2 = functional.pixel_unshuffle(mosaic, 2)
+        features = self.skip(functional.pixel_unshuffle(p2, 4))
+        if self.deep is not None:
+            features = torch.cat([features, self.deep(p2)], dim=1)
+        rgb: Tensor = functional.pixel_shuffle(self.head(p2, self.merge(features)), 2)
+        return rgb if self.training else rgb.clamp(0, 1)
+
+    def _check(self, mosaic: Tensor) -> None:
+        multiple = self.size_multiple
+        if mosaic.ndim != 4 or mosaic.shape[1] != 1:
+            raise InputError(f"a mosaic must be b 1 H W, but got shape {tuple(mosaic.shape)}; give one Bayer channel")
+        height, width = mosaic.shape[2:]
+        if height % multiple or width % multiple or not height or not width:
+            following = f"{-(-max(height, 1) // multiple) * multiple} x {-(-max(width, 1) // multiple) * multiple}"
+            raise InputError(f"height and width must be multiples of {multiple} for this network, but got "
+                             f"{height} x {width}; the next that are: {following}")  # fmt: skip
+
+
+def _trunk(genome: Genome) -> nn.Module:
+    entry = [convolution(PACKED_CHANNELS, genome.skip_width, 3)] if genome.skip_width != PACKED_CHANNELS else []
+    blocks = [
+        make_block(genome.skip_block or "residual", genome.skip_width, layers=None, growth=None)
+        for _ in range(genome.skip_blocks)
+    ]
+    return nn.Sequential(*entry, *blocks)
+
+
+def _merge(genome: Genome) -> nn.Module:
+    # 16 channels at 8x become one at 2x.
+    outputs = 16 * (RGB_CHANNELS_2X if genome.merge_channels is None else genome.merge_channels)
+    parts: list[nn.Module] = [ChannelShuffle()] if genome.merge_shuffle else []
+    inputs = genome.merge_inputs
+    if genome.merge_width:
+        assert genome.merge_groups is not None
+        parts.append(convolution(inputs, genome.merge_width, 3, groups=genome.merge_groups))
+        inputs = genome.merge_width
+    parts.append(convolution(inputs, outputs, genome.expand_kernel))
+    if genome.head == "concat":  # elsewhere the merge is the output, or added to it: nothing to bend
+        parts.append(nn.LeakyReLU(SLOPE))
+    return nn.Sequential(*parts, nn.PixelShuffle(4))
+
+
+class NoHead(nn.Module):
+    """The merge is the output: p2 (b 4 h w), merged (b 12 h w) -> b 12 h w."""
+
+    def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
+        return merged
+
+
+class AddHead(nn.Module):
+    """A convolution of the packed mosaic is added to the merge: b 4 h w, b 12 h w -> b 12 h w."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.conv = convolution(4, RGB_CHANNELS_2X, kernel)
+
+    def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
+        out: Tensor = self.conv(p2) + merged
+        return out
+
+
+class ConcatHead(nn.Module):
+    """The published head: a convolution of the packed mosaic, concatenated with the merge, and one more."""
+
+    def __init__(self, kernel: int, width: int, merge_channels: int) -> None:
+        super().__init__()
+        self.conv1 = convolution(4, width, kernel)
+        self.conv2 = convolution(width + merge_channels, RGB_CHANNELS_2X, kernel)
+
+    def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
+        out: Tensor = self.conv2(torch.cat([self.conv1(p2), merged], dim=1))
+        return out
+
+
+def _head(genome: Genome) -> nn.Module:
+    if genome.head == "none":
+        return NoHead()
+    assert genome.head_kernel is not None
+    if genome.head == "add":
+        return AddHead(genome.head_kernel)
+    assert genome.head_width is not None and genome.merge_channels is not None
+    return ConcatHead(genome.head_kernel, genome.head_width, genome.merge_channels)
+
+
+def build_model(genome: Genome) -> DarkUNet:
+    """The network of `genome`, freshly initialised from torch's global generator, in training mode."""
+    return DarkUNet(genome)
+
+
+@torch.no_grad()
+def fold(model: DarkUNet) -> DarkUNet:
+    """A copy in the form in which it is deployed: weight norm folded, "rep" blocks one convolution, eval mode.
+
+    It gives the same output as `model` in eval mode, to 1e-4 in float32.
+    """
+    folded = copy.deepcopy(model).eval()
+    for module in list(folded.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, RepBlock):
+                setattr(module, name, child.folded())
+    for module in list(folded.modules()):
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return folded.requires_grad_(False)
+
+
+@torch.no_grad()
+def restore(model: DarkUNet, mosaic: Tensor) -> Tensor:
+    """sRGB b 3 H W in [0, 1] of an amplified mosaic b 1 H W of any even size of at least 2 x 2.
+
+    The mosaic is padded at the bottom and the right to the network's multiple by mirroring about its last
+    pixel but one row of Bayer cells, which keeps the CFA phase; the output is cropped back.
+    """
+    height, width = mosaic.shape[-2:]
+    if height % 2 or width % 2:
+        raise InputError(f"a mosaic's height and width must be even, but got {height} x {width}; crop one row or column")
+    rows = _mirrored(height, -height % model.size_multiple, mosaic.device)
+    columns = _mirrored(width, -width % model.size_multiple, mosaic.device)
+    if len(rows) > height:
+        mosaic = mosaic.index_select(-2, rows)
+    if len(columns) > width:
+        mosaic = mosaic.index_select(-1, columns)
+    training = model.training
+    model.eval()
+    try:
+        out: Tensor = model(mosaic)[..., :height, :width]
+    finally:
+        model.train(training)
+    return out
+
+
+def _mirrored(size: int, padding: int, device: torch.device) -> Tensor:
+    """Row numbers 0 .. size - 1, then back and forth about the last row: the parity of a row never changes."""
+    period = 2 * (size - 1)
+    index = torch.arange(size + padding, device=device) % max(period, 1)
+    return torch.where(index < size, index, period - index)

@@ -1,0 +1,115 @@
+"""Quick stand-ins for data and training, so that the study's own behaviour is tested in seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from space import SEEDS, Genome
+
+PARTS = {"deep": 20.0, "trunk": 4.0}
+
+
+def figures(genome: Genome) -> tuple[float, float]:
+    """(psnr_db, latency_ms) that vary smoothly with the genome, MO at 24 ms."""
+    work = sum(branch.blocks * (branch.growth or 16) / 16 + branch.width / 32 for branch in genome.branches)
+    latency = 4.0 + 2.0 * work + genome.skip_width * (1 + genome.skip_blocks) / 40
+    return 24.0 + 4.0 * (1 - 2 ** (-latency / 15)) + genome.skip_width / 100, latency
+
+
+@dataclass
+class Result:
+    """The shape of trials.TrialResult."""
+
+    kind: str
+    genome: Genome
+    psnr_db: float | None
+    ssim: float | None
+    latency_ms: float | None
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        latency = {"median_ms": self.latency_ms, "p10_ms": self.latency_ms, "height": 512, "device": "cpu"}
+        return {
+            "kind": self.kind,
+            "psnr_db": self.psnr_db,
+            "ssim": self.ssim,
+            "images": [] if self.psnr_db is None else [{"name": "a", "psnr_db": self.psnr_db, "ssim": self.ssim}],
+            "latency": latency if self.latency_ms is not None else None,
+            "cost": {"parameters": 1000 * len(self.genome.branches) + 77, "macs": int(1e9 * (self.latency_ms or 0) / 30)},
+            "train_seconds": 0.01,
+            "message": self.message,
+        }
+
+
+@dataclass
+class Runner:
+    """Stands in for trials.run_trial; `script` gives the kind (or an exception) of the n-th call, "complete" after."""
+
+    script: list[str | BaseException] = field(default_factory=list)
+    seconds: float = 0.0
+    steps: int = 20
+    calls: list[Genome] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
+
+    def __call__(self, genome: Genome, config: Any, *, data: Any, directory: Path, latency_limit_ms: float | None,
+                 on_progress: Any) -> Result:  # fmt: skip
+        self.calls.append(genome)
+        self.directories.append(directory)
+        told = self.script[len(self.calls) - 1] if len(self.calls) <= len(self.script) else "complete"
+        psnr_db, latency_ms = figures(genome)
+        (directory / "genome.json").write_text(genome.to_json())
+        if latency_limit_ms is not None and latency_ms > latency_limit_ms:
+            return Result("over_limit", genome, None, None, latency_ms, f"{latency_ms:.1f} ms > {latency_limit_ms:.1f} ms")
+        on_progress("latency", 0, 1, {})
+        for step in range(1, self.steps + 1):
+            time.sleep(self.seconds / self.steps)
+            on_progress("train", step, self.steps, {"loss": 0.1 / step})
+        if isinstance(told, BaseException):
+            raise told
+        if told != "complete":
+            return Result(told, genome, None, None, latency_ms if told == "diverged" else None, f"it {told}")
+        (directory / "result.json").write_text(json.dumps({"psnr_db": psnr_db}))
+        return Result("complete", genome, psnr_db, 0.7, latency_ms)
+
+
+@dataclass
+class Loader:
+    """Stands in for trials.load_data: two held-out pairs of noise."""
+
+    digest: str = "abc"
+    calls: int = 0
+
+    def __call__(self, config: Any, *, device: str, cache_dir: Path | None, on_progress: Any) -> Any:
+        import torch
+
+        self.calls += 1
+        on_progress("data", 1, 2, {})
+        generator = torch.Generator().manual_seed(0)
+        pair = SimpleNamespace(
+            name="a",
+            mosaic=torch.rand(1, 1, 16, 16, generator=generator),
+            target=torch.rand(1, 3, 16, 16, generator=generator),
+        )
+        return SimpleNamespace(held_out=[pair, pair], description={"source": str(config.source), "digest": self.digest})
+
+
+def mo_latency_ms() -> float:
+    return figures(SEEDS["MO"])[1]
+
+
+def replaced(config: Any, **changes: Any) -> Any:
+    """A frozen config with other values; "train.steps" is written train__steps."""
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in changes.items():
+        section, _, name = key.rpartition("__")
+        nested.setdefault(section, {})[name] = value
+    top = nested.pop("", {})
+    for section, values in nested.items():
+        top[section] = dataclasses.replace(getattr(config, section), **values)
+    return dataclasses.replace(config, **top)

@@ -1,0 +1,77 @@
+"""Writes a small uncompressed Bayer DNG, so that tests read true raw files through LibRaw."""
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+PHASES = {"RGGB": b"\0\1\1\2", "GRBG": b"\1\0\2\1", "GBRG": b"\1\2\0\1", "BGGR": b"\2\1\1\0"}
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+SHORT, LONG, BYTE, ASCII, RATIONAL, SIGNED_RATIONAL = 3, 4, 1, 2, 5, 10
+
+
+def write_dng(
+    path: Path,
+    mosaic: NDArray[np.uint16],
+    *,
+    phase: str = "RGGB",
+    black: Sequence[int] = (512, 512, 512, 512),
+    white: int = 16383,
+    neutral: Sequence[float] = (0.5, 1.0, 0.4),
+    matrix: Sequence[float] = IDENTITY,
+    linear: bool = False,
+) -> Path:
+    """`mosaic` (h w, sensor values) as a DNG. `black` follows the rows of the 2 x 2 cell as it lies in the file;
+    `neutral` is the camera's response to white (white balance = 1 / neutral); `matrix` is ColorMatrix1 (XYZ to camera).
+    `linear` says that the file was demosaiced already (mosaic is h w 3)."""
+    height, width = mosaic.shape[:2]
+    data = mosaic.astype("<u2").tobytes()
+
+    def rational(values: Sequence[float]) -> bytes:
+        return b"".join(struct.pack("<ii", round(value * 10000), 10000) for value in values)
+
+    channels = 3 if linear else 1
+    fields: list[tuple[int, int, int, bytes]] = [
+        (254, LONG, 1, struct.pack("<I", 0)),
+        (256, LONG, 1, struct.pack("<I", width)),
+        (257, LONG, 1, struct.pack("<I", height)),
+        (258, SHORT, channels, struct.pack(f"<{channels}H", *[16] * channels)),
+        (259, SHORT, 1, struct.pack("<H", 1)),
+        (262, SHORT, 1, struct.pack("<H", 34892 if linear else 32803)),
+        (271, ASCII, 5, b"Test\0"),
+        (272, ASCII, 7, b"Camera\0"),
+        (273, LONG, 1, b"OFFS"),
+        (274, SHORT, 1, struct.pack("<H", 1)),
+        (277, SHORT, 1, struct.pack("<H", channels)),
+        (278, LONG, 1, struct.pack("<I", height)),
+        (279, LONG, 1, struct.pack("<I", len(data))),
+        (284, SHORT, 1, struct.pack("<H", 1)),
+        *([] if linear else [(33421, SHORT, 2, struct.pack("<2H", 2, 2)), (33422, BYTE, 4, PHASES[phase])]),
+        (50706, BYTE, 4, b"\1\4\0\0"),
+        (50707, BYTE, 4, b"\1\1\0\0"),
+        (50708, ASCII, 12, b"Test Camera\0"),
+        *([] if linear else [
+            (50713, SHORT, 2, struct.pack("<2H", 2, 2)),
+            (50714, LONG, 4, struct.pack("<4I", *black)),
+        ]),
+        (50717, LONG, channels, struct.pack(f"<{channels}I", *[white] * channels)),
+        (50721, SIGNED_RATIONAL, 9, rational(matrix)),
+        (50728, RATIONAL, 3, rational(neutral)),
+        (50778, SHORT, 1, struct.pack("<H", 21)),
+    ]  # fmt: skip
+    directory = 8 + 2 + 12 * len(fields) + 4
+    extra, entries = b"", b""
+    pixels = directory + sum(len(value) + len(value) % 2 for *_, value in fields if len(value) > 4)
+    for tag, kind, count, value in fields:
+        value = struct.pack("<I", pixels) if value == b"OFFS" else value
+        if len(value) > 4:
+            entries += struct.pack("<HHII", tag, kind, count, directory + len(extra))
+            extra += value + b"\0" * (len(value) % 2)
+        else:
+            entries += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
+    header = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(fields)) + entries + struct.pack("<I", 0)
+    path.write_bytes(header + extra + data)
+    return path

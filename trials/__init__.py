@@ -1,0 +1,20 @@
+"""One trial: data, training and scores of one network. Knows no Optuna and no plots.
+
+Names are loaded here, once: `trials.train` is the function, not the module it lives in.
+"""
+
+from trials.baseline import amplified_only, amplified_psnr_db
+from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
+from trials.dataset import load_data, load_pairs
+from trials.latency import Latency, measure_latency
+from trials.metrics import psnr_db, ssim
+from trials.pairs import Pair, Progress, TrialData
+from trials.raw import RawImage, read_raw
+from trials.run import TrialResult, run_trial
+from trials.train import ImageScore, TrainLog, evaluate, train
+
+__all__ = [
+    "DataConfig", "ImageScore", "Latency", "LatencyConfig", "Pair", "Progress", "RawImage", "TrainConfig", "TrainLog",
+    "TrialConfig", "TrialData", "TrialResult", "amplified_only", "amplified_psnr_db", "evaluate", "load_data",
+    "load_pairs", "measure_latency", "psnr_db", "read_raw", "run_trial", "ssim", "train",
+]  # fmt: skip

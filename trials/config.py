@@ -1,0 +1,91 @@
+"""What a trial is told: frozen settings, each with its unit and the reason for its default."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which pairs a network is trained and judged on."""
+
+    source: str | Path = "synthetic"
+    """"synthetic", or a folder in SID's layout."""
+    white_balanced_input: bool = True
+    """Multiply the mosaic by the camera's white balance. The balance is in every raw file and costs nothing, and a
+    network that need not guess it makes no colour cast. The published MO weights want False."""
+    sensor: str = "sony_a7s2"
+    """Synthetic data only: the calibrated sensor, a file in trials/sensors."""
+    scenes: int = 64
+    """Synthetic data only: number of training scenes. Noise, exposure and crop are drawn anew for every sample, so
+    a few seconds' worth of scenes goes far."""
+    scene_size: int = 384
+    """Synthetic data only: side of a scene in pixels; large against the crop, small enough to draw quickly."""
+    held_out: int = 12
+    """Synthetic data only: number of held-out pairs, each a scene of its own."""
+    iso_min: int = 50
+    iso_max: int = 25600
+    """Synthetic data only: the ISO values drawn from; the calibrated range of the default sensor."""
+    ratio_min: float = 100.0
+    ratio_max: float = 300.0
+    """Synthetic data only: exposure ratio long / short, drawn log-uniformly; SID's are 100, 250 and 300."""
+    seed: int = 0
+    """Fixes the scenes and the held-out pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a network is trained; the same for every genome."""
+
+    steps: int = 450
+    """Optimiser steps; MO does them in about half a minute on two CPU cores."""
+    batch: int = 8
+    """Crops per step."""
+    crop: int = 128
+    """Side of a crop in mosaic pixels; even, a multiple of the network's size multiple."""
+    learning_rate: float = 1e-3
+    """Peak of Adam's learning rate, after warm-up; it then falls to zero along a cosine."""
+    warmup_steps: int = 50
+    """Steps of linear warm-up (never more than a fifth of all steps)."""
+    grad_clip: float = 1.0
+    """Largest norm of the gradient (all parameters together)."""
+    ema_decay: float = 0.99
+    """Decay per step of the averaged weights; it ramps up from zero, so that short runs average too."""
+    ms_ssim_weight: float = 0.0
+    """Share of 1 - MS-SSIM in the loss; the rest is L1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyConfig:
+    """How the deployed network is timed."""
+
+    height: int | None = None
+    """Mosaic rows in pixels, rounded up to the network's multiple; None: 2848 on a GPU (a whole SID frame), 512 on a
+    CPU (where a whole frame takes seconds)."""
+    width: int | None = None
+    """Mosaic columns in pixels; None: 4256 on a GPU, 512 on a CPU."""
+    dtype: str = "float32"
+    """float32, float16 or bfloat16: of weights and mosaic alike."""
+    threads: int | None = None
+    """CPU threads; None: as many as torch uses here. Recorded with every result either way."""
+    warmup_runs: int = 5
+    """Fewest runs before timing; warming up goes on until two rounds of them agree to 2 %, or a quarter of
+    `max_seconds` is spent."""
+    min_runs: int = 30
+    """Fewest timed runs."""
+    precision: float = 0.01
+    """Timing goes on until the 95 % confidence interval of the median is narrower than this share of it."""
+    max_seconds: float = 8.0
+    """Longest time for one measurement, beyond which it ends after `min_runs` with the precision it has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """Everything that a trial is told besides its genome."""
+
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    latency: LatencyConfig = LatencyConfig()
+    seed: int = 0
+    """Fixes the initial weights, the crops and their noise; the same for every genome of a study."""
+    device: str = "cpu"
+    """Where the network trains and is timed: "cpu", "cuda" or "cuda:N"."""

@@ -1,0 +1,284 @@
+"""Where a trial's data comes from: procedural scenes, or a folder of real pairs in SID's layout.
+
+Real pairs are decoded once into a cache on disk. On a CPU a crop reads its rows from there; on a GPU the decoded files
+live in its memory as long as they fit.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from space import InputError
+from trials.camera import mosaic_gains, orient, scale_mosaic
+from trials.config import DataConfig
+from trials.decoded import DecodedCache, DecodedShort, decoder_version
+from trials.pairs import Pair, Progress, TrialData
+from trials.raw import NotBayerError
+from trials.sid import SPLITS, Row, hold_out, read_lists
+from trials.synthetic import SyntheticData, check_crop
+
+DEFAULT_CACHE = Path("runs") / "cache"
+# Part of a GPU's free memory that the data may fill; the rest is the network's.
+GPU_SHARE = 0.6
+
+
+def load_data(
+    config: DataConfig, *, device: str = "cpu", cache_dir: Path | None = None, on_progress: Progress | None = None
+) -> TrialData:
+    """The data of a trial: crops to train on and held-out pairs to judge by.
+
+    `config.source` is "synthetic" or a folder in SID's layout, which is decoded into `cache_dir` (runs/cache if None).
+    Progress is told as "scenes" or "decode". Raises InputError for a folder, list, row or photo that can't be used.
+    """
+    if str(config.source) == "synthetic":
+        return SyntheticData(config, device, on_progress)
+    return RealData(config, device, cache_dir or DEFAULT_CACHE, on_progress)
+
+
+def load_pairs(
+    folder: str | Path,
+    split: str = "test",
+    *,
+    white_balanced_input: bool = True,
+    device: str = "cpu",
+    cache_dir: Path | None = None,
+    on_progress: Progress | None = None,
+) -> Sequence[Pair]:
+    """The pairs of one split ("train", "val", "test", or "all" for every list once) of a folder in SID's layout.
+
+    Without a validation list, "val" is the part of the training scenes that is held out, and "train" is the rest.
+    A pair is read from the cache when it is asked for. Raises InputError as `load_data`, and for a split without pairs.
+    """
+    if split not in (*SPLITS, "all"):
+        raise InputError(f"the split must be one of {', '.join(SPLITS)} or all, but is {split!r}; choose one of them")
+    cache = DecodedCache(cache_dir or DEFAULT_CACHE)
+    lists, _ = bayer_only(read_lists(folder), cache)
+    if split == "all":
+        rows = list(dict.fromkeys(row for part in SPLITS for row in lists.get(part, [])))
+    elif split == "test":
+        rows = lists.get("test", [])
+    else:
+        rows = part_rows(lists, folder)[0 if split == "train" else 1]
+    if not rows:
+        raise InputError(f"the data must have a {split} list, but {folder} has {', '.join(lists)}; choose one of those")
+    shots = decode(rows, cache, on_progress)
+    return LazyPairs([partial(make_pair, shot, white_balanced_input, device) for shot in shots])
+
+
+def part_rows(lists: dict[str, list[Row]], folder: str | Path) -> tuple[list[Row], list[Row]]:
+    """(to train on, to judge by). Raises InputError where there is no training list."""
+    if "train" not in lists:
+        raise InputError(f"the data must have a train list, but {folder} has only {', '.join(lists)}; add one")
+    if "val" in lists:
+        return lists["train"], lists["val"]
+    return hold_out(lists["train"])
+
+
+def bayer_only(lists: dict[str, list[Row]], cache: DecodedCache) -> tuple[dict[str, list[Row]], list[str]]:
+    """The lists without the cameras that have no Bayer pattern, and those cameras' names.
+
+    SID comes with the lists of two cameras, one of which (Fuji) is no Bayer camera. Left out only where there is
+    another camera: else the error should say what is wrong.
+    """
+    first = {row.camera: row for rows in lists.values() for row in reversed(rows)}
+    if len(first) < 2:
+        return lists, []
+    left_out = []
+    for camera, row in sorted(first.items()):
+        try:
+            cache.short(row.short)
+        except NotBayerError:
+            left_out.append(camera)
+    if len(left_out) == len(first):
+        return lists, []
+    kept = {split: [row for row in rows if row.camera not in left_out] for split, rows in lists.items()}
+    return {split: rows for split, rows in kept.items() if rows}, left_out
+
+
+class Shot:
+    """A decoded pair."""
+
+    def __init__(self, row: Row, short: DecodedShort, target: NDArray[np.uint16]) -> None:
+        self.row = row
+        self.short = short
+        self.target = target
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.short.values.shape
+        return height, width
+
+    def gains(self, white_balanced: bool) -> tuple[float, float, float]:
+        """Amplification of red, green and blue: the exposure ratio, and the white balance if asked for.
+
+        The smallest gain of the balance counts as one, as in LibRaw's development, so that white stays white.
+        """
+        balance = self.short.note.white_balance if white_balanced else (1.0, 1.0, 1.0)
+        red, green, blue = (self.row.ratio * gain / min(balance) for gain in balance)
+        return red, green, blue
+
+
+def decode(rows: Sequence[Row], cache: DecodedCache, on_progress: Progress | None) -> list[Shot]:
+    """Every row decoded (or found in the cache). Raises InputError that names the row's photos."""
+    shots = []
+    for index, row in enumerate(rows):
+        short = cache.short(row.short)
+        shots.append(Shot(row, short, cache.target(row.long, short)))
+        if on_progress:
+            on_progress("decode", index + 1, len(rows), {})
+    return shots
+
+
+def amplify(mosaic: Tensor, gains: Tensor) -> Tensor:
+    """What a network is fed with: mosaics (b 1 h w, black 0, white 1) times gains (b 3), cut off at 1."""
+    return scale_mosaic(mosaic, mosaic_gains(gains)).clamp_(max=1.0)
+
+
+def make_pair(shot: Shot, white_balanced: bool, device: str | torch.device) -> Pair:
+    """The whole picture of a decoded pair."""
+    height, width = shot.size
+    mosaic = torch.from_numpy(shot.short.rows(0, 0, height, width))[None, None].to(device)
+    gains = torch.tensor([shot.gains(white_balanced)], device=device)
+    target = torch.from_numpy(shot.target.astype(np.float32)).to(device).permute(2, 0, 1)[None] / 65535
+    return Pair(name=shot.row.name, mosaic=amplify(mosaic, gains), target=target.contiguous())
+
+
+class LazyPairs(Sequence[Pair]):
+    """Pairs that are made when asked for: a list of full-size photos would not fit in memory."""
+
+    def __init__(self, makers: Sequence[Callable[[], Pair]]) -> None:
+        self._makers = makers
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> "LazyPairs": ...
+    def __getitem__(self, index: int | slice) -> "Pair | LazyPairs":
+        return LazyPairs(self._makers[index]) if isinstance(index, slice) else self._makers[index]()
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (make() for make in self._makers)
+
+
+class RealData:
+    """Real pairs in SID's layout, on one device."""
+
+    def __init__(self, config: DataConfig, device: str, cache_dir: Path, on_progress: Progress | None = None) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        cache = DecodedCache(cache_dir)
+        lists, left_out = bayer_only(read_lists(config.source), cache)
+        train_rows, held_rows = part_rows(lists, config.source)
+        held_rows = spread(held_rows, config.held_out)
+        shots = decode([*train_rows, *held_rows], cache, on_progress)
+        self.shots = shots[: len(train_rows)]
+        balanced = config.white_balanced_input
+        self.held_out = LazyPairs([partial(make_pair, shot, balanced, device) for shot in shots[len(train_rows) :]])
+        self._gains = torch.tensor([shot.gains(balanced) for shot in self.shots], device=self.device)
+        self._resident = hold_on_device(self.shots, self.device)
+        self.description = self._describe(shots, len(train_rows), left_out)
+
+    def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`batch` crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB), h = w = `crop`.
+
+        Crops come in all eight orientations. A mirrored crop starts one pixel further on, so that red comes first again.
+        """
+        picks = torch.rand(batch, 4, generator=generator, device=generator.device).cpu().tolist()
+        mosaics, targets, chosen = [], [], []
+        for which, vertical, horizontal, turn_share in picks:
+            index = int(which * len(self.shots))
+            height, width = self.shots[index].size
+            check_crop(crop, min(height, width))
+            turn = int(turn_share * 8)
+            top, turn = place(vertical, height - crop, turn, 2)
+            left, turn = place(horizontal, width - crop, turn, 1)
+            mosaic, target = self._cut(index, top, left, crop)
+            mosaics.append(orient(mosaic, turn))
+            targets.append(orient(target, turn))
+            chosen.append(index)
+        return amplify(torch.stack(mosaics), self._gains[chosen]), torch.stack(targets).float() / 65535
+
+    def _cut(self, index: int, top: int, left: int, crop: int) -> tuple[Tensor, Tensor]:
+        """Mosaic (1 h w, black 0, white 1) and target (3 h w, 0 to 65535) of one crop at any place."""
+        # Black levels belong to places in the Bayer cell, so cut whole cells and then the crop out of them.
+        cell_top, cell_left = top & ~1, left & ~1
+        odd_top, odd_left = top - cell_top, left - cell_left
+        high, wide = crop + 2 * odd_top, crop + 2 * odd_left
+        inner = slice(odd_top, odd_top + crop), slice(odd_left, odd_left + crop)
+        if self._resident is None:
+            shot = self.shots[index]
+            values = torch.from_numpy(shot.short.rows(cell_top, cell_left, high, wide)).to(self.device)
+            part = np.array(shot.target[top : top + crop, left : left + crop]).view(np.int16)
+            target = torch.from_numpy(part).to(self.device)
+        else:
+            short, whole, black, white = self._resident[index]
+            raw = unsigned(short[cell_top : cell_top + high, cell_left : cell_left + wide]).float()
+            cells = raw.reshape(high // 2, 2, wide // 2, 2) - black[None, :, None, :]
+            values = (cells / (white - black)[None, :, None, :]).clamp(0.0, 1.0).reshape(high, wide)
+            target = whole[top : top + crop, left : left + crop]
+        return values[inner][None], unsigned(target).permute(2, 0, 1)
+
+    def _describe(self, shots: Sequence[Shot], trained: int, left_out: Sequence[str]) -> dict[str, Any]:
+        files = [[s.row.name, s.row.long.name, s.row.short.stat().st_size, s.row.long.stat().st_size] for s in shots]
+        parts = [files, trained, self.config.white_balanced_input, decoder_version()]
+        return {
+            "kind": "real", "folder": str(self.config.source), "decoder": decoder_version(),
+            "white_balanced_input": self.config.white_balanced_input,
+            "training_pairs": trained, "held_out": [shot.row.name for shot in shots[trained:]],
+            "cameras_left_out": list(left_out),
+            "digest": hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16],
+        }  # fmt: skip
+
+
+def place(share: float, room: int, turn: int, flip: int) -> tuple[int, int]:
+    """Where a crop starts on one axis: even, or odd if the turn flips this axis. A crop as long as the picture has no
+    room for that, and is not flipped."""
+    if turn & flip and room == 0:
+        turn &= ~flip
+    odd = 1 if turn & flip else 0
+    return 2 * int(share * ((room - odd) // 2 + 1)) + odd, turn
+
+
+def spread(rows: list[Row], count: int) -> list[Row]:
+    """At most `count` of the rows, spread evenly over the sorted list."""
+    rows = sorted(rows)
+    if len(rows) <= count:
+        return rows
+    return [rows[index * len(rows) // count] for index in range(count)]
+
+
+def unsigned(values: Tensor) -> Tensor:
+    """Sensor values 0 to 65535 from their bits in int16, which every torch can index on every device."""
+    return values.int() & 0xFFFF
+
+
+def hold_on_device(
+    shots: Sequence[Shot], device: torch.device
+) -> list[tuple[Tensor, Tensor, Tensor, Tensor]] | None:
+    """Short, target, black (2 x 2) and white of every pair in GPU memory; None on a CPU or where they don't fit."""
+    if device.type != "cuda":
+        return None
+    # Many short exposures share one long one: it is held once.
+    targets = {str(shot.row.long): shot.target for shot in shots}
+    needed = sum(shot.short.values.nbytes for shot in shots) + sum(target.nbytes for target in targets.values())
+    if needed > GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return None
+    held = {name: torch.from_numpy(np.array(target).view(np.int16)).to(device) for name, target in targets.items()}
+    resident = []
+    for shot in shots:
+        black = torch.tensor(shot.short.note.black, device=device).reshape(2, 2)
+        white = torch.full((2, 2), shot.short.note.white_level, device=device)
+        values = torch.from_numpy(np.array(shot.short.values).view(np.int16)).to(device)
+        resident.append((values, held[str(shot.row.long)], black, white))
+    return resident

@@ -1,0 +1,185 @@
+"""How long the deployed network takes on this device, measured: the second objective of a search.
+
+The folded network (what would be deployed) gets random mosaics, several in turn, after a warm-up; every run is
+synchronised on both sides and timed by the host's clock, so a figure is what a caller waits for: mosaic on the
+device to sRGB on the device. The median counts, with its confidence interval and the spread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from space import DarkUNet, InputError, fold
+from trials.config import LatencyConfig
+
+# Random mosaics that take turns, so that no cache holds the one that is timed.
+INPUTS = 4
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# Two rounds of warm-up whose medians differ by less count as steady.
+STEADY = 0.02
+FULL_FRAME = (2848, 4256)
+CPU_FRAME = (512, 512)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """One measurement: milliseconds for one mosaic of height x width, and all that the figure depends on.
+
+    `low_ms` and `high_ms` bound the median with 95 % confidence (order statistics, no assumption of normality);
+    `p10_ms` and `p90_ms` tell the spread of single runs. `steady` is False where the warm-up never settled.
+    """
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    p10_ms: float
+    p90_ms: float
+    runs: int
+    steady: bool
+    height: int
+    width: int
+    device: str
+    device_name: str
+    dtype: str
+    threads: int
+    torch_version: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def measure_latency(model: DarkUNet, config: LatencyConfig, *, device: str = "cpu") -> Latency:
+    """The latency of `model` in its deployed form (folded, `config.dtype`) on `device`.
+
+    The model itself is left as it is. Height and width are rounded up to the network's multiple, since that is what
+    it has to be padded to. Raises InputError for an impossible config; lets out-of-memory errors pass.
+    """
+    _check(config)
+    where = torch.device(device)
+    dtype = DTYPES[config.dtype]
+    height, width = frame_size(config, device, model.size_multiple)
+    deployed = fold(model).to(where, dtype)
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.rand(1, 1, height, width, generator=generator).to(where, dtype) for _ in range(INPUTS)]
+    with _threads(config.threads), torch.inference_mode():
+        steady = _warm_up(deployed, inputs, where, config)
+        times_ms = _time_runs(deployed, inputs, where, config)
+        threads = torch.get_num_threads()
+    times_ms.sort()
+    low, high = median_bounds(times_ms)
+    return Latency(
+        median_ms=_quantile(times_ms, 0.5), low_ms=low, high_ms=high, p10_ms=_quantile(times_ms, 0.1),
+        p90_ms=_quantile(times_ms, 0.9), runs=len(times_ms), steady=steady, height=height, width=width,
+        device=where.type, device_name=device_name(device), dtype=config.dtype, threads=threads,
+        torch_version=str(torch.__version__),
+    )  # fmt: skip
+
+
+def frame_size(config: LatencyConfig, device: str, multiple: int = 1) -> tuple[int, int]:
+    """Height and width in pixels that are timed on `device`, rounded up to `multiple`."""
+    height, width = FULL_FRAME if torch.device(device).type == "cuda" else CPU_FRAME
+    height, width = config.height or height, config.width or width
+    return math.ceil(height / multiple) * multiple, math.ceil(width / multiple) * multiple
+
+
+def device_name(device: str) -> str:
+    """The name of the GPU or the processor, as its maker calls it."""
+    if torch.device(device).type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def median_bounds(times: Sequence[float]) -> tuple[float, float]:
+    """The 95 % confidence interval of the median of sorted `times`, from the binomial law of order statistics.
+
+    With fewer than six values no such interval exists: the smallest and the largest value come back.
+    """
+    n = len(times)
+    reach = 0.98 * math.sqrt(n)  # 1.96 standard deviations of Binomial(n, 1/2)
+    low, high = math.floor((n - 1) / 2 - reach), math.ceil((n - 1) / 2 + reach)
+    return times[max(low, 0)], times[min(high, n - 1)]
+
+
+def _check(config: LatencyConfig) -> None:
+    if config.dtype not in DTYPES:
+        raise InputError(f"latency.dtype must be one of {', '.join(DTYPES)}, but got {config.dtype!r}; choose one of them")
+    for name, low in (("height", 1), ("width", 1), ("threads", 1), ("min_runs", 1), ("warmup_runs", 1)):
+        value = getattr(config, name)
+        if value is not None and value < low:
+            raise InputError(f"latency.{name} must be at least {low}, but got {value}; raise it")
+    if not (config.max_seconds > 0 and config.precision > 0):
+        raise InputError(f"latency.max_seconds and latency.precision must be above 0, but got {config.max_seconds} and "
+                         f"{config.precision}; raise them")  # fmt: skip
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run_ms(model: DarkUNet, mosaic: Tensor, device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter_ns()
+    model(mosaic)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _warm_up(model: DarkUNet, inputs: list[Tensor], device: torch.device, config: LatencyConfig) -> bool:
+    ends = time.perf_counter() + config.max_seconds / 4
+    before = math.inf
+    while True:
+        times = sorted(_run_ms(model, inputs[k % INPUTS], device) for k in range(config.warmup_runs))
+        median = _quantile(times, 0.5)
+        if abs(median - before) <= STEADY * median:
+            return True
+        if time.perf_counter() > ends:
+            return False
+        before = median
+
+
+def _time_runs(model: DarkUNet, inputs: list[Tensor], device: torch.device, config: LatencyConfig) -> list[float]:
+    ends = time.perf_counter() + config.max_seconds
+    times: list[float] = []
+    while True:
+        times.append(_run_ms(model, inputs[len(times) % INPUTS], device))
+        if len(times) < config.min_runs:
+            continue
+        if time.perf_counter() > ends:
+            return times
+        if len(times) % 10 == 0:
+            ordered = sorted(times)
+            low, high = median_bounds(ordered)
+            if high - low <= config.precision * _quantile(ordered, 0.5):
+                return times
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Linear interpolation between the two nearest of the sorted values."""
+    place = share * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])

@@ -1,0 +1,215 @@
+"""Any Bayer camera's raw file as one kind of mosaic: RGGB, black subtracted, [0, 1].
+
+The colour filter array (CFA) starts with red, green or blue, depending on the camera. It is aligned to RGGB by
+cropping a row, a column or both, never by mirroring, so that picture and ground truth stay in register. LibRaw, through
+rawpy, does the decoding.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rawpy
+from numpy.typing import NDArray
+
+from space import InputError
+from trials.truncation import refuse_cut_file, refuse_stale_rows
+
+RED, GREEN, BLUE = range(3)  # LibRaw's numbers of the colours; the second green of a Bayer cell is 3
+PICTURE_SUFFIXES = (".tif", ".tiff", ".png")
+
+
+class NotBayerError(InputError):
+    """A raw file whose sensor has no 2 x 2 Bayer pattern."""
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """A raw file as decoded, in sensor values."""
+
+    mosaic: NDArray[np.uint16]
+    """h w, RGGB, even size."""
+    black: tuple[float, float, float, float]
+    """Black level of each place of the RGGB cell, in sensor values."""
+    white_level: float
+    white_balance: tuple[float, float, float]
+    """The camera's gains for red, green (1) and blue, for the light it saw."""
+    offset: tuple[int, int]
+    """Rows and columns cropped at the top left to start with red."""
+    camera_to_srgb: NDArray[np.float32]
+    """3 x 3, white-balanced camera RGB to linear sRGB."""
+
+    def normalised(self) -> NDArray[np.float32]:
+        """The mosaic with black at 0 and white at 1; values outside are cut off."""
+        return normalise(self.mosaic, self.black, self.white_level)
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """A raw photo: what a network is fed with, before amplification."""
+
+    mosaic: NDArray[np.float32]
+    """h w, RGGB, even size, black 0, white 1."""
+    white_balance: tuple[float, float, float]
+    offset: tuple[int, int]
+    black: tuple[float, float, float, float]
+    white_level: float
+    camera_to_srgb: NDArray[np.float32]
+
+
+def read_raw(path: str | Path) -> RawImage:
+    """The raw photo at `path`, aligned to RGGB, black subtracted per colour, in [0, 1]. Raises as `read_frame`."""
+    frame = read_frame(path)
+    return RawImage(
+        mosaic=frame.normalised(),
+        white_balance=frame.white_balance,
+        offset=frame.offset,
+        black=frame.black,
+        white_level=frame.white_level,
+        camera_to_srgb=frame.camera_to_srgb,
+    )
+
+
+def read_frame(path: str | Path) -> RawFrame:
+    """The raw photo at `path` in sensor values.
+
+    Raises InputError for a file that is missing, no raw or truncated, and NotBayerError for a sensor without a
+    2 x 2 Bayer pattern (X-Trans, Foveon, monochrome, demosaiced DNG).
+    """
+    with open_raw(path) as raw:
+        values = raw.raw_image_visible
+        top, left = bayer_offset(raw, path)
+        height, width = (values.shape[0] - top) // 2 * 2, (values.shape[1] - left) // 2 * 2
+        mosaic = np.array(values[top : top + height, left : left + width], dtype=np.uint16)
+        refuse_stale_rows(mosaic, path)
+        levels, pattern = raw.black_level_per_channel, raw.raw_pattern
+        beside_red, below_red = pattern[top, 1 - left], pattern[1 - top, left]
+        return RawFrame(
+            mosaic=mosaic,
+            black=(
+                float(levels[RED]), float(levels[beside_red]), float(levels[below_red]), float(levels[BLUE])
+            ),  # fmt: skip
+            white_level=float(raw.white_level),
+            white_balance=white_balance(raw),
+            offset=(top, left),
+            camera_to_srgb=camera_matrix(raw),
+        )
+
+
+def read_target(path: str | Path, offset: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint16]:
+    """Ground truth, h w 3, sRGB, 0 to 65535, in register with a mosaic of `size` that was cropped by `offset`.
+
+    A raw file is developed by SID's recipe (Chen et al., "Learning to See in the Dark", CVPR 2018): LibRaw with
+    the camera's white balance and no automatic brightening. A TIFF or PNG of 16 bits is taken as it is.
+    Raises InputError for a file that can't be read, has not 16 bits or three channels, or has another size.
+    """
+    picture = read_picture(path) if Path(path).suffix.lower() in PICTURE_SUFFIXES else develop_raw(path)
+    whole = (picture.shape[0] - offset[0]) // 2 * 2, (picture.shape[1] - offset[1]) // 2 * 2
+    if whole != size:
+        raise InputError(
+            f"ground truth must be as large as its raw photo, but {path} gives {whole[0]} x {whole[1]} and the raw "
+            f"{size[0]} x {size[1]}; take both from the same camera"
+        )
+    top, left = offset
+    return np.ascontiguousarray(picture[top : top + size[0], left : left + size[1]])
+
+
+def develop_raw(path: str | Path) -> NDArray[np.uint16]:
+    """The raw file at `path` developed by SID's recipe: h w 3, sRGB, 0 to 65535."""
+    with open_raw(path) as raw:
+        picture: NDArray[np.uint16] = raw.postprocess(
+            use_camera_wb=True, half_size=False, no_auto_bright=True, output_bps=16, user_flip=0
+        )
+        return picture
+
+
+def read_picture(path: str | Path) -> NDArray[np.uint16]:
+    """A 16-bit TIFF or PNG: h w 3, red first. Raises InputError for anything else."""
+    require_file(path)
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it prints a line for every tag out of order
+    try:
+        picture = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if picture is None:
+        raise InputError(f"ground truth must be a readable picture, but {path} is none; is it truncated? Copy it again")
+    if picture.dtype != np.uint16 or picture.ndim != 3 or picture.shape[2] != 3:
+        shape = " x ".join(map(str, picture.shape))
+        raise InputError(f"ground truth must have 16 bits and 3 channels, but {path} is {picture.dtype}, {shape}; convert it")
+    return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint16)
+
+
+def normalise(
+    mosaic: NDArray[np.uint16], black: tuple[float, float, float, float], white_level: float
+) -> NDArray[np.float32]:
+    """An RGGB mosaic (h w, even) in sensor values, with black at 0 and white at 1; values outside are cut off."""
+    cell = np.array(black, dtype=np.float32).reshape(2, 2)
+    height, width = mosaic.shape
+    cells = mosaic.astype(np.float32).reshape(height // 2, 2, width // 2, 2)
+    scaled = (cells - cell[None, :, None, :]) / (np.float32(white_level) - cell)[None, :, None, :]
+    return np.clip(scaled, 0.0, 1.0).reshape(height, width)
+
+
+def open_raw(path: str | Path) -> Any:
+    """The unpacked rawpy file. Raises InputError where it is missing, no raw file or truncated."""
+    require_file(path)
+    refuse_cut_file(path)
+    raw = rawpy.RawPy()
+    try:
+        raw.open_file(os.fspath(path))
+        raw.unpack()
+    except rawpy.LibRawFileUnsupportedError as error:
+        raise InputError(f"a raw photo must be of a kind LibRaw reads, but {path} is not; convert it to DNG") from error
+    except rawpy.LibRawError as error:
+        raise InputError(f"a raw photo must be whole, but {path} is not ({reason(error)}); copy it again") from error
+    return raw
+
+
+def reason(error: Exception) -> str:
+    """LibRaw's own words."""
+    words = error.args[0] if error.args else ""
+    return words.decode(errors="replace") if isinstance(words, bytes) else str(words)
+
+
+def require_file(path: str | Path) -> None:
+    """Raises InputError where there is no such file."""
+    if not Path(path).is_file():
+        raise InputError(f"a photo must be a file, but there is none at {path}; check the name")
+
+
+def bayer_offset(raw: Any, path: str | Path) -> tuple[int, int]:
+    """Rows and columns to crop so that the mosaic starts with red. Raises NotBayerError where there is no such place."""
+    pattern = raw.raw_pattern
+    if raw.raw_type != rawpy.RawType.Flat or pattern is None or pattern.shape != (2, 2) or raw.num_colors != 3:
+        kind = "no colour filter array" if pattern is None else f"a {' x '.join(map(str, pattern.shape))} pattern"
+        raise NotBayerError(f"a raw photo must have a 2 x 2 Bayer pattern, but {path} has {kind}; use another camera's")
+    places = np.argwhere(pattern == RED)
+    if len(places) != 1 or bytes(raw.color_desc) not in (b"RGBG", b"RGB") or not has_blue_opposite(pattern, places[0]):
+        raise NotBayerError(
+            f"a raw photo must have one red, two green and one blue filter, blue across from red, but {path} "
+            f"has {bytes(raw.color_desc).decode(errors='replace')} {pattern.tolist()}; use another camera's"
+        )
+    return int(places[0][0]), int(places[0][1])
+
+
+def has_blue_opposite(pattern: NDArray[np.uint8], red: NDArray[np.int64]) -> bool:
+    return bool(pattern[1 - red[0], 1 - red[1]] == BLUE)
+
+
+def white_balance(raw: Any) -> tuple[float, float, float]:
+    """The camera's gains, green 1; daylight's where the file has none, and (1, 1, 1) where LibRaw knows none."""
+    for gains in (raw.camera_whitebalance, raw.daylight_whitebalance):
+        red, green, blue = gains[RED], gains[GREEN], gains[BLUE]
+        if min(red, green, blue) > 0:
+            return red / green, 1.0, blue / green
+    return 1.0, 1.0, 1.0
+
+
+def camera_matrix(raw: Any) -> NDArray[np.float32]:
+    """White-balanced camera RGB to linear sRGB; the identity where LibRaw knows none."""
+    matrix = np.array(raw.color_matrix, dtype=np.float32)[:, :3]
+    return matrix if np.abs(matrix).sum() > 0 else np.eye(3, dtype=np.float32)

@@ -1,0 +1,154 @@
+"""One trial from its genome to its result: cost, latency, and only then training and judging.
+
+Latency needs no training, so a genome over the limit is never trained. Whatever can go wrong with a genome
+(over the limit, diverged, out of memory) is a kind of result, not a crash.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from space import Cost, DarkUNet, Genome, build_model, count_cost
+from trials.config import TrialConfig
+from trials.files import replacing
+from trials.latency import Latency, frame_size, measure_latency
+from trials.pairs import Progress, TrialData
+from trials.preview import write_preview
+from trials.train import ImageScore, TrainLog, evaluate, train
+
+KINDS = ("complete", "over_limit", "diverged", "out_of_memory")
+# Pairs in a trial's preview.
+PREVIEWED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What one trial found. `kind` is "complete", "over_limit" (too slow: not trained), "diverged" or
+    "out_of_memory"; `message` tells why it is not complete. PSNR in dB (peak 1, float) and SSIM (7 x 7 uniform) are
+    means over the held-out pairs; `images` holds each pair's."""
+
+    kind: str
+    genome: Genome
+    cost: Cost
+    latency: Latency | None = None
+    psnr_db: float | None = None
+    ssim: float | None = None
+    images: list[ImageScore] = field(default_factory=list)
+    train_seconds: float = 0.0
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "kind": self.kind,
+            "message": self.message,
+            "genome": self.genome.to_dict(),
+            "digest": self.genome.digest,
+            "cost": self.cost.to_dict(),
+            "latency": self.latency.to_dict() if self.latency else None,
+            "psnr_db": self.psnr_db,
+            "ssim": self.ssim,
+            "images": [asdict(image) for image in self.images],
+            "train_seconds": self.train_seconds,
+        }
+
+
+def run_trial(
+    genome: Genome,
+    config: TrialConfig,
+    *,
+    data: TrialData,
+    directory: Path,
+    latency_limit_ms: float | None = None,
+    on_progress: Progress | None = None,
+) -> TrialResult:
+    """Measures, trains and judges the network of `genome`; leaves what it found in `directory`.
+
+    There: genome.json, result.json (last, so that where it is, all is), and for a complete trial
+    weights.safetensors (as trained, weight norm unfolded), curve.csv and preview.png. Progress is told as "latency",
+    "train" and "evaluate". Raises InputError for a config that can't be met and OSError for a full disk; what it
+    raises in `on_progress` passes through.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tell: Callable[..., None] = on_progress or (lambda *_: None)
+    _write_text(directory / "genome.json", genome.to_json(indent=1))
+    height, width = frame_size(config.latency, config.device)
+    cost = count_cost(genome, height, width)
+    latency: Latency | None = None
+    try:
+        tell("latency", 0, 1, {})
+        torch.manual_seed(config.seed)
+        model = build_model(genome)
+        latency = measure_latency(model, config.latency, device=config.device)
+        tell("latency", 1, 1, {"latency_ms": latency.median_ms})
+        if latency_limit_ms is not None and latency.median_ms > latency_limit_ms:
+            message = f"{latency.median_ms:.2f} ms is over the limit of {latency_limit_ms:g} ms: not trained"
+            result = TrialResult(kind="over_limit", genome=genome, cost=cost, latency=latency, message=message)
+        else:
+            log = train(model, data, config.train, seed=config.seed, on_progress=on_progress)
+            result = _judge(model, log, data, cost, latency, tell)
+            if result.kind == "complete":
+                _leave(directory, model, log, data)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        shape = f"{height} x {width}" if latency is None else f"{config.train.batch} crops of {config.train.crop}"
+        message = f"out of memory on {config.device} at {shape}"
+        result = TrialResult(kind="out_of_memory", genome=genome, cost=cost, latency=latency, message=message)
+    _write_text(directory / "result.json", json.dumps(result.to_dict(), indent=1))
+    return result
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that the device or the host has no memory left."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "out of memory" in str(error))
+
+
+def _judge(
+    model: DarkUNet, log: TrainLog, data: TrialData, cost: Cost, latency: Latency, tell: Callable[..., None]
+) -> TrialResult:
+    if log.diverged:
+        message = f"the loss ran away or was no number at step {log.steps}"
+        return TrialResult(kind="diverged", genome=model.genome, cost=cost, latency=latency,
+                           train_seconds=log.seconds, message=message)  # fmt: skip
+    pairs = data.held_out
+    images: list[ImageScore] = []
+    tell("evaluate", 0, len(pairs), {})
+    for pair in pairs:
+        images += evaluate(model, [pair])
+        tell("evaluate", len(images), len(pairs), {})
+    return TrialResult(
+        kind="complete", genome=model.genome, cost=cost, latency=latency,
+        psnr_db=sum(image.psnr_db for image in images) / len(images),
+        ssim=sum(image.ssim for image in images) / len(images), images=images, train_seconds=log.seconds,
+    )  # fmt: skip
+
+
+def _leave(directory: Path, model: DarkUNet, log: TrainLog, data: TrialData) -> None:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with replacing(directory / "weights.safetensors") as beside:
+        save_file(state, beside, metadata={"genome": model.genome.to_json()})
+    with replacing(directory / "curve.csv") as beside, beside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(log.rows[0]) if log.rows else ["step"])
+        writer.writeheader()
+        writer.writerows(log.rows)
+    pairs = data.held_out
+    chosen = sorted({0, len(pairs) // 2})[:PREVIEWED]
+    write_preview(directory / "preview.png", model, [pairs[index] for index in chosen])
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")

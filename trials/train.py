@@ -1,0 +1,176 @@
+"""Training one network: Adam, warm-up and cosine, L1, clipped gradients, averaged weights; and judging it.
+
+The recipe is the same for every genome, so it is built to be safe rather than tuned to one: the rate rises linearly
+and falls to zero along a cosine, the gradient's norm is bounded, and the judged weights are an average over the last
+steps (checkpoint-to-checkpoint noise would otherwise exceed the difference between architectures).
+"""
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from space import InputError, restore
+from space.model import DarkUNet
+from trials.config import TrainConfig
+from trials.metrics import ms_ssim, psnr_db, ssim
+from trials.pairs import Pair, Progress, TrialData
+
+# Losses are smoothed over about this many steps before they are judged.
+SMOOTHING_STEPS = 20
+# A smoothed loss this many times its lowest, and above where it began, is a training that has come apart.
+DIVERGED_FACTOR = 3.0
+# Progress and the curve's rows at most every so many steps.
+ROW_STEPS = 10
+
+
+@dataclass
+class TrainLog:
+    """What a training did."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    """The learning curve: step, loss (smoothed), lr, seconds."""
+    diverged: bool = False
+    seconds: float = 0.0
+    steps: int = 0
+    """Steps done, fewer than asked for only if it diverged."""
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """One picture's scores: float images, peak 1, SSIM with the 7 x 7 uniform window."""
+
+    name: str
+    psnr_db: float
+    ssim: float
+
+
+def train(
+    model: DarkUNet,
+    data: TrialData,
+    config: TrainConfig,
+    *,
+    seed: int,
+    on_progress: Progress | None = None,
+) -> TrainLog:
+    """Trains `model` in place on crops of `data`; it ends with averaged weights, in eval mode.
+
+    The seed fixes the crops and their noise; on the CPU the same seed and threads give the same weights bit for bit.
+    (The initial weights are the caller's.) A loss that is not finite or runs away ends the training with
+    `diverged` set, without an exception. `on_progress("train", done, steps, figures)` is called every few steps; what it
+    raises passes through. Raises InputError for a crop that the network can't take.
+    """
+    check(model, config)
+    generator = torch.Generator(data.device).manual_seed(seed)
+    model.to(data.device).train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.9, 0.99))
+    average = [parameter.detach().clone() for parameter in parameters]
+    log = TrainLog()
+    watch = LossWatch()
+    started = time.perf_counter()
+    for step in range(config.steps):
+        rate = learning_rate(step, config)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        mosaic, target = data.sample(config.batch, config.crop, generator)
+        loss = restoration_loss(model(mosaic), target, config.ms_ssim_weight)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+        log.steps = step + 1
+        log.diverged = not watch.healthy(float(loss.detach()), float(norm))
+        if log.diverged:
+            break
+        optimiser.step()
+        update_average(average, parameters, min(config.ema_decay, (1 + step) / (10 + step)))
+        if log.steps % ROW_STEPS == 0 or log.steps == config.steps:
+            log.seconds = time.perf_counter() - started
+            row = {"step": float(log.steps), "loss": watch.smoothed, "lr": rate, "seconds": log.seconds}
+            log.rows.append(row)
+            if on_progress:
+                on_progress("train", log.steps, config.steps, {"loss": watch.smoothed})
+    log.seconds = time.perf_counter() - started
+    with torch.no_grad():
+        for parameter, mean in zip(parameters, average, strict=True):
+            parameter.copy_(mean)
+    model.eval()
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
+        log.diverged = True
+    return log
+
+
+@torch.no_grad()
+def evaluate(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
+    """Scores of each pair: float images in [0, 1], all channels and pixels together."""
+    scores = []
+    for pair in pairs:
+        output = restore(model, pair.mosaic)
+        quality = psnr_db(output, pair.target, peak=1.0)
+        similarity = ssim(output, pair.target, peak=1.0)
+        scores.append(ImageScore(name=pair.name, psnr_db=float(quality), ssim=float(similarity)))
+    return scores
+
+
+class LossWatch:
+    """Follows the loss and says when it has come apart."""
+
+    def __init__(self) -> None:
+        self.smoothed = math.nan
+        self._first = math.nan
+        self._lowest = math.inf
+        self._seen = 0
+
+    def healthy(self, loss: float, gradient_norm: float) -> bool:
+        """Takes one step's loss and gradient norm; False if the training has diverged."""
+        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+            return False
+        self._seen += 1
+        share = max(1 / self._seen, 1 / SMOOTHING_STEPS)
+        self.smoothed = loss if self._seen == 1 else (1 - share) * self.smoothed + share * loss
+        if self._seen <= SMOOTHING_STEPS:
+            self._first = self.smoothed
+            return True
+        self._lowest = min(self._lowest, self.smoothed)
+        return self.smoothed <= max(DIVERGED_FACTOR * self._lowest, self._first)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Rate of step 0, 1, ...: a linear rise over the warm-up, then a cosine that ends at zero."""
+    warmup = max(1, min(config.warmup_steps, config.steps // 5))
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, config.steps - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def restoration_loss(output: Tensor, target: Tensor, ms_ssim_weight: float) -> Tensor:
+    """L1, or a blend of it with 1 - MS-SSIM (Zhao et al., "Loss Functions for Image Restoration", 2017)."""
+    l1 = (output - target).abs().mean()
+    if ms_ssim_weight == 0:
+        return l1
+    structure = 1 - ms_ssim(output, target, peak=1.0).mean()
+    return (1 - ms_ssim_weight) * l1 + ms_ssim_weight * structure
+
+
+@torch.no_grad()
+def update_average(average: list[Tensor], parameters: list[nn.Parameter], decay: float) -> None:
+    """average = decay * average + (1 - decay) * parameters, in place."""
+    torch._foreach_lerp_(average, [parameter.detach() for parameter in parameters], 1 - decay)
+
+
+def check(model: DarkUNet, config: TrainConfig) -> None:
+    """Raises InputError where the config has impossible numbers or its crop does not fit the network."""
+    if config.crop % model.size_multiple:
+        multiple = model.size_multiple
+        raise InputError(f"crop must be a multiple of {multiple} for this network, but is {config.crop}; change it")
+    if config.steps < 1 or config.batch < 1:
+        raise InputError(f"steps and batch must be at least 1, but are {config.steps} and {config.batch}; raise them")
+    if not 0 <= config.ema_decay < 1 or not 0 <= config.ms_ssim_weight <= 1:
+        raise InputError(
+            f"ema_decay must be in [0, 1) and ms_ssim_weight in [0, 1], but are {config.ema_decay} and "
+            f"{config.ms_ssim_weight}; change them"
+        )
