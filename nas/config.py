@@ -135,6 +135,23 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def settle(config: StudyConfig) -> StudyConfig:
+    """`config` with what "auto" and None mean on this machine: device, latency shape and CPU threads.
+
+    Only so can a resumed study tell that its latencies would no longer compare. Raises InputError for a device that
+    isn't there.
+    """
+    import torch
+
+    from trials.latency import frame_size
+
+    device = resolve_device(config.device)
+    height, width = frame_size(config.latency, device)
+    threads = config.latency.threads or torch.get_num_threads()
+    latency = dataclasses.replace(config.latency, height=height, width=width, threads=threads)
+    return dataclasses.replace(config, device=device, latency=latency)
+
+
 def space_digest() -> str:
     """12 hexadecimal digits that change when a gene or its choices do."""
     genes = repr([(gene.name, gene.choices, gene.ordered) for gene in DesignSpace().genes])

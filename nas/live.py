@@ -34,7 +34,7 @@ class Current:
     number: int
     name: str
     started: float
-    phase: str = "starting"
+    phase: str = "proposing"
     done: int = 0
     total: int = 0
     figures: dict[str, float] = field(default_factory=dict)
@@ -234,7 +234,7 @@ class LogView(_Base):
     def started(self, number: int, name: str) -> None:
         super().started(number, name)
         if number >= 0:
-            self.note(f"trial {number} {name}: started")
+            self.note(f"trial {number}: {name} starts")
 
     def ended(self, rows: Sequence[Row], number: int | None) -> None:
         super().ended(rows, number)

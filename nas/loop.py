@@ -97,13 +97,15 @@ class Search:
             seed = trial.user_attrs.get("seed")
             if seed is None:
                 trial.set_user_attr("sampler", name)
+            self.view.started(trial.number, seed or "new")
             genome = self.objective.propose(trial)
+            if self.view.board.current is not None:
+                self.view.board.current.name = seed or genome.digest[:8]
             known = self.objective.known(genome)
             if known is not None:
                 self.objective.repeat(trial, known)
                 self._refresh(trial.number)
                 return "repeat"
-            self.view.started(trial.number, seed or genome.digest[:8])
 
             def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
                 claim.show_life()

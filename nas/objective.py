@@ -7,7 +7,6 @@ far it is over goes to the sampler as a constraint, so that it learns where not 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,8 +20,8 @@ from nas.samplers import suggest
 from nas.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
+from trials.pairs import Progress
 
-Progress = Callable[[str, int, int, dict[str, Any]], None]
 # The attributes that a repeat takes over from the trial whose network it repeats.
 _OF_THE_NETWORK = ("kind", "cost", "latency", "ratio_to_mo", "psnr_db", "ssim", "images")
 

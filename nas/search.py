@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas import command
-from nas.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, resolve_device
+from nas.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
 from nas.live import HYPERVOLUME_UNIT, Board, make_view
 from nas.loop import Ending, Search, settle_reference
 from nas.objective import Objective, Runner
@@ -67,9 +67,7 @@ def main(argv: list[str], *, runner: Runner | None = None, load: Callable[..., A
     """Runs the command; `runner` and `load` replace trials.run_trial and trials.load_data."""
     args = vars(parse(argv))
     changes = {key: args[key] for _, key, _, _ in _KEYS}
-    config = load_config(args["study"], changes)
-    device = resolve_device(config.device)
-    config = load_config(args["study"], {**changes, "device": device})
+    config = settle(load_config(args["study"], changes))
     folder = Path(args["runs"]) / config.name
     url = args["storage"] or default_url(folder)
     quiet_optuna()
@@ -111,7 +109,7 @@ def _search(
             data = (load or _load_data)(config.data, device=config.device, cache_dir=folder / "cache", on_progress=view.progress)
             check_data(study, data.description)
             _note_baseline(study, data)
-            if (notice := note_device(study, config.device.partition(":")[0], _device_name(config.device))) is not None:
+            if (notice := _note_device(study, config.device)) is not None:
                 view.note(notice)
             objective = Objective(
                 study=study, space=DesignSpace(), config=config.for_trial(), latency_limit_ms=config.latency_limit_ms,
@@ -180,30 +178,15 @@ def _again(argv: Sequence[str], trials: int | None) -> str:
 
 def _note_baseline(study: optuna.Study, data: Any) -> None:
     if "baseline_psnr_db" not in study.user_attrs:
-        from nas.baseline import amplified_psnr_db
+        from trials import amplified_psnr_db
 
         study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
 
 
-def _device_name(device: str) -> str:
-    if device.startswith("cuda"):
-        import torch
+def _note_device(study: optuna.Study, device: str) -> str | None:
+    from trials.latency import device_name
 
-        return torch.cuda.get_device_name(device)
-    return _processor()
-
-
-def _processor() -> str:
-    """The processor's name as Linux tells it, else as Python does."""
-    import platform
-
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return note_device(study, device.partition(":")[0], device_name(device))
 
 
 def _load_data(*args: Any, **kwargs: Any) -> Any:

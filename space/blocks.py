@@ -87,7 +87,10 @@ class RepBlock(nn.Module):
         assert isinstance(weight3, Tensor) and isinstance(weight1, Tensor)
         kernel = weight3.clone()
         kernel[:, :, 1, 1] += weight1[:, :, 0, 0] + torch.eye(channels, dtype=kernel.dtype, device=kernel.device)
-        conv = nn.Conv2d(channels, channels, 3, padding=1, dtype=kernel.dtype, device=kernel.device)
+        conv = nn.utils.skip_init(  # type: ignore[no-untyped-call]  # no initialisation: the random state stays
+            nn.Conv2d, channels, channels, 3, padding=1, dtype=kernel.dtype, device=kernel.device
+        )
+        assert isinstance(conv, nn.Conv2d)
         conv.weight.copy_(kernel)
         conv.bias.copy_(bias)  # type: ignore[union-attr]
         return nn.Sequential(conv, nn.LeakyReLU(SLOPE))

@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 
 from space.genome import Genome
 from space.model import build_model, fold
+
+with warnings.catch_warnings():  # fvcore compiles its losses on import, which newer torch calls deprecated
+    warnings.simplefilter("ignore")
+    from fvcore.nn import FlopCountAnalysis
 
 
 @dataclass(frozen=True, kw_only=True)

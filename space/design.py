@@ -113,7 +113,10 @@ class DesignSpace:
 
     def sample(self, generator: random.Random) -> dict[str, Value]:
         """Flat parameters, each gene drawn uniformly from its choices."""
-        return {gene.name: generator.choice(gene.choices) for gene in self.genes}
+        params: dict[str, Value] = {}
+        for gene in self.genes:
+            params[gene.name] = gene.choices[generator.randrange(len(gene.choices))]
+        return params
 
 
 class _Decoder:

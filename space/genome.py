@@ -233,7 +233,8 @@ class Genome:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The genome that `to_dict` described; InputError names the gene that is unknown or out of range."""
         if not isinstance(values, Mapping):
-            raise InputError(f"a genome must be a JSON object, but got {values!r:.80}; see python -m nas.describe MO --json")
+            raise InputError(f"a genome must be a JSON object, but got {values!r:.80}; "
+                             "see python -m nas.describe MO --json")  # fmt: skip
         genes = dict(values)
         schema = genes.pop("schema", None)
         _check(f"genome: schema must be {SCHEMA}", schema == SCHEMA and type(schema) is int, schema,

@@ -34,7 +34,7 @@ class DarkUNet(nn.Module):
         self.head = _head(genome)
 
     def forward(self, mosaic: Tensor) -> Tensor:
-        if not torch.jit.is_tracing():
+        if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             self._check(mosaic)
         p2 = functional.pixel_unshuffle(mosaic, 2)
         features = self.skip(functional.pixel_unshuffle(p2, 4))
@@ -136,10 +136,26 @@ def fold(model: DarkUNet) -> DarkUNet:
         for name, child in list(module.named_children()):
             if isinstance(child, RepBlock):
                 setattr(module, name, child.folded())
-    for module in list(folded.modules()):
-        if parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            elif isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child):
+                setattr(module, name, _plain(child))
     return folded.requires_grad_(False)
+
+
+def _plain(conv: nn.Conv2d) -> nn.Conv2d:
+    """The same convolution without weight norm.
+
+    Made anew: torch's own remove_parametrizations works on the class, which a deep copy shares with its original.
+    """
+    weight = conv.weight
+    plain = nn.utils.skip_init(  # type: ignore[no-untyped-call]  # no initialisation: the random state stays
+        nn.Conv2d, conv.in_channels, conv.out_channels, conv.kernel_size[0], padding=conv.kernel_size[0] // 2,
+        groups=conv.groups, bias=conv.bias is not None, dtype=weight.dtype, device=weight.device,
+    )  # fmt: skip
+    assert isinstance(plain, nn.Conv2d)
+    plain.weight.copy_(weight)
+    if conv.bias is not None and plain.bias is not None:
+        plain.bias.copy_(conv.bias)
+    return plain
 
 
 @torch.no_grad()
@@ -151,7 +167,8 @@ def restore(model: DarkUNet, mosaic: Tensor) -> Tensor:
     """
     height, width = mosaic.shape[-2:]
     if height % 2 or width % 2:
-        raise InputError(f"a mosaic's height and width must be even, but got {height} x {width}; crop one row or column")
+        raise InputError(f"a mosaic's height and width must be even, but got {height} x {width}; "
+                         "crop one row or column")  # fmt: skip
     rows = _mirrored(height, -height % model.size_multiple, mosaic.device)
     columns = _mirrored(width, -width % model.size_multiple, mosaic.device)
     if len(rows) > height:

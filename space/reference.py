@@ -35,7 +35,9 @@ def _rdb(published: str, ours: str, layers: int) -> Iterator[tuple[str, str]]:
     yield f"{published}.conv_1x1.0", f"{ours}.local_fusion"
 
 
-def _branch(index: int, *, stem: str, rdbs: list[tuple[str, int]], fusion: str, up: str) -> Iterator[tuple[str, str]]:
+def _branch(
+    index: int, *, stem: str, rdbs: list[tuple[str, int]], fusion: str, up: str
+) -> Iterator[tuple[str, str]]:
     ours = f"deep.branches.{index}"
     yield f"{stem}.0.0", f"{ours}.stem.1"
     yield f"{stem}.1.0", f"{ours}.stem.2"
@@ -54,11 +56,19 @@ def _names(seed: str) -> tuple[dict[str, str], set[str]]:
         return names, set()
     if seed == "M1":
         names["conv_rdb8x4.0"] = "deep.meet"
-        parts = [("conv64x", (1, 2), (4, 5), 3, 0), ("conv16x", (5, 6), (5, 5), 2, 2), ("conv32x", (3, 4), (5, 5), 1, 1)]
+        parts = [
+            ("conv64x", (1, 2), (4, 5), 3, 0),
+            ("conv16x", (5, 6), (5, 5), 2, 2),
+            ("conv32x", (3, 4), (5, 5), 1, 1),
+        ]
         unused = {"conv_rdb8x3.0"}
     else:
         names |= {"conv_rdb8x4.0": "deep.meet_refined", "conv_rdb8x5.0": "deep.meet", "conv_rdb8x6.0": "deep.meet_both"}
-        parts = [("conv4x", (5, 6), (5, 5), 4, 3), ("conv16x", (3, 4), (5, 5), 3, 2), ("conv32x", (1, 2), (5, 5), 2, 1)]
+        parts = [
+            ("conv4x", (5, 6), (5, 5), 4, 3),
+            ("conv16x", (3, 4), (5, 5), 3, 2),
+            ("conv32x", (1, 2), (5, 5), 2, 1),
+        ]
         unused = {"conv64x.0.0", "conv64x.1.0", "conv_rdb8x0.0", "rdball1.0"}
         for index, refine in enumerate((9, 8, 7)):
             names.update(_rdb(f"RDB{refine}", f"deep.branches.{index}.refine", 5))
@@ -132,9 +142,8 @@ def _read_state(path: Path, name: str) -> dict[str, Tensor]:
         raise InputError(f"a checkpoint must be a file, but {path} is a folder; name the file in it") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError,
             AttributeError, TypeError, IndexError) as error:  # whatever the reader meets in a file that is none
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        raise InputError(f"a checkpoint must be written by torch.save and hold tensors only, but {path} is not: "
-                         f"{reason}; take an intact copy") from error  # fmt: skip
+        raise InputError(f"a checkpoint must be written by torch.save and hold tensors only, but {path} is damaged or "
+                         f"holds something else ({type(error).__name__}); take an intact copy") from error  # fmt: skip
     state = loaded.get("model", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"a {name} checkpoint must hold a state dict of tensors, bare or under 'model', but {path} "

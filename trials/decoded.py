@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,10 @@ class DecodedCache:
             return frame.mosaic, asdict(note)
 
         values, fields = self._load(identity(path, "short"), 2, decode)
-        return DecodedShort(values, ShortNote(**{
+        tuples: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-        }))  # fmt: skip
+        }
+        return DecodedShort(values, ShortNote(**tuples))
 
     def target(self, path: Path, like: DecodedShort) -> NDArray[np.uint16]:
         """The ground truth `path` (h w 3) in register with `like`. Raises InputError as `raw.read_target` does."""
@@ -113,7 +115,7 @@ def identity(path: Path, role: str) -> str:
 
 def decoder_version() -> str:
     """rawpy's and LibRaw's versions; another build may develop another ground truth."""
-    return f"rawpy {rawpy.__version__}, LibRaw {'.'.join(map(str, rawpy.libraw_version))}"
+    return f"rawpy {version('rawpy')}, LibRaw {'.'.join(map(str, rawpy.libraw_version))}"
 
 
 def write_beside(path: Path, write: Callable[[Any], object]) -> None:

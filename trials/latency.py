@@ -117,7 +117,8 @@ def median_bounds(times: Sequence[float]) -> tuple[float, float]:
 
 def _check(config: LatencyConfig) -> None:
     if config.dtype not in DTYPES:
-        raise InputError(f"latency.dtype must be one of {', '.join(DTYPES)}, but got {config.dtype!r}; choose one of them")
+        raise InputError(f"latency.dtype must be one of {', '.join(DTYPES)}, but got {config.dtype!r}; "
+                         "choose one of them")  # fmt: skip
     for name, low in (("height", 1), ("width", 1), ("threads", 1), ("min_runs", 1), ("warmup_runs", 1)):
         value = getattr(config, name)
         if value is not None and value < low:

@@ -81,7 +81,7 @@ def ssim_terms(pred: Tensor, target: Tensor, peak: float, taps: Tensor, unbias: 
     stack = torch.cat([pred, target, pred * pred, target * target, pred * target], dim=1)
     rows = functional.conv2d(stack, taps.view(1, 1, -1, 1).expand(5 * channels, 1, -1, 1), groups=5 * channels)
     means = functional.conv2d(rows, taps.view(1, 1, 1, -1).expand(5 * channels, 1, 1, -1), groups=5 * channels)
-    x, y, xx, yy, xy = means.split(channels, dim=1)
+    x, y, xx, yy, xy = torch.split(means, channels, dim=1)
     variances = unbias * (xx - x * x + yy - y * y)
     covariance = unbias * (xy - x * y)
     c1, c2 = (K1 * peak) ** 2, (K2 * peak) ** 2

@@ -139,4 +139,5 @@ class SensorNoise:
         line = torch.randn(batch, 1, height, 1, generator=generator, device=generator.device)
         offset = torch.randn(batch, 1, 1, 1, generator=generator, device=generator.device)
         value += row_sigma * line + (black_error + BLACK_ERROR_SPREAD_DN * offset)
-        return value.round_().clamp_(-self.black_level, self.depth) / self.depth
+        read_out: Tensor = value.round_().clamp_(-self.black_level, self.depth) / self.depth
+        return read_out

@@ -31,7 +31,10 @@ class Box:
 
 
 def draw_scene(size: int, seed: int) -> Image:
-    """One scene: size x size x 3, float32, linear white-balanced camera RGB, mean green about 1; same seed, same scene."""
+    """One scene: size x size x 3, float32, linear white-balanced camera RGB, mean green about 1.
+
+    The same seed gives the same scene.
+    """
     rng = np.random.default_rng(seed)
     bank = texture_bank(size, rng)
     canvas = draw_background(size, rng, bank)
@@ -46,8 +49,9 @@ def draw_scene(size: int, seed: int) -> Image:
         draw_wires(canvas, rng)
     canvas *= draw_light(size, rng)
     draw_lamps(canvas, rng)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.45, 1.0))
-    return np.ascontiguousarray(canvas / max(float(np.mean(np.minimum(canvas[..., 1], 6.0))), 1e-6), dtype=np.float32)
+    canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.45, 1.0)), dtype=np.float32)
+    brightness = float(np.mean(np.minimum(canvas[..., 1], 6.0)))  # lamps must not make the rest dark
+    return np.ascontiguousarray(canvas / max(brightness, 1e-6), dtype=np.float32)
 
 
 # ---------------------------------------------------------------- textures and colours
@@ -56,7 +60,7 @@ def draw_scene(size: int, seed: int) -> Image:
 def cloud(size: int, rng: np.random.Generator, slope: float) -> Image:
     """Random field of zero mean and unit deviation whose spectrum falls as 1 / f^slope."""
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
-    frequency = np.hypot(fy, fx)
+    frequency: NDArray[np.float64] = np.hypot(fy, fx)
     frequency[0, 0] = np.inf
     phase = rng.standard_normal((2, *frequency.shape))
     field = np.fft.irfft2((phase[0] + 1j * phase[1]) / frequency**slope, s=(size, size))
@@ -92,7 +96,7 @@ def draw_colour(rng: np.random.Generator) -> Image:
 def paint(canvas: Image, box: Box, mask: Image, rng: np.random.Generator, bank: list[Image]) -> None:
     """A surface on the part of the canvas under `mask` (0 to 1, of the box's size): colour, slope, texture."""
     height, width = mask.shape
-    shade = np.zeros((height, width), np.float32)
+    shade: Image = np.zeros((height, width), np.float32)
     if rng.random() < 0.6:
         tilt = rng.normal(0, 0.5, 2)
         shade += np.linspace(-tilt[0], tilt[0], height, dtype=np.float32)[:, None]
@@ -150,7 +154,8 @@ def draw_leaf(canvas: Image, radius: float, rng: np.random.Generator, bank: list
     y = centre[0] - box.top + radius * (along * np.sin(turn) + across * np.cos(turn))
     x = centre[1] - box.left + radius * (along * np.cos(turn) - across * np.sin(turn))
     fill(mask, np.stack([x, y], axis=1))
-    paint(canvas, box, mask.astype(np.float32) / 255, rng, bank)
+    cover: Image = mask.astype(np.float32) / np.float32(255)
+    paint(canvas, box, cover, rng, bank)
 
 
 def fill(mask: NDArray[np.uint8], points: NDArray[np.float64]) -> None:
@@ -202,7 +207,8 @@ def draw_wires(canvas: Image, rng: np.random.Generator) -> None:
     ink = np.zeros((size, size), np.uint8)
     for _ in range(int(rng.integers(2, 24))):
         points = np.cumsum(np.vstack([rng.uniform(0, size, 2), rng.normal(0, size / 6, (4, 2))]), axis=0)
-        cv2.polylines(ink, [np.round(points * 16).astype(np.int32)], False, 255, int(rng.integers(1, 3)), cv2.LINE_AA, 4)
+        corners = np.round(points * 16).astype(np.int32)
+        cv2.polylines(ink, [corners], False, 255, int(rng.integers(1, 3)), cv2.LINE_AA, 4)
     mask = ink[..., None].astype(np.float32) / 255
     canvas += mask * (draw_colour(rng) - canvas)
 

@@ -1,8 +1,8 @@
 """SID's layout: lists of pairs, and what the file names say.
 
-Rows of `<Camera>_<train|val|test>_list.txt` name a short exposure, a long one, and the ISO: `./Sony/short/00001_00_0.1s.ARW
-./Sony/long/00001_00_10s.ARW ISO200 F8`. A name is `<scene>_<index>_<seconds>s`; the exposure ratio is long / short, at
-most 300 (Chen et al., "Learning to See in the Dark", CVPR 2018).
+Rows of `<Camera>_<train|val|test>_list.txt` name a short exposure, a long one, the ISO and the aperture:
+`./Sony/short/00001_00_0.1s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8`. A name is `<scene>_<index>_<seconds>s`; the
+exposure ratio is long / short, at most 300 (Chen et al., "Learning to See in the Dark", CVPR 2018).
 """
 
 import hashlib
@@ -111,5 +111,8 @@ def hold_out(rows: list[Row]) -> tuple[list[Row], list[Row]]:
         )
     groups.sort(key=lambda group: hashlib.sha256(group.encode()).hexdigest())
     held = set(groups[: max(1, round(HELD_OUT_SHARE * len(groups)))])
-    key = (lambda row: row.scene) if by_scene else (lambda row: row.name)
-    return [row for row in rows if key(row) not in held], [row for row in rows if key(row) in held]
+    kept: list[Row] = []
+    judged: list[Row] = []
+    for row in rows:
+        (judged if (row.scene if by_scene else row.name) in held else kept).append(row)
+    return kept, judged

@@ -79,7 +79,7 @@ def train(
         mosaic, target = data.sample(config.batch, config.crop, generator)
         loss = restoration_loss(model(mosaic), target, config.ms_ssim_weight)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         log.steps = step + 1
         log.diverged = not watch.healthy(float(loss.detach()), float(norm))

@@ -23,10 +23,12 @@ def write_dng(
     neutral: Sequence[float] = (0.5, 1.0, 0.4),
     matrix: Sequence[float] = IDENTITY,
     linear: bool = False,
+    cfa: tuple[int, int, bytes] | None = None,
 ) -> Path:
     """`mosaic` (h w, sensor values) as a DNG. `black` follows the rows of the 2 x 2 cell as it lies in the file;
     `neutral` is the camera's response to white (white balance = 1 / neutral); `matrix` is ColorMatrix1 (XYZ to camera).
-    `linear` says that the file was demosaiced already (mosaic is h w 3)."""
+    `linear` says that the file was demosaiced already (mosaic is h w 3). `cfa` is another filter array: rows, columns
+    and colours of its cell."""
     height, width = mosaic.shape[:2]
     data = mosaic.astype("<u2").tobytes()
 
@@ -34,6 +36,7 @@ def write_dng(
         return b"".join(struct.pack("<ii", round(value * 10000), 10000) for value in values)
 
     channels = 3 if linear else 1
+    rows, columns, cell = cfa or (2, 2, PHASES[phase])
     fields: list[tuple[int, int, int, bytes]] = [
         (254, LONG, 1, struct.pack("<I", 0)),
         (256, LONG, 1, struct.pack("<I", width)),
@@ -49,7 +52,10 @@ def write_dng(
         (278, LONG, 1, struct.pack("<I", height)),
         (279, LONG, 1, struct.pack("<I", len(data))),
         (284, SHORT, 1, struct.pack("<H", 1)),
-        *([] if linear else [(33421, SHORT, 2, struct.pack("<2H", 2, 2)), (33422, BYTE, 4, PHASES[phase])]),
+        *([] if linear else [
+            (33421, SHORT, 2, struct.pack("<2H", rows, columns)),
+            (33422, BYTE, len(cell), cell),
+        ]),
         (50706, BYTE, 4, b"\1\4\0\0"),
         (50707, BYTE, 4, b"\1\1\0\0"),
         (50708, ASCII, 12, b"Test Camera\0"),

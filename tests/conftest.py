@@ -1,0 +1,22 @@
+"""What all tests share: where the material that the project stands without may lie."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads() -> None:
+    """Two cores are what the project promises to need."""
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with published checkpoints and real pairs; tests that need it skip where it isn't."""
+    if not SHARED.is_dir():
+        pytest.skip(f"there is no {SHARED}: the published checkpoints and real pairs are not part of the project")
+    return SHARED

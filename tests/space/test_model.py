@@ -1,0 +1,124 @@
+"""Networks: every point of the space builds and gives pictures; the deployed form gives the same ones."""
+
+import random
+
+import pytest
+import torch
+
+from space import SEEDS, Branch, DesignSpace, Genome, InputError, build_model, fold, restore
+
+SPACE = DesignSpace()
+PLAIN = {"skip_width": 8, "skip_block": "rep", "skip_blocks": 1, "merge_width": 8, "merge_groups": 2, "head": "none"}
+
+
+def random_genomes(count, seed):
+    generator = random.Random(seed)
+    return [SPACE.decode(SPACE.sample(generator)) for _ in range(count)]
+
+
+@torch.no_grad()
+def check_builds_and_folds(genome):
+    torch.manual_seed(0)
+    model = build_model(genome)
+    # Weights away from their start: a gain and a bias forgotten while folding must show.
+    for parameter in model.parameters():
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    model.eval()
+    mosaic = torch.rand(2, 1, genome.size_multiple, 2 * genome.size_multiple)
+    output, deployed = model(mosaic), fold(model)(mosaic)
+    assert output.shape == (2, 3, *mosaic.shape[2:])
+    assert 0 <= output.min() and output.max() <= 1
+    assert (output - deployed).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("genome", random_genomes(60, seed=1), ids=lambda genome: genome.digest[:8])
+def test_random_genomes_build_and_fold(genome):
+    check_builds_and_folds(genome)
+
+
+@pytest.mark.slow
+def test_a_thousand_random_genomes_build_and_fold():
+    for genome in random_genomes(1000, seed=2):
+        check_builds_and_folds(genome)
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_every_parameter_learns(name):
+    """A part that no gradient reaches would be trained for nothing and counted wrongly."""
+    model = build_model(SEEDS[name])
+    model(torch.rand(1, 1, 64, 64)).square().mean().backward()
+    dead = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
+    assert dead == []
+
+
+@pytest.mark.parametrize("fusion", ["concat", "sum", "dual", "cascade"])
+def test_every_topology_uses_every_branch(fusion):
+    branches = tuple(
+        Branch(scale=s, width=64, stem_groups=16, block="rep", blocks=1, refine=s == 16) for s in (8, 16, 32, 64)
+    )
+    genome = Genome(branches=branches, deep_width=16, fusion=fusion, **PLAIN)
+    model = build_model(genome)
+    model(torch.rand(1, 1, 64, 64)).square().mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
+def test_fold_leaves_the_model_as_it_was():
+    model = build_model(SEEDS["MO"])
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    fold(model)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert model.training
+    model(torch.rand(1, 1, 32, 32)).mean().backward()
+    after = model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_training_sees_what_the_clamp_hides():
+    model = build_model(SEEDS["MO"])
+    with torch.no_grad():
+        model.head.conv2.bias.fill_(3.0)
+    mosaic = torch.rand(1, 1, 32, 32)
+    assert model(mosaic).max() > 1.5
+    assert model.eval()(mosaic).max() <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (70, 90), (2, 2), (34, 130), (6, 64)])
+def test_restore_takes_any_even_size(height, width):
+    model = build_model(SEEDS["MO"]).eval()
+    assert restore(model, torch.rand(1, 1, height, width)).shape == (1, 3, height, width)
+
+
+def test_restore_pads_without_changing_the_cfa_phase():
+    """A mosaic that is red-only must stay red-only under the network's eyes."""
+
+    class Spy(torch.nn.Module):
+        size_multiple = 32
+
+        def forward(self, mosaic):
+            self.seen = mosaic
+            return mosaic.expand(-1, 3, -1, -1)
+
+    spy = Spy()
+    mosaic = torch.zeros(1, 1, 40, 46)
+    mosaic[..., 0::2, 0::2] = 1
+    restore(spy, mosaic)
+    assert spy.seen.shape == (1, 1, 64, 64)
+    assert spy.seen[..., 0::2, 0::2].min() == 1 and spy.seen.sum() == 32 * 32
+
+
+def test_restore_of_a_whole_multiple_is_the_network_itself():
+    model = build_model(SEEDS["MO"]).eval()
+    mosaic = torch.rand(1, 1, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(restore(model, mosaic), model(mosaic))
+
+
+def test_wrong_sizes_are_told():
+    model = build_model(SEEDS["MO"])
+    with pytest.raises(InputError, match=r"multiples of 32 for this network, but got 40 x 64; .*: 64 x 64"):
+        model(torch.rand(1, 1, 40, 64))
+    with pytest.raises(InputError, match=r"a mosaic must be b 1 H W, but got shape \(1, 3, 64, 64\)"):
+        model(torch.rand(1, 3, 64, 64))
+    with pytest.raises(InputError, match="must be even, but got 33 x 64"):
+        restore(model, torch.rand(1, 1, 33, 64))

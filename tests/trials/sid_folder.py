@@ -1,0 +1,43 @@
+"""A small folder in SID's layout: true DNGs, in the lists of any camera."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from dng import write_dng
+
+XTRANS = bytes([1, 1, 0, 1, 1, 2, 1, 1, 2, 1, 1, 0, 2, 0, 1, 0, 2, 1, 1, 1, 2, 1, 1, 0, 1, 1, 0, 1, 1, 2, 0, 2, 1, 2, 0, 1])
+
+
+def write_pair(
+    folder: Path,
+    scene: str,
+    index: str = "00",
+    *,
+    camera: str = "Sony",
+    phase: str = "RGGB",
+    seconds: tuple[str, str] = ("0.1", "10"),
+    size: tuple[int, int] = (64, 96),
+    target: str = ".dng",
+    xtrans: bool = False,
+) -> str:
+    """Writes a short and a long exposure and gives their row. The long one is 40 times the short one."""
+    rng = np.random.default_rng(int(scene) + 1000 * int(index))
+    light = rng.integers(0, 300, size)
+    short = folder / camera / "short" / f"{scene}_{index}_{seconds[0]}s.dng"
+    long = folder / camera / "long" / f"{scene}_00_{seconds[1]}s{target}"
+    for path in (short, long):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    cfa = (6, 6, XTRANS) if xtrans else None
+    write_dng(short, (light + 512).astype(np.uint16), phase=phase, cfa=cfa)
+    if target == ".dng":
+        write_dng(long, np.minimum(light * 40 + 512, 16383).astype(np.uint16), phase=phase, cfa=cfa)
+    else:
+        cv2.imwrite(str(long), rng.integers(0, 65536, (*size, 3)).astype(np.uint16))
+    return f"./{camera}/short/{short.name} ./{camera}/long/{long.name} ISO200 F8"
+
+
+def write_list(folder: Path, split: str, rows: list[str], camera: str = "Sony") -> Path:
+    path = folder / f"{camera}_{split}_list.txt"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
