@@ -68,7 +68,7 @@ class StudyConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All keys as plain JSON values."""
-        return _plain(dataclasses.asdict(self))
+        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
 
     def fixed(self) -> dict[str, Any]:
         """The keys that may not change in a study, flat ("train.steps"), as plain JSON values.
@@ -93,7 +93,7 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be a TOML file, but: {error}; compare it with {STUDIES / 'dark.toml'}") from error
+        raise InputError(f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}") from error
     except OSError as error:
         raise InputError(f"{path} must be readable, but: {error.strerror}; check the path") from error
     for key, value in (changes or {}).items():
@@ -104,9 +104,9 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
                 place[name] = value
     if "name" in values:
         raise InputError(f"{path}: unknown key 'name'; a study is named after its file, so rename that")
-    sections = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
+    sections: dict[str, type[Any]] = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
     try:
-        made = {key: _make(kind, values.pop(key, {}), key + ".") for key, kind in sections.items()}
+        made: dict[str, Any] = {key: _make(kind, values.pop(key, {}), key + ".") for key, kind in sections.items()}
         made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
         return _make(StudyConfig, {**values, **made, "name": path.stem}, "")
     except InputError as error:
@@ -129,7 +129,7 @@ def resolve_device(device: str) -> str:
     if kind == "cuda" and not seen:
         raise InputError(f"device {device!r} needs a GPU, but torch {torch.__version__} sees none; use --device cpu")
     if index and int(index) >= seen:
-        raise InputError(f"device must be one of cuda:0 to cuda:{seen - 1} here, but got {device!r}; choose one of them")
+        raise InputError(f"device must be cuda:0 to cuda:{seen - 1} here, but got {device!r}; choose one of them")
     if kind == "auto":
         return "cuda" if seen else "cpu"
     return device

@@ -229,7 +229,8 @@ class LogView(_Base):
         if current is not None and now - max(self._told, current.started) >= LOG_EVERY_S:
             self._told = now
             left = current.left_s()
-            self.note(f"{self._what(current)}: {current.words()}" + ("" if left is None else f", {duration(left)} left"))
+            rest = "" if left is None else f", {duration(left)} left"
+            self.note(f"{self._what(current)}: {current.words()}{rest}")
 
     def started(self, number: int, name: str) -> None:
         super().started(number, name)
@@ -265,4 +266,5 @@ class LogView(_Base):
 
 def make_view(board: Board, console: Console) -> TableView | LogView:
     """The live table where `console` is a terminal that can move its cursor, else plain lines."""
-    return TableView(board, console) if console.is_terminal and not console.is_dumb_terminal else LogView(board, console)
+    can_move = console.is_terminal and not console.is_dumb_terminal
+    return TableView(board, console) if can_move else LogView(board, console)

@@ -76,7 +76,7 @@ class Search:
                 last = read_rows(self.study)[self._last].message
                 return Ending(reason=f"{errors} trials in a row failed, the last with: {last}", status=1)
             if repeats >= REPEATS_TILL_END:
-                return Ending(reason=f"the last {repeats} proposals were networks already tried: the space seems exhausted")
+                return Ending(reason=f"the last {repeats} proposals were known networks: the space seems exhausted")
 
     def _one(self, *, random: bool) -> str | Ending:
         """Asks for and runs one trial; its kind, "repeat", or why there is none to run."""

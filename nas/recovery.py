@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -96,7 +97,9 @@ def folder_id(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def recover(study: optuna.Study, folder: Path, space: DesignSpace, *, owns_storage: bool, died: bool = True) -> list[int]:
+def recover(
+    study: optuna.Study, folder: Path, space: DesignSpace, *, owns_storage: bool, died: bool = True
+) -> list[int]:
     """The numbers of the trials that were found dead, told as failed (kind "interrupted") and queued again.
 
     To be called inside `asking`. `owns_storage` says that no other folder's processes use this storage;
@@ -112,7 +115,8 @@ def recover(study: optuna.Study, folder: Path, space: DesignSpace, *, owns_stora
         if attempts >= MAX_DEATHS:
             message = f"given up: the process died {attempts} times with this network"
         elif params is not None and trial.number not in queued:
-            kept = {key: trial.user_attrs[key] for key in ("seed", "genome", "sampler") if key in trial.user_attrs}
+            kept: dict[str, Any] = {key: trial.user_attrs[key] for key in ("seed", "genome", "sampler")
+                                    if key in trial.user_attrs}  # fmt: skip
             study.enqueue_trial(params, user_attrs={**kept, "retry_of": trial.number, "attempts": attempts})
         _fail(study, trial, message)
     return [trial.number for trial in dead]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -65,10 +66,12 @@ def suggest(trial: optuna.Trial, space: DesignSpace) -> dict[str, int | str]:
     """The trial's parameters, one for each gene: whole numbers where they are evenly spaced, else one of a list."""
     params: dict[str, int | str] = {}
     for gene in space.genes:
-        choices = gene.choices
-        steps = {int(b) - int(a) for a, b in zip(choices, choices[1:], strict=False)} if gene.ordered else set()
+        choices: tuple[int | str, ...] = gene.choices
+        steps = {int(b) - int(a) for a, b in pairwise(choices)} if gene.ordered else set()
         if len(steps) == 1:
             params[gene.name] = trial.suggest_int(gene.name, int(choices[0]), int(choices[-1]), step=steps.pop())
         else:
-            params[gene.name] = trial.suggest_categorical(gene.name, choices)
+            value = trial.suggest_categorical(gene.name, choices)
+            assert isinstance(value, (int, str))
+            params[gene.name] = value
     return params

@@ -33,7 +33,7 @@ from space import DesignSpace
 
 # Flags that are keys of the config: (flag, key, type, help).
 _KEYS: tuple[tuple[str, str, type, str], ...] = (
-    ("--trials", "trials", int, "finished trials in the whole study, the three seeds included (default: as the study says)"),
+    ("--trials", "trials", int, "finished trials in the whole study, the three seeds included"),
     ("--timeout-min", "timeout_min", float, "minutes after which no new trial starts"),
     ("--data", "data.source", str, f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's layout"),
     ("--steps", "train.steps", int, "training steps of each trial"),
@@ -55,11 +55,11 @@ def parse(argv: Sequence[str]) -> Namespace:
         description=__doc__,
         example="python -m nas.search --study dark --trials 24 --latency-limit-ms 60",
     )
-    parser.add_argument("--study", required=True, help="a study that comes with the program (dark), or a path to a TOML file")
+    parser.add_argument("--study", required=True, help="a study by name (dark), or a path to one's own TOML file")
     for flag, key, kind, text in _KEYS:
         parser.add_argument(flag, dest=key, type=kind, help=text, metavar=kind.__name__.upper())
     parser.add_argument("--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all studies' folders (default: runs)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where studies keep their files (runs)")
     return parser.parse_args(argv)
 
 
@@ -106,7 +106,9 @@ def _search(
     try:
         with view:
             view.started(-1, "")
-            data = (load or _load_data)(config.data, device=config.device, cache_dir=folder / "cache", on_progress=view.progress)
+            data = (load or _load_data)(
+                config.data, device=config.device, cache_dir=folder / "cache", on_progress=view.progress
+            )
             check_data(study, data.description)
             _note_baseline(study, data)
             if (notice := _note_device(study, config.device)) is not None:
@@ -131,15 +133,16 @@ def _report(
     console: Console, ending: Ending, board: Board, config: StudyConfig, folder: Path, url: str, argv: list[str]
 ) -> None:
     """Why it ended, the front, where everything lies, and the commands to try next."""
-    where = console if ending.status in (0, command.EXIT_INTERRUPTED, 143) else Console(stderr=True, width=console.width)
+    where = Console(stderr=True, width=console.width) if ending.status == 1 else console
     where.print()
-    where.print(f"[bold]{escape(ending.reason)}[/] ({board.done} of {config.trials} trials)", highlight=False, soft_wrap=True)
+    said = f"[bold]{escape(ending.reason)}[/] ({board.done} of {config.trials} trials)"
+    where.print(said, highlight=False, soft_wrap=True)
     front = board.front
     if front:
         console.print()
         console.print(front_table(front, board.rows))
-        console.print(f"hypervolume {figure(board.hypervolume, 2)} {HYPERVOLUME_UNIT} (above amplifying alone, below 8 x MO)",
-                      highlight=False)  # fmt: skip
+        volume = f"hypervolume {figure(board.hypervolume, 2)} {HYPERVOLUME_UNIT}"
+        console.print(f"{volume} (above amplifying alone, faster than 8 x MO)", highlight=False)
     console.print()
     lines = [("everything lies in", str(folder)), ("the study is in", shown(url))]
     if board.done:
@@ -151,13 +154,13 @@ def _report(
         best = max(front, key=lambda row: row.psnr_db or 0.0)
         model = folder / (best.directory or "")
         data = config.data.source if config.data.source != SYNTHETIC else "DIR"
+        draw = ["--study", config.name, "--storage", shown(url), "--out", "front.html"]
         lines += [
-            ("the best on your pairs", shlex.join(["python", "-m", "nas.evaluate", "--model", str(model), "--data", str(data)])),
-            ("what it is", shlex.join(["python", "-m", "nas.describe", str(model / "genome.json")])),
+            ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
+            ("what it is", _python("nas.describe", model / "genome.json")),
             ("look at the study", shlex.join(["optuna-dashboard", shown(url)])),
-            ("draw the front", shlex.join(["python", "-m", "dashboards.front", "--study", config.name, "--storage", shown(url),
-                                           "--out", "front.html"])),
-        ]  # fmt: skip
+            ("draw the front", _python("dashboards.front", *draw)),
+        ]
     for name, value in lines:
         console.print(f"  [dim]{name:<24}[/]{escape(value)}", highlight=False, soft_wrap=True)
 
@@ -173,7 +176,11 @@ def _again(argv: Sequence[str], trials: int | None) -> str:
         skip = trials is not None and word == "--trials"
         if not skip:
             kept.append(word)
-    return shlex.join(["python", "-m", "nas.search", *kept, *([] if trials is None else ["--trials", str(trials)])])
+    return _python("nas.search", *kept, *([] if trials is None else ["--trials", trials]))
+
+
+def _python(module: str, *words: object) -> str:
+    return shlex.join(["python", "-m", module, *map(str, words)])
 
 
 def _note_baseline(study: optuna.Study, data: Any) -> None:

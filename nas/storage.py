@@ -66,11 +66,11 @@ def storage_error(error: BaseException, url: str) -> InputError:
     if "readonly" in low or "read-only" in low:
         return InputError(f"storage {name} is read-only; make it writable, or give another --storage")
     if "unable to open database file" in low:
-        return InputError(f"storage {name} can't be opened; its folder must exist and be writable, or give another --storage")
+        return InputError(f"storage {name} can't be opened; its folder must exist and be writable")
     if "not a database" in low:
         return InputError(f"storage {name} is no SQLite database; give another --storage")
     if "locked" in low:
-        return InputError(f"storage {name} has been locked by another program for {SQLITE_TIMEOUT_S} s; close that program")
+        return InputError(f"storage {name} has been locked for {SQLITE_TIMEOUT_S} s; close the program that holds it")
     if isinstance(error, sqlalchemy.exc.NoSuchModuleError):
         return InputError(f"storage {name} needs a database that SQLAlchemy knows, but: {why}; give e.g. {EXAMPLE}")
     if isinstance(error, ImportError):

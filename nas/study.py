@@ -33,7 +33,7 @@ from __future__ import annotations
 import datetime
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.storages import RDBStorage
@@ -46,7 +46,7 @@ from space import SEEDS, DesignSpace, InputError
 
 SCHEMA = 1
 METRICS = ("psnr_db", "latency_ms")
-DIRECTIONS = ("maximize", "minimize")
+DIRECTIONS: tuple[Literal["maximize"], Literal["minimize"]] = ("maximize", "minimize")
 
 
 def open_study(config: StudyConfig, url: str, folder: Path) -> optuna.Study:
@@ -123,7 +123,7 @@ def _make_folder(folder: Path) -> None:
     try:
         (folder / "trials").mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"the study's folder {folder} can't be made, a file is in the way; give another --runs") from error
+        raise InputError(f"folder {folder} can't be made, a file is in the way; give another --runs") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"the study's folder {folder} must be writable; give another --runs")
 
@@ -148,7 +148,7 @@ def _check_ours(study: optuna.Study, url: str) -> None:
             f"{', '.join(directions)}); give another --storage, or rename the study's TOML file"
         )
     if schema not in (None, SCHEMA):
-        raise InputError(f"study {study.study_name!r} in {shown(url)} has schema {schema}, this program reads {SCHEMA}; "
+        raise InputError(f"study {study.study_name!r} in {shown(url)} has schema {schema}, not {SCHEMA}; "
                          "use the version that made it, or give another --runs")  # fmt: skip
 
 

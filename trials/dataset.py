@@ -192,7 +192,8 @@ class RealData:
     def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`batch` crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB), h = w = `crop`.
 
-        Crops come in all eight orientations. A mirrored crop starts one pixel further on, so that red comes first again.
+        Crops come in all eight orientations. A mirrored crop starts one pixel further on, so that red comes first
+        again.
         """
         picks = torch.rand(batch, 4, generator=generator, device=generator.device).cpu().tolist()
         mosaics, targets, chosen = [], [], []

@@ -35,7 +35,7 @@ def ssim(pred: Tensor, target: Tensor, *, peak: float, window: str = "uniform7")
     taps, unbias = ssim_window(window)
     if min(pred.shape[-2:]) < len(taps):
         size = f"{pred.shape[-2]} x {pred.shape[-1]}"
-        raise InputError(f"SSIM needs a picture of at least {len(taps)} pixels a side, but got {size}; give a larger one")
+        raise InputError(f"SSIM needs a picture of at least {len(taps)} pixels a side, but got {size}; take a larger")
     luminance, contrast = ssim_terms(pred.double(), target.double(), peak, taps.double(), unbias)
     return (luminance * contrast).mean(dim=(1, 2, 3))
 

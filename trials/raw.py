@@ -87,11 +87,10 @@ def read_frame(path: str | Path) -> RawFrame:
         refuse_stale_rows(mosaic, path)
         levels, pattern = raw.black_level_per_channel, raw.raw_pattern
         beside_red, below_red = pattern[top, 1 - left], pattern[1 - top, left]
+        black = float(levels[RED]), float(levels[beside_red]), float(levels[below_red]), float(levels[BLUE])
         return RawFrame(
             mosaic=mosaic,
-            black=(
-                float(levels[RED]), float(levels[beside_red]), float(levels[below_red]), float(levels[BLUE])
-            ),  # fmt: skip
+            black=black,
             white_level=float(raw.white_level),
             white_balance=white_balance(raw),
             offset=(top, left),
@@ -139,7 +138,9 @@ def read_picture(path: str | Path) -> NDArray[np.uint16]:
         raise InputError(f"ground truth must be a readable picture, but {path} is none; is it truncated? Copy it again")
     if picture.dtype != np.uint16 or picture.ndim != 3 or picture.shape[2] != 3:
         shape = " x ".join(map(str, picture.shape))
-        raise InputError(f"ground truth must have 16 bits and 3 channels, but {path} is {picture.dtype}, {shape}; convert it")
+        raise InputError(
+            f"ground truth must have 16 bits and 3 channels, but {path} is {picture.dtype}, {shape}; convert it"
+        )
     return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint16)
 
 
@@ -182,7 +183,7 @@ def require_file(path: str | Path) -> None:
 
 
 def bayer_offset(raw: Any, path: str | Path) -> tuple[int, int]:
-    """Rows and columns to crop so that the mosaic starts with red. Raises NotBayerError where there is no such place."""
+    """Rows and columns to crop so that the mosaic starts with red. Raises NotBayerError where that can't be."""
     pattern = raw.raw_pattern
     if raw.raw_type != rawpy.RawType.Flat or pattern is None or pattern.shape != (2, 2) or raw.num_colors != 3:
         kind = "no colour filter array" if pattern is None else f"a {' x '.join(map(str, pattern.shape))} pattern"

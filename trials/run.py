@@ -96,7 +96,7 @@ def run_trial(
             log = train(model, data, config.train, seed=config.seed, on_progress=on_progress)
             result = _judge(model, log, data, cost, latency, tell)
             if result.kind == "complete":
-                _leave(directory, model, log, data)
+                _leave(directory, model, log, data, config)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -136,10 +136,11 @@ def _judge(
     )  # fmt: skip
 
 
-def _leave(directory: Path, model: DarkUNet, log: TrainLog, data: TrialData) -> None:
+def _leave(directory: Path, model: DarkUNet, log: TrainLog, data: TrialData, config: TrialConfig) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(directory / "weights.safetensors") as beside:
-        save_file(state, beside, metadata={"genome": model.genome.to_json()})
+        balanced = "true" if config.data.white_balanced_input else "false"
+        save_file(state, beside, metadata={"genome": model.genome.to_json(), "white_balanced_input": balanced})
     with replacing(directory / "curve.csv") as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(log.rows[0]) if log.rows else ["step"])
         writer.writeheader()

@@ -60,14 +60,16 @@ def train(
 
     The seed fixes the crops and their noise; on the CPU the same seed and threads give the same weights bit for bit.
     (The initial weights are the caller's.) A loss that is not finite or runs away ends the training with
-    `diverged` set, without an exception. `on_progress("train", done, steps, figures)` is called every few steps; what it
-    raises passes through. Raises InputError for a crop that the network can't take.
+    `diverged` set, without an exception. `on_progress("train", done, steps, figures)` is called every few steps;
+    what it raises passes through. Raises InputError for a crop that the network can't take.
     """
     check(model, config)
     generator = torch.Generator(data.device).manual_seed(seed)
     model.to(data.device).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.9, 0.99))
+    # One kernel for all parameters: half the optimiser's time, a tenth of a small network's step.
+    fused = data.device.type in ("cpu", "cuda")
+    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.9, 0.99), fused=fused)
     average = [parameter.detach().clone() for parameter in parameters]
     log = TrainLog()
     watch = LossWatch()

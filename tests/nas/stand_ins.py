@@ -12,8 +12,6 @@ from typing import Any
 
 from space import SEEDS, Genome
 
-PARTS = {"deep": 20.0, "trunk": 4.0}
-
 
 def figures(genome: Genome) -> tuple[float, float]:
     """(psnr_db, latency_ms) that vary smoothly with the genome, MO at 24 ms."""
@@ -34,6 +32,7 @@ class Result:
     message: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        macs = int(1e9 * (self.latency_ms or 0) / 30)
         latency = {"median_ms": self.latency_ms, "p10_ms": self.latency_ms, "height": 512, "device": "cpu"}
         return {
             "kind": self.kind,
@@ -41,7 +40,7 @@ class Result:
             "ssim": self.ssim,
             "images": [] if self.psnr_db is None else [{"name": "a", "psnr_db": self.psnr_db, "ssim": self.ssim}],
             "latency": latency if self.latency_ms is not None else None,
-            "cost": {"parameters": 1000 * len(self.genome.branches) + 77, "macs": int(1e9 * (self.latency_ms or 0) / 30)},
+            "cost": {"parameters": 1000 * len(self.genome.branches) + 77, "macs": macs},
             "train_seconds": 0.01,
             "message": self.message,
         }
@@ -65,7 +64,8 @@ class Runner:
         psnr_db, latency_ms = figures(genome)
         (directory / "genome.json").write_text(genome.to_json())
         if latency_limit_ms is not None and latency_ms > latency_limit_ms:
-            return Result("over_limit", genome, None, None, latency_ms, f"{latency_ms:.1f} ms > {latency_limit_ms:.1f} ms")
+            message = f"{latency_ms:.1f} ms is over the limit"
+            return Result("over_limit", genome, None, None, latency_ms, message)
         on_progress("latency", 0, 1, {})
         for step in range(1, self.steps + 1):
             time.sleep(self.seconds / self.steps)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from dng import write_dng
 
-XTRANS = bytes([1, 1, 0, 1, 1, 2, 1, 1, 2, 1, 1, 0, 2, 0, 1, 0, 2, 1, 1, 1, 2, 1, 1, 0, 1, 1, 0, 1, 1, 2, 0, 2, 1, 2, 0, 1])
+XTRANS = bytes(map("RGB".index, "GGRGGBGGBGGRBRGRBGGGBGGRGGRGGBRBGBRG"))
 
 
 def write_pair(

@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
     """Three training scenes of two phases, and a test scene."""
     data = tmp_path / "data"
     phases = list(PHASES)
-    train = [write_pair(data, f"{scene:05d}", f"{index:02d}", phase=phases[scene]) for scene in (1, 2, 3) for index in (0, 1)]
-    write_list(data, "train", train)
+    which = [(scene, index) for scene in (1, 2, 3) for index in (0, 1)]
+    write_list(data, "train", [write_pair(data, f"{s:05d}", f"{i:02d}", phase=phases[s]) for s, i in which])
     write_list(data, "test", [write_pair(data, "10001")])
     return data
 
@@ -147,7 +147,7 @@ def test_files_are_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     told: list[tuple[str, int, int]] = []
     cache = folder.parent / "cache"
     load_data(
-        DataConfig(source=folder), cache_dir=cache, on_progress=lambda phase, done, total, _: told.append((phase, done, total))
+        DataConfig(source=folder), cache_dir=cache, on_progress=lambda *words: told.append(words[:3])
     )
     assert told == [("decode", done, 6) for done in range(1, 7)]
 

@@ -6,15 +6,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from dng import PHASES, write_dng
 from numpy.typing import NDArray
+from shared_data import SID_SAMPLE, needs_sid_sample
+from sid_folder import XTRANS
 
 from space import InputError
 from trials import read_raw
 from trials.raw import NotBayerError, develop_raw, read_frame, read_target
-
-from dng import PHASES, write_dng
-from shared_data import SID_SAMPLE, needs_sid_sample
-from sid_folder import XTRANS
 
 # Where red lies in each phase; cropping so much aligns to RGGB.
 OFFSETS = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}
@@ -163,7 +162,7 @@ def test_another_filter_array(tmp_path: Path) -> None:
     data = write_dng(tmp_path / "a.dng", values).read_bytes()
     entry = struct.pack("<HHI", 33422, 1, 4)
     assert data.count(entry) == 1
-    with pytest.raises(NotBayerError, match="2 x 2 Bayer|one red, two green"):
+    with pytest.raises(NotBayerError, match=r"2 x 2 Bayer|one red, two green"):
         read_raw(write_bytes(tmp_path / "b.dng", data.replace(entry + b"\0\1\1\2", entry + b"\0\0\1\2")))
 
 

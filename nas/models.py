@@ -1,0 +1,103 @@
+"""What a command's `MO|FILE|FOLDER` means: a genome, and a network with its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from space import SEEDS, Genome, InputError
+
+if TYPE_CHECKING:
+    from space import DarkUNet
+
+WEIGHTS = "weights.safetensors"
+GENOME = "genome.json"
+
+
+def read_genome(text: str) -> Genome:
+    """The genome that `text` means: MO, M1 or M2, a genome's JSON file, or a trial's folder.
+
+    Raises InputError where it is none of these.
+    """
+    if text in SEEDS:
+        return SEEDS[text]
+    path = Path(text)
+    if path.is_dir():
+        path = path / GENOME
+    if not path.is_file():
+        raise InputError(f"a network must be {', '.join(SEEDS)}, a genome's JSON file or a trial's folder, but there is "
+                         f"no {path}; check the path")  # fmt: skip
+    try:
+        return Genome.from_json(path.read_text(encoding="utf-8"))
+    except (InputError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network with weights, and what it wants to be fed with."""
+
+    name: str
+    model: DarkUNet
+    white_balanced_input: bool
+
+
+def load_network(text: str, weights: str | None) -> Network:
+    """The network that `text` means, with weights in eval mode on the CPU.
+
+    `weights` is a published checkpoint (of MO, M1 or M2) or a weights.safetensors; without it, `text` must be a
+    trial's folder that holds one. Raises InputError where the weights are missing, damaged or another network's.
+    """
+    genome = read_genome(text)
+    if weights is None:
+        folder = Path(text)
+        if not folder.is_dir():
+            raise InputError(f"a network needs weights to be judged, but {text} has none; give --weights FILE, or a "
+                             "trial's folder as the model")  # fmt: skip
+        if not (folder / WEIGHTS).is_file():
+            raise InputError(f"a trial's folder must hold {WEIGHTS}, but {folder} does not: was the trial stopped "
+                             "before its end? choose a complete one")  # fmt: skip
+        weights = str(folder / WEIGHTS)
+    if not weights.endswith(".safetensors"):
+        from space import load_reference_checkpoint
+
+        if text not in SEEDS:
+            raise InputError(f"only MO, M1 and M2 have published checkpoints, but got {weights} for {text}; give a "
+                             f"{WEIGHTS}")  # fmt: skip
+        return Network(name=text, model=load_reference_checkpoint(text, weights), white_balanced_input=False)
+    model, metadata = _load_safetensors(genome, Path(weights))
+    balanced = metadata.get("white_balanced_input", "true") == "true"
+    return Network(name=text if text in SEEDS else genome.digest[:8], model=model, white_balanced_input=balanced)
+
+
+def _load_safetensors(genome: Genome, path: Path) -> tuple[DarkUNet, dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    from space import build_model
+
+    if not path.is_file():
+        raise InputError(f"weights must be a file, but there is none at {path}; check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"weights must be a whole safetensors file, but {path} is not ({error}); take an intact "
+                         "copy") from error  # fmt: skip
+    written_for = metadata.get("genome")
+    try:
+        same = written_for is None or Genome.from_dict(json.loads(written_for)) == genome
+    except (InputError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} must tell the genome of its network, but: {error}; take an intact copy") from error
+    if not same:
+        raise InputError(f"the weights must be of the network that is asked for ({genome.digest[:8]}), but {path} is of "
+                         f"{Genome.from_json(str(written_for)).digest[:8]}; give its own genome")  # fmt: skip
+    model = build_model(genome)
+    wanted = model.state_dict()
+    if wanted.keys() != state.keys() or any(wanted[name].shape != state[name].shape for name in wanted):
+        raise InputError(f"the weights must fit the network ({genome.digest[:8]}), but {path} has other names or shapes; "
+                         "give its own genome")  # fmt: skip
+    model.load_state_dict(state)
+    return model.eval(), metadata

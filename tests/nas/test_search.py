@@ -1,0 +1,194 @@
+"""The command as a user meets it, with stand-ins for data and training: budget, order, resuming, what is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from conftest import Command
+from optuna.trial import TrialState
+from stand_ins import Loader, Runner, mo_latency_ms
+
+from nas.results import read_rows
+from space import SEEDS, DesignSpace, Genome
+
+Read = Callable[[], optuna.Study]
+
+
+def test_seeds_first_then_the_sampler_and_the_budget_counts_both(run_search: Command, read_study: Read) -> None:
+    runner = Runner()
+    assert run_search(runner=runner) == 0
+    assert [genome.digest for genome in runner.calls[:3]] == [seed.digest for seed in SEEDS.values()]
+    assert len(runner.calls) == 5 and len({genome.digest for genome in runner.calls}) == 5
+    trials = read_study().trials
+    assert [trial.user_attrs.get("seed") for trial in trials] == ["MO", "M1", "M2", None, None]
+    assert all(trial.user_attrs["sampler"] == "tpe" for trial in trials[3:])
+
+
+def test_the_contract_with_the_dashboards(run_search: Command, read_study: Read, runs: Path) -> None:
+    run_search()
+    study = read_study()
+    assert study.metric_names == ["psnr_db", "latency_ms"]
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    attrs = study.user_attrs
+    assert {"schema", "config", "fixed", "device", "data", "baseline_psnr_db", "reference"} <= attrs.keys()
+    assert attrs["schema"] == 1 and attrs["config"]["train"]["steps"] == 20
+    assert attrs["reference"]["latency_ms"] == pytest.approx(8 * mo_latency_ms())
+    assert attrs["reference"]["psnr_db"] == pytest.approx(attrs["baseline_psnr_db"])
+    for trial in study.trials:
+        told = trial.user_attrs
+        assert trial.state == TrialState.COMPLETE and told["kind"] == "complete"
+        assert all(type(value) in (int, str) for value in trial.params.values())
+        genome = Genome.from_json(told["genome"])
+        assert genome.digest == told["digest"] == DesignSpace().decode(trial.params).digest
+        assert trial.values == [told["psnr_db"], told["latency"]["median_ms"]]
+        assert told["ratio_to_mo"] == pytest.approx(told["latency"]["median_ms"] / mo_latency_ms())
+        assert {"cost", "images", "ssim", "train_seconds"} <= told.keys()
+        directory = runs / "tiny" / told["directory"]
+        assert directory.name == f"{trial.number:04d}" and (directory / "result.json").is_file()
+        assert not (directory / "lock").exists()
+
+
+def test_the_same_command_goes_on_and_more_trials_may_be_asked(
+    run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, loader = Runner(), Runner(), Loader()
+    assert run_search("--trials", 4, runner=first) == 0
+    capsys.readouterr()
+    assert run_search("--trials", 4, runner=second, load=loader) == 0
+    told = capsys.readouterr().out
+    assert second.calls == [] and loader.calls == 0
+    assert "all 4 trials were finished already" in told and "--trials 8" in told and "Pareto front" in told
+    assert run_search("--trials", 6, runner=second) == 0
+    assert "resuming: 4 of 6 trials finished" in capsys.readouterr().out
+    assert len(second.calls) == 2
+    assert not {genome.digest for genome in second.calls} & {genome.digest for genome in first.calls}
+    assert sum("seed" in trial.user_attrs for trial in read_study().trials) == 3
+
+
+def test_the_end_names_only_what_can_be_run(run_search: Command, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_search("--trials", 3)
+    told = capsys.readouterr().out
+    folder = runs / "tiny"
+    assert f"optuna-dashboard sqlite:///{folder}/study.db" in told
+    assert f"python -m nas.describe {folder}/trials/" in told and "MO (seed)" in told
+    assert f"python -m dashboards.front --study tiny --storage sqlite:///{folder}/study.db" in told
+    assert "hypervolume" in told and "dB x octaves" in told
+
+
+def test_diverged_and_out_of_memory_are_told_and_the_study_goes_on(run_search: Command, read_study: Read) -> None:
+    assert run_search(runner=Runner(script=["complete", "diverged", "out_of_memory"])) == 0
+    rows = read_rows(read_study())
+    assert [row.kind for row in rows] == ["complete", "diverged", "out_of_memory", "complete", "complete"]
+    trials = read_study().trials
+    assert trials[1].state == trials[2].state == TrialState.FAIL
+    assert trials[1].user_attrs["message"] == "it diverged" and rows[1].ratio_to_mo is not None
+
+
+def test_an_unexpected_error_stays_in_its_trial(
+    run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = Runner(script=["complete", ValueError("two\nlines"), "complete", KeyError("x")])
+    assert run_search(runner=runner) == 0
+    trials = read_study().trials
+    assert trials[1].state == TrialState.FAIL and trials[1].user_attrs["message"] == "ValueError: two lines"
+    # A genome that raised has no verdict: five others were found.
+    assert sum(trial.state == TrialState.COMPLETE for trial in trials) == 5 and len(runner.calls) == 7
+    assert "ValueError: two lines" in capsys.readouterr().out
+
+
+def test_three_errors_in_a_row_end_it(run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_search(runner=Runner(script=[RuntimeError("no driver")] * 9)) == 1
+    assert "3 trials in a row failed, the last with: RuntimeError: no driver" in capsys.readouterr().err
+    # Mended, the same command tries the seeds again, each once.
+    runner = Runner()
+    assert run_search(runner=runner) == 0
+    assert [genome.digest for genome in runner.calls[:3]] == [seed.digest for seed in SEEDS.values()]
+    assert sum("seed" in trial.user_attrs for trial in read_study().trials) == 6
+
+
+def test_over_the_limit_nothing_is_trained(run_search: Command, read_study: Read) -> None:
+    limit = mo_latency_ms() + 1
+    assert run_search("--latency-limit-ms", limit, "--trials", 12) == 0
+    trials = read_study().trials
+    over = [trial for trial in trials if trial.user_attrs["kind"] == "over_limit"]
+    assert {"M1", "M2"} <= {trial.user_attrs.get("seed") for trial in over}
+    for trial in trials:
+        assert trial.constraints["over_latency_limit_ms"] == pytest.approx(
+            trial.user_attrs["latency"]["median_ms"] - limit
+        )
+        assert (trial.state == TrialState.PRUNED) == (trial in over)
+    assert all(trial.values is None for trial in over)
+    assert len({row.digest for row in read_rows(read_study())}) == 12  # those over the limit count
+
+
+def test_a_looser_limit_gives_the_seeds_their_trial(run_search: Command, read_study: Read) -> None:
+    run_search("--latency-limit-ms", mo_latency_ms() + 1, "--trials", 3)
+    assert [row.kind for row in read_rows(read_study())] == ["complete", "over_limit", "over_limit"]
+    assert run_search("--trials", 5) == 0
+    rows = read_rows(read_study())
+    assert [row.kind for row in rows if row.seed == "M1"] == ["over_limit", "complete"]
+    assert [row.kind for row in rows if row.seed == "M2"] == ["over_limit", "complete"]
+    assert [row.kind for row in rows if row.seed == "MO"] == ["complete"]
+
+
+def test_a_known_network_is_told_its_values_and_not_trained(run_search: Command, read_study: Read) -> None:
+    run_search("--trials", 4)
+    study, space = read_study(), DesignSpace()
+    study.enqueue_trial(space.encode(SEEDS["M1"]))
+    runner = Runner()
+    assert run_search("--trials", 5, runner=runner) == 0
+    assert len(runner.calls) == 1 and runner.calls[0].digest != SEEDS["M1"].digest
+    trials = read_study().trials
+    assert trials[4].user_attrs["repeat_of"] == 1 and trials[4].values == trials[1].values
+    assert "directory" not in trials[4].user_attrs
+    assert "repeat_of" not in trials[5].user_attrs
+
+
+def test_endless_repeats_end(
+    run_search: Command, monkeypatch: pytest.MonkeyPatch, read_study: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mo = SEEDS["MO"]
+    monkeypatch.setattr(DesignSpace, "decode", lambda self, params: mo)
+    monkeypatch.setattr("nas.loop.REPEATS_TILL_END", 8)
+    runner = Runner()
+    assert run_search(runner=runner) == 0
+    assert len(runner.calls) == 1
+    assert "the last 8 proposals were known networks: the space seems exhausted" in capsys.readouterr().out
+    assert [t.user_attrs["sampler"] for t in read_study().trials[3:]] == ["tpe"] + ["random"] * 5
+
+
+def test_timeout_starts_no_new_trial(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    runner = Runner(seconds=0.4)
+    assert run_search("--timeout-min", 0.01, runner=runner) == 0
+    assert 1 <= len(runner.calls) < 5
+    told = capsys.readouterr().out
+    assert "stopped after 0.01 minutes" in told and "go on" in told
+
+
+def test_proposals_do_not_depend_on_stops(run_search: Command, tiny: Path, tmp_path: Path) -> None:
+    whole, parts = Runner(), Runner()
+    run_search("--trials", 8, "--runs", tmp_path / "a", runner=whole)
+    for trials in (2, 5, 8):
+        run_search("--trials", trials, "--sampler", "tpe", "--runs", tmp_path / "b", runner=parts)
+    assert [g.digest for g in whole.calls[:5]] == [g.digest for g in parts.calls[:5]]
+    other = Runner()
+    run_search("--trials", 8, "--seed", 1, "--runs", tmp_path / "c", runner=other)
+    assert {g.digest for g in other.calls[3:]}.isdisjoint(g.digest for g in whole.calls[3:])
+
+
+def test_ctrl_c_puts_the_trial_back(run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]) -> None:
+    runner = Runner(script=["complete", KeyboardInterrupt()])
+    assert run_search(runner=runner) == 130
+    told = capsys.readouterr().out
+    assert "the running trial was put back, and the same command goes on" in told and "Pareto front" in told
+    trials = read_study().trials
+    assert trials[1].user_attrs["kind"] == "interrupted" and trials[1].state == TrialState.FAIL
+    assert run_search(runner=runner) == 0
+    rows = read_rows(read_study())
+    assert [row.kind for row in rows if row.seed == "M1"] == ["interrupted", "complete"]
+    assert "resuming: 1 of 5 trials finished" in capsys.readouterr().out
+    assert json.loads(json.dumps(read_study().trials[3].user_attrs))["retry_of"] == 1
