@@ -30,8 +30,14 @@ class Runner(Protocol):
     """How one genome is measured and trained: `trials.run_trial`, or a quick stand-in in tests."""
 
     def __call__(
-        self, genome: Genome, config: TrialConfig, *, data: Any, directory: Path,
-        latency_limit_ms: float | None, on_progress: Progress | None,
+        self,
+        genome: Genome,
+        config: TrialConfig,
+        *,
+        data: Any,
+        directory: Path,
+        latency_limit_ms: float | None,
+        on_progress: Progress | None,
     ) -> Any:
         """A trials.TrialResult."""  # fmt: skip
 

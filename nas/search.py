@@ -26,8 +26,8 @@ from nas.loop import Ending, Search, settle_reference
 from nas.objective import Objective, Runner
 from nas.results import finished, read_rows
 from nas.samplers import choose_sampler
-from nas.storage import default_url, is_storage_error, quiet_optuna, shown, storage_error
-from nas.study import check_data, note_device, open_study
+from nas.storage import default_url, is_storage_error, open_storage, quiet_optuna, shown, storage_error
+from nas.study import check_data, make_folder, note_device, open_study
 from nas.tables import figure, front_table
 from space import DesignSpace
 
@@ -71,15 +71,20 @@ def main(argv: list[str], *, runner: Runner | None = None, load: Callable[..., A
     folder = Path(args["runs"]) / config.name
     url = args["storage"] or default_url(folder)
     quiet_optuna()
-    study = open_study(config, url, folder)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    signal.signal(signal.SIGTERM, _terminate)
+    make_folder(folder)
+    storage = open_storage(url)
     try:
+        study = open_study(config, storage, url, folder)
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        signal.signal(signal.SIGTERM, _terminate)
         return _search(study, config, folder, url, console, argv, runner, load, owns_storage=not args["storage"])
     except Exception as error:
         if is_storage_error(error):
             raise storage_error(error, url) from error
         raise
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()  # SQLite then folds its write-ahead log into the one file
 
 
 def _search(
@@ -154,7 +159,8 @@ def _report(
         best = max(front, key=lambda row: row.psnr_db or 0.0)
         model = folder / (best.directory or "")
         data = config.data.source if config.data.source != SYNTHETIC else "DIR"
-        draw = ["--study", config.name, "--storage", shown(url), "--out", "front.html"]
+        usual = default_url(Path("runs") / config.name)  # where dashboards.front looks by itself
+        draw = ["--study", config.name, *([] if url == usual else ["--storage", shown(url)]), "--out", "front.html"]
         lines += [
             ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
             ("what it is", _python("nas.describe", model / "genome.json")),

@@ -41,7 +41,7 @@ from optuna.trial import TrialState
 
 from nas.config import StudyConfig
 from nas.results import VERDICTS, read_rows
-from nas.storage import is_storage_error, open_storage, shown, storage_error
+from nas.storage import is_storage_error, shown, storage_error
 from space import SEEDS, DesignSpace, InputError
 
 SCHEMA = 1
@@ -49,14 +49,12 @@ METRICS = ("psnr_db", "latency_ms")
 DIRECTIONS: tuple[Literal["maximize"], Literal["minimize"]] = ("maximize", "minimize")
 
 
-def open_study(config: StudyConfig, url: str, folder: Path) -> optuna.Study:
-    """The study `config.name` in the storage at `url`, made where there is none.
+def open_study(config: StudyConfig, storage: RDBStorage, url: str, folder: Path) -> optuna.Study:
+    """The study `config.name` in `storage` (opened from `url`), made where there is none.
 
-    Raises InputError where the storage or the folder can't be used, where the study belongs to another
+    Raises InputError where the storage can't be used, where the study belongs to another
     program, or where a key that is fixed has changed (each such key is told with both values).
     """
-    _make_folder(folder)
-    storage = open_storage(url)
     try:
         study = _load_or_create(storage, config.name)
         _check_ours(study, url)
@@ -119,7 +117,8 @@ def check_data(study: optuna.Study, description: dict[str, Any]) -> None:
     study.set_user_attr("data", description)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Makes the study's folder; InputError where that can't be, or where it can't be written."""
     try:
         (folder / "trials").mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -132,9 +131,7 @@ def _load_or_create(storage: RDBStorage, name: str) -> optuna.Study:
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
-        return optuna.create_study(
-            study_name=name, storage=storage, directions=list(DIRECTIONS), load_if_exists=True
-        )
+        return optuna.create_study(study_name=name, storage=storage, directions=list(DIRECTIONS), load_if_exists=True)
 
 
 def _check_ours(study: optuna.Study, url: str) -> None:

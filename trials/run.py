@@ -113,7 +113,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that the device or the host has no memory left."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "out of memory" in str(error))
+    told = ("not enough memory", "out of memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in told)
 
 
 def _judge(

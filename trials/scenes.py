@@ -62,8 +62,8 @@ def cloud(size: int, rng: np.random.Generator, slope: float) -> Image:
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
     frequency: NDArray[np.float64] = np.hypot(fy, fx)
     frequency[0, 0] = np.inf
-    phase = rng.standard_normal((2, *frequency.shape))
-    field = np.fft.irfft2((phase[0] + 1j * phase[1]) / frequency**slope, s=(size, size))
+    phase = rng.random(frequency.shape, dtype=np.float32) * np.float32(2 * np.pi)
+    field = np.fft.irfft2(np.exp(1j * phase) * frequency**-slope, s=(size, size))
     return np.asarray((field - field.mean()) / field.std(), dtype=np.float32)
 
 
@@ -87,10 +87,9 @@ def draw_colour(rng: np.random.Generator) -> Image:
     """A surface colour: log-normal brightness, mostly greyish, now and then strongly coloured."""
     grey = np.exp(rng.normal(-1.2, 0.75))
     # Red against blue varies most in nature (skin, wood, stone, sky), green against magenta least.
-    strength = rng.choice([0.04, 0.12, 0.35], p=[0.4, 0.45, 0.15])
+    strength = (0.04, 0.04, 0.04, 0.12, 0.12, 0.12, 0.35)[rng.integers(7)]
     warmth, tint = strength * rng.normal(0.4, 1.2), strength * rng.normal(0, 0.5)
-    chroma = np.array([warmth, tint, -warmth])
-    return np.asarray(grey * np.exp(chroma), dtype=np.float32)
+    return np.asarray(grey * np.exp([warmth, tint, -warmth]), dtype=np.float32)
 
 
 def paint(canvas: Image, box: Box, mask: Image, rng: np.random.Generator, bank: list[Image]) -> None:
@@ -98,9 +97,9 @@ def paint(canvas: Image, box: Box, mask: Image, rng: np.random.Generator, bank: 
     height, width = mask.shape
     shade: Image = np.zeros((height, width), np.float32)
     if rng.random() < 0.6:
-        tilt = rng.normal(0, 0.5, 2)
-        shade += np.linspace(-tilt[0], tilt[0], height, dtype=np.float32)[:, None]
-        shade += np.linspace(-tilt[1], tilt[1], width, dtype=np.float32)[None, :]
+        down, right = rng.normal(0, 1.0, 2).astype(np.float32)
+        shade += (np.arange(height, dtype=np.float32) / height - 0.5)[:, None] * down
+        shade += (np.arange(width, dtype=np.float32) / width - 0.5)[None, :] * right
     if rng.random() < 0.7:
         strength = np.exp(rng.normal(-2.3, 0.8))
         shade += np.float32(strength) * bank[rng.integers(len(bank))][box.of]

@@ -8,6 +8,8 @@ out at 1 / ratio of the exposure, amplified again.
 import hashlib
 import json
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import numpy as np
@@ -41,13 +43,15 @@ class SyntheticData:
         self.noise = SensorNoise.of(self.sensor, rows, self.device)
         self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
         total = config.scenes + config.held_out
-        drawn = []
-        for index in range(total):
-            # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
-            seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
-            drawn.append(torch.from_numpy(draw_scene(config.scene_size, seed)).permute(2, 0, 1).half())
-            if on_progress:
-                on_progress("scenes", index + 1, total, {})
+        drawn: list[Tensor] = []
+        # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
+        seeds = [int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0]) for index in range(total)]
+        # NumPy and OpenCV let go of Python's lock while they compute, so threads draw faster than one.
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as threads:
+            for scene in threads.map(lambda seed: draw_scene(config.scene_size, seed), seeds):
+                drawn.append(torch.from_numpy(scene).permute(2, 0, 1).half())
+                if on_progress:
+                    on_progress("scenes", len(drawn), total, {})
         scenes = torch.stack(drawn).to(self.device)
         self.scenes = scenes[: config.scenes]
         self.held_out = self._hold_out(scenes[config.scenes :])

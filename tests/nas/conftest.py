@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from stand_ins import Loader, Runner
+import sqlalchemy
+from stand_ins import Command, Loader, Runner
 
 from nas import command, search
 from nas.storage import default_url
@@ -31,6 +34,20 @@ max_seconds = 0.5
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """SQLite needn't outlive a power cut in tests: twice as fast."""
+
+    def relax(connection: Any, record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("PRAGMA synchronous=OFF")
+
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", relax)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.engine.Engine, "connect", relax)
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """A study of small numbers, as a TOML file."""
@@ -42,9 +59,6 @@ def tiny(tmp_path: Path) -> Path:
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
-
-
-Command = Callable[..., int]
 
 
 @pytest.fixture

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from space import SEEDS, Genome
+
+Command = Callable[..., int]
 
 
 def figures(genome: Genome) -> tuple[float, float]:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from conftest import Command
-from stand_ins import Loader, Runner
+from stand_ins import Command, Loader, Runner
 
 from nas.storage import default_url, shown
 
@@ -51,7 +50,7 @@ def test_flags(refused: Callable[..., str], tmp_path: Path) -> None:
         ("sqlite://", "storage must be a database that lasts"),
         ("sqlite:////no/where/x.db", "storage sqlite:////no/where/x.db can't be opened; its folder must exist"),
         ("oracool://u:geheim@h/x", "storage oracool://u:***@h/x needs a database that SQLAlchemy knows"),
-        ("mysql+mysqldb://u:geheim@h/x", "storage mysql+mysqldb://u:***@h/x needs the Python package MySQLdb; install it"),
+        ("mysql+mysqldb://u:geheim@h/x", "storage mysql+mysqldb://u:***@h/x needs the Python package MySQLdb;"),
     ],
 )
 def test_storages_that_are_none(refused: Callable[..., str], url: str, told: str) -> None:
@@ -153,16 +152,16 @@ def test_a_storage_held_by_another_program(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, 512 KiB small."""
+    """A file system of its own, 4 MiB small."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("needs root to mount a file system")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=512k", "tmpfs", place], capture_output=True).returncode:
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True).returncode:
         pytest.skip("file systems can't be mounted here")
     yield place
-    subprocess.run(["umount", place], check=True)
+    subprocess.run(["umount", "--lazy", place], check=True)
 
 
 class Filling(Runner):
@@ -171,13 +170,11 @@ class Filling(Runner):
     def __call__(self, *args: object, directory: Path, **kwargs: object) -> object:  # type: ignore[override]
         result = super().__call__(*args, directory=directory, **kwargs)  # type: ignore[arg-type]
         if len(self.calls) == 2:
-            (directory / "weights").write_bytes(bytes(10**6))
+            (directory / "weights").write_bytes(bytes(10**7))
         return result
 
 
-def test_a_full_disk_keeps_what_is_finished(
-    refused: Callable[..., str], run_search: Command, small_disk: Path
-) -> None:
+def test_a_full_disk_keeps_what_is_finished(refused: Callable[..., str], run_search: Command, small_disk: Path) -> None:
     told = refused("--runs", small_disk, runner=Filling())
     assert "full" in told and "free some space" in told
     study = optuna.load_study(study_name="tiny", storage=default_url(small_disk / "tiny"))
@@ -188,9 +185,7 @@ def test_a_full_disk_keeps_what_is_finished(
     assert len(runner.calls) == 4
 
 
-def test_a_read_only_folder(
-    refused: Callable[..., str], run_search: Command, small_disk: Path, read_study: Read
-) -> None:
+def test_a_read_only_folder(refused: Callable[..., str], run_search: Command, small_disk: Path) -> None:
     run_search("--runs", small_disk, "--trials", 3)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     assert "must be writable" in refused("--runs", small_disk, "--trials", 5)

@@ -1,0 +1,71 @@
+"""`nas.describe`: the picture of a network says what the genome says, and its shares are the counted ones."""
+
+import random
+
+import pytest
+
+from nas.command import run
+from nas.describe import main, outline
+from space import SEEDS, DesignSpace, Genome, count_cost
+
+
+def described(capsys, *argv):
+    status = run(main, argv)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_mo_is_described_with_its_shares(capsys):
+    status, out, _ = described(capsys, "MO")
+    assert status == 0
+    assert "1.288 GMAC for one 512 x 512 mosaic; 0.7848 M parameters" in out
+    assert "CVPR 2021" in out and "42.7 %" in out and "multiples of 32" in out
+    assert "3 x rdb of 5 layers, the first 4, growth 32" in out
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_counted_part_has_its_line_and_no_other(seed):
+    space = DesignSpace()
+    genome = space.decode(space.sample(random.Random(seed)))
+    parts = [part for _, part, _ in outline(genome)]
+    assert len(set(parts)) == len(parts)
+    counted = set(count_cost(genome, 64, 64).parts)
+    assert counted <= set(parts)
+    assert set(parts) - counted <= {"mosaic", "packed", "picture", "skip", "head", "meet"}
+
+
+def test_a_genome_goes_through_json_and_back(capsys, tmp_path):
+    _, out, _ = described(capsys, "M2", "--json")
+    (tmp_path / "genome.json").write_text(out)
+    assert Genome.from_json(out) == SEEDS["M2"]
+    for network in (tmp_path, tmp_path / "genome.json"):
+        status, again, _ = described(capsys, str(network))
+        assert status == 0 and SEEDS["M2"].digest in again
+
+
+def test_the_space_shows_every_gene(capsys):
+    status, out, _ = described(capsys, "--space")
+    assert status == 0 and all(gene.name in out for gene in DesignSpace().genes)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "give either a network (MO, M1, M2, a file, a folder) or --space"),
+        (["MO", "--space"], "give either a network"),
+        (["nobody.json"], "but there is no nobody.json; check the path"),
+        (["MO", "--height", "0"], "height and width must be at least 1, but got 0 and 512"),
+        (["MO", "--colour"], "unrecognized arguments: --colour; see python -m nas.describe --help"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(capsys, argv, message):
+    status, out, err = described(capsys, *argv)
+    assert status == 2 and out == "" and err.startswith("error: ") and message in err and err.count("\n") == 1
+
+
+def test_a_damaged_genome_is_named(capsys, tmp_path):
+    (tmp_path / "genome.json").write_text("{")
+    status, _, err = described(capsys, str(tmp_path))
+    assert status == 2 and str(tmp_path / "genome.json") in err and "a genome must be JSON" in err
+    (tmp_path / "genome.json").write_bytes(b"\xff\xfe")
+    assert described(capsys, str(tmp_path))[0] == 2
