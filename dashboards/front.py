@@ -7,6 +7,7 @@ of the contract at the top of nas/study.py.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,15 +92,19 @@ def draw_front(front: Front) -> go.Figure:
                  textfont={"color": ORANGE, "size": 14})  # fmt: skip
     figure.add_trace(named)
     if front.latency_limit_ms is not None:
-        figure.add_vline(x=front.latency_limit_ms, line={"color": GRAY, "dash": "dash"}, annotation_text="limit")
+        _mark_limit(figure, front.latency_limit_ms)
     figure.update_layout(
         title=f"{front.study}: {len(front.points)} networks, {len(best)} on the front",
         template="plotly_white", width=900, height=560, font={"color": INK, "size": 14},
         legend={"x": 0.99, "y": 0.02, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(255,255,255,0.8)"},
         margin={"l": 70, "r": 30, "t": 60, "b": 70},
     )  # fmt: skip
-    figure.update_xaxes(title=f"latency, ms ({front.timed})", type="log", tickformat="~g", dtick="D2", showline=True,
-                        linecolor=GRAY)  # fmt: skip
+    shown = [p.latency_ms for p in front.points]
+    low, high = min(shown) / 1.2, max(shown) * 1.2
+    figure.update_xaxes(
+        title=f"latency, ms ({front.timed})", type="log", range=[math.log10(low), math.log10(high)],
+        tickvals=_ticks(low, high), showline=True, linecolor=GRAY,
+    )  # fmt: skip
     figure.update_yaxes(title="PSNR on the held-out pairs, dB", showline=True, linecolor=GRAY)
     return figure
 
@@ -196,6 +201,25 @@ def _dots(points: Sequence[Point], name: str, marker: go.scatter.Marker) -> go.S
                  "arrayminus": [p.latency_ms - p.low_ms for p in points], "thickness": 1, "width": 2},
         hovertext=[_hover(p) for p in points], hoverinfo="text",
     )  # fmt: skip
+
+
+def _mark_limit(figure: go.Figure, limit_ms: float) -> None:
+    # Plotly takes a shape's x in milliseconds but an annotation's in powers of ten, so that add_vline can't do both.
+    figure.add_shape(
+        type="line", x0=limit_ms, x1=limit_ms, y0=0, y1=1, yref="paper", line={"color": GRAY, "dash": "dash"}
+    )
+    figure.add_annotation(x=math.log10(limit_ms), y=1, yref="paper", text="limit", showarrow=False, xanchor="left",
+                          yanchor="top", font={"color": GRAY})  # fmt: skip
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, ... within the bounds; finer where that leaves fewer than three."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        ticks = [float(f"{step * 10.0**k:g}") for k in decades for step in steps if low <= step * 10.0**k <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks
 
 
 def _hover(point: Point) -> str:

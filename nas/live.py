@@ -39,18 +39,20 @@ class Current:
     total: int = 0
     figures: dict[str, float] = field(default_factory=dict)
     phase_started: float = 0.0
+    phase_first: int = 0
 
     def progress(self, phase: str, done: int, total: int, figures: dict[str, float]) -> None:
         """Takes in what the trial told."""
         if phase != self.phase:
-            self.phase, self.phase_started = phase, time.monotonic()
+            self.phase, self.phase_started, self.phase_first = phase, time.monotonic(), done
         self.done, self.total, self.figures = done, total, figures
 
     def left_s(self) -> float | None:
         """Seconds until its training ends, by its pace so far; None while there is no pace."""
-        if self.phase != "train" or not 0 < self.done <= self.total:
+        seen = self.done - self.phase_first  # the first word of a phase may come late
+        if self.phase != "train" or seen <= 0:
             return None
-        return (time.monotonic() - self.phase_started) / self.done * (self.total - self.done)
+        return (time.monotonic() - self.phase_started) / seen * max(0, self.total - self.done)
 
     def words(self) -> str:
         """What it is at: "train 120/500, loss 0.031"."""

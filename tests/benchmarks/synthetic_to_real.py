@@ -18,13 +18,31 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from space import SEEDS, InputError, build_model
-from trials import DataConfig, TrainConfig, TrialData, evaluate, load_data, load_pairs, train
+from space import SEEDS, DarkUNet, InputError, build_model
+from trials import (
+    DataConfig,
+    Progress,
+    TrainConfig,
+    TrainLog,
+    TrialData,
+    evaluate,
+    load_data,
+    load_pairs,
+    train,
+)  # fmt: skip
 
-# Steps timed to see how many fit, and how many of the first ones don't count.
-PROBE_STEPS, WARM_UP_STEPS = 20, 5
-# Part of the time limit planned for training; the rest is for scenes, the probe and a machine that slows down.
-PLANNED_SHARE = 0.8
+# The pace is judged when the training has run so long, by the steps done since the first ones.
+JUDGED_AFTER_S = 15.0
+# Part of the time limit planned for; the rest is for a machine that slows down.
+PLANNED_SHARE = 0.85
+
+
+class TooSlowError(Exception):
+    """The steps asked for don't fit; `step_s` is what one takes."""
+
+    def __init__(self, step_s: float) -> None:
+        super().__init__(step_s)
+        self.step_s = step_s
 
 
 def main() -> int:
@@ -48,13 +66,13 @@ def main() -> int:
             print(f"{seconds():6.1f} s  {phase} {done}/{total}  {words}", flush=True)
 
     data = load_data(DataConfig(seed=options.seed), device="cpu", on_progress=progress)
-    step_s = probe(data)
-    fitting = int((options.limit_min * 60 * PLANNED_SHARE - seconds()) / step_s)
-    steps = max(1, min(options.steps, fitting))
-    print(f"{seconds():6.1f} s  {1000 * step_s:.0f} ms per step, {steps} steps")
-    torch.manual_seed(options.seed)
-    model = build_model(SEEDS["MO"])
-    log = train(model, data, replace(TrainConfig(), steps=steps), seed=options.seed, on_progress=progress)
+    left_s = options.limit_min * 60 * PLANNED_SHARE - seconds()
+    try:
+        model, log = train_mo(data, options.steps, options.seed, progress, left_s)
+    except TooSlowError as slow:
+        steps = max(1, int((options.limit_min * 60 * PLANNED_SHARE - seconds()) / slow.step_s))
+        print(f"{seconds():6.1f} s  {1000 * slow.step_s:.0f} ms per step: begins again with {steps} steps", flush=True)
+        model, log = train_mo(data, steps, options.seed, progress, None)
     trained_s = seconds()
     with tempfile.TemporaryDirectory() as cache:
         pairs = load_pairs(options.data, "all", cache_dir=Path(cache))
@@ -68,11 +86,29 @@ def main() -> int:
     return 0 if mean_db >= options.wanted_db and in_time and not log.diverged else 1
 
 
-def probe(data: TrialData) -> float:
-    """Seconds per training step, from a few steps of a network that is thrown away."""
+def train_mo(
+    data: TrialData, steps: int, seed: int, progress: Progress, left_s: float | None
+) -> tuple[DarkUNet, TrainLog]:
+    """MO trained for `steps` steps. Raises TooSlowError early on where that would take longer than `left_s` seconds."""
+    torch.manual_seed(seed)
     model = build_model(SEEDS["MO"])
-    train(model, data, replace(TrainConfig(), steps=WARM_UP_STEPS), seed=0)
-    return train(model, data, replace(TrainConfig(), steps=PROBE_STEPS), seed=0).seconds / PROBE_STEPS
+    started = time.perf_counter()
+    first: list[tuple[int, float]] = []
+    judged = left_s is None
+
+    def watch(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
+        nonlocal judged
+        progress(phase, done, total, figures)
+        now = time.perf_counter() - started
+        if not first:
+            first.append((done, now))
+        elif not judged and now >= JUDGED_AFTER_S:
+            judged = True
+            step_s = (now - first[0][1]) / (done - first[0][0])
+            if left_s is not None and now + step_s * (total - done) > left_s:
+                raise TooSlowError(step_s)
+
+    return model, train(model, data, replace(TrainConfig(), steps=steps), seed=seed, on_progress=watch)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,14 @@ def test_a_limit_holds_for_the_front(url: str) -> None:
     study = optuna.load_study(study_name="dark", storage=url)
     study.set_user_attr("config", {"latency_limit_ms": 100})
     assert [p.number for p in read_front(study).points if p.on_front] == [2, 0]
-    assert len(draw_front(read_front(study)).layout.shapes) == 1
+    figure = draw_front(read_front(study))
+    assert [shape.x0 for shape in figure.layout.shapes] == [100]
+
+
+def test_the_axis_holds_all_networks_and_little_else(url: str) -> None:
+    axis = draw_front(read_front(optuna.load_study(study_name="dark", storage=url))).layout.xaxis
+    assert 10 < 10 ** axis.range[0] < 20 and 300 < 10 ** axis.range[1] < 400
+    assert list(axis.tickvals) == [20, 50, 100, 200]
 
 
 def test_the_picture_shows_every_network_once_and_names_the_seeds(url: str) -> None:

@@ -1,0 +1,61 @@
+"""Every command's help ends with an example, and the example runs."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = [
+    f"{folder}.{path.stem}"
+    for folder in ("nas", "dashboards")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+]
+# A search runs for minutes: its example is run with a smaller budget.
+LESS = {"nas.search": ["--trials", "3", "--steps", "2"]}
+
+
+def example_of(name):
+    said = subprocess.run([sys.executable, "-m", name, "--help"], capture_output=True, text=True, check=True, cwd=ROOT)
+    last = said.stdout.strip().splitlines()[-1]
+    assert last.startswith(f"example: python -m {name} "), said.stdout
+    return shlex.split(last.removeprefix("example: "))
+
+
+def run(words, folder):
+    words = [sys.executable, *words[1:]]
+    path = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    done = subprocess.run(words, cwd=folder, env=path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.strip() == "", done.stderr
+    return done.stdout
+
+
+def test_there_are_commands():
+    assert {"nas.search", "nas.describe", "nas.evaluate", "dashboards.front"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example(name):
+    example_of(name)
+
+
+def test_the_example_of_describe_runs(tmp_path):
+    assert "GMAC" in run(example_of("nas.describe"), tmp_path)
+
+
+def test_the_example_of_evaluate_runs(tmp_path, shared):
+    shutil.copy(shared / "reference" / "mo_checkpoint.pt", tmp_path)
+    (tmp_path / "SID").symlink_to(shared / "sid-sample")
+    assert "mean of 2" in run(example_of("nas.evaluate"), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_examples_of_search_and_front_run(tmp_path):
+    assert "MO" in run([*example_of("nas.search"), *LESS["nas.search"]], tmp_path)
+    run(example_of("dashboards.front"), tmp_path)
+    assert list(tmp_path.glob("*.html")) or list(tmp_path.glob("*.svg"))
