@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.command import is_disk_full, one_line
-from nas.results import Row, known_networks, mo_latency_ms, read_rows
+from nas.results import Row, known_networks, read_rows
 from nas.samplers import suggest
 from nas.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
@@ -23,7 +23,7 @@ from trials.config import TrialConfig
 from trials.pairs import Progress
 
 # The attributes that a repeat takes over from the trial whose network it repeats.
-_OF_THE_NETWORK = ("kind", "cost", "latency", "ratio_to_mo", "psnr_db", "ssim", "images")
+_OF_THE_NETWORK = ("kind", "cost", "latency", "ratio_to_mo", "ratio_to_mo_interval", "psnr_db", "ssim", "images")
 
 
 class Runner(Protocol):
@@ -109,8 +109,8 @@ class Objective:
         if kind == "complete" and not (_is_finite(psnr_db) and _is_finite(latency_ms)):
             kind, message = "diverged", f"PSNR {psnr_db} dB and latency {latency_ms} ms must be finite"
         attrs = {key: values.get(key) for key in ("cost", "latency", "psnr_db", "ssim", "images", "train_seconds")}
-        mo_ms = latency_ms if trial.user_attrs.get("seed") == "MO" else mo_latency_ms(read_rows(self.study))
-        attrs["ratio_to_mo"] = latency_ms / mo_ms if latency_ms and mo_ms else None
+        if (ratio := values.get("ratio_to_mo")) is not None:
+            attrs |= {"ratio_to_mo": ratio["median"], "ratio_to_mo_interval": [ratio["low"], ratio["high"]]}
         attrs["message"] = message or None
         for key, value in attrs.items():
             if value is not None:

@@ -82,5 +82,5 @@ def known_networks(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def mo_latency_ms(rows: Sequence[Row]) -> float | None:
-    """MO's median latency in this study, the unit of `ratio_to_mo`; None before it is measured."""
+    """MO's median latency in this study, from which the hypervolume counts; None before it is measured."""
     return next((row.latency_ms for row in rows if row.seed == "MO" and row.latency_ms), None)

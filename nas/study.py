@@ -16,7 +16,8 @@ A trial's user attributes (those that its kind has)
     seed              MO | M1 | M2, on the published networks only
     cost              {"parameters", "macs"} at the latency's shape
     latency           trials.Latency as a dictionary (median_ms, p10_ms, p90_ms, height, device, ...)
-    ratio_to_mo       median latency divided by MO's in this study
+    ratio_to_mo       latency divided by MO's, both timed in turn in that trial (median of the pairs' ratios);
+                      ratio_to_mo_interval  [low, high], 95 % confidence
     psnr_db, ssim     means over the held-out pairs;  images  [{"name", "psnr_db", "ssim"}, ...]
     train_seconds     seconds spent in training
     directory         where its weights, curve and preview lie, relative to the study's folder

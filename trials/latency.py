@@ -8,6 +8,7 @@ device to sRGB on the device. The median counts, with its confidence interval an
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import platform
 import time
@@ -21,12 +22,15 @@ from torch import Tensor
 
 from space import DarkUNet, InputError, fold
 from trials.config import LatencyConfig
+from trials.exclusive import DeviceLock
 
 # Random mosaics that take turns, so that no cache holds the one that is timed.
 INPUTS = 4
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-# Two rounds of warm-up whose medians differ by less count as steady.
+# Medians that differ by less, of two rounds of warm-up or of the first and last third of the runs, count as steady.
 STEADY = 0.02
+# So many measurements are tried until one does not drift.
+TRIES = 3
 FULL_FRAME = (2848, 4256)
 CPU_FRAME = (512, 512)
 
@@ -36,7 +40,8 @@ class Latency:
     """One measurement: milliseconds for one mosaic of height x width, and all that the figure depends on.
 
     `low_ms` and `high_ms` bound the median with 95 % confidence (order statistics, no assumption of normality);
-    `p10_ms` and `p90_ms` tell the spread of single runs. `steady` is False where the warm-up never settled.
+    `p10_ms` and `p90_ms` tell the spread of single runs. `steady` is False where the figure drifted by more than 2 %
+    in each of `tries` measurements: then something else was using the device.
     """
 
     median_ms: float
@@ -46,6 +51,7 @@ class Latency:
     p90_ms: float
     runs: int
     steady: bool
+    tries: int
     height: int
     width: int
     device: str
@@ -59,29 +65,85 @@ class Latency:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LatencyRatio:
+    """How many times as long as a reference network, timed in turn with it (A B A B ...): the median of the pairs'
+    ratios, with its 95 % confidence interval. Whatever slows both of a pair alike cancels out."""
+
+    median: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
 def measure_latency(model: DarkUNet, config: LatencyConfig, *, device: str = "cpu") -> Latency:
     """The latency of `model` in its deployed form (folded, `config.dtype`) on `device`.
 
     The model itself is left as it is. Height and width are rounded up to the network's multiple, since that is what
     it has to be padded to. Raises InputError for an impossible config; lets out-of-memory errors pass.
     """
+    return _measure([model], config, device)[0][0]
+
+
+def measure_against(
+    model: DarkUNet, reference: DarkUNet, config: LatencyConfig, *, device: str = "cpu"
+) -> tuple[Latency, LatencyRatio]:
+    """The latency of `model`, and its ratio to that of `reference`, timed in turn; otherwise as `measure_latency`."""
+    (latency, times_ms), (_, reference_ms) = _measure([model, reference], config, device)
+    ratios = sorted(mine / its for mine, its in zip(times_ms, reference_ms, strict=True))
+    low, high = median_bounds(ratios)
+    return latency, LatencyRatio(median=_quantile(ratios, 0.5), low=low, high=high)
+
+
+def _measure(models: list[DarkUNet], config: LatencyConfig, device: str) -> list[tuple[Latency, list[float]]]:
+    """Each model's latency and its single runs in the order in which they were timed, taking turns."""
     _check(config)
     where = torch.device(device)
     dtype = DTYPES[config.dtype]
-    height, width = frame_size(config, device, model.size_multiple)
-    deployed = fold(model).to(where, dtype)
     generator = torch.Generator().manual_seed(0)
-    inputs = [torch.rand(1, 1, height, width, generator=generator).to(where, dtype) for _ in range(INPUTS)]
-    with _threads(config.threads), torch.inference_mode():
-        steady = _warm_up(deployed, inputs, where, config)
-        times_ms = _time_runs(deployed, inputs, where, config)
+    timed = []
+    for model in models:
+        height, width = frame_size(config, device, model.size_multiple)
+        mosaics = [torch.rand(1, 1, height, width, generator=generator).to(where, dtype) for _ in range(INPUTS)]
+        timed.append(Timed(fold(model).to(where, dtype), mosaics, where))
+    with DeviceLock(device).alone(), _threads(config.threads), torch.inference_mode():
+        for tries in range(1, TRIES + 1):
+            warm = _warm_up(timed, config)
+            _time_runs(timed, config)
+            steady = warm and all(drift(one.times_ms) <= STEADY for one in timed)
+            if steady:
+                break
         threads = torch.get_num_threads()
-    times_ms.sort()
-    low, high = median_bounds(times_ms)
+    return [(_summary(one, config, device, threads, steady, tries), one.times_ms) for one in timed]
+
+
+class Timed:
+    """A deployed network with its inputs, and the runs timed so far."""
+
+    def __init__(self, model: DarkUNet, mosaics: list[Tensor], device: torch.device) -> None:
+        self.model = model
+        self.mosaics = mosaics
+        self.device = device
+        self.times_ms: list[float] = []
+
+    def run_ms(self, turn: int) -> float:
+        """One synchronised run on the mosaic whose turn it is."""
+        return _run_ms(self.model, self.mosaics[turn % len(self.mosaics)], self.device)
+
+
+def _summary(
+    timed: Timed, config: LatencyConfig, device: str, threads: int, steady: bool, tries: int
+) -> Latency:
+    ordered = sorted(timed.times_ms)
+    low, high = median_bounds(ordered)
+    height, width = timed.mosaics[0].shape[-2:]
     return Latency(
-        median_ms=_quantile(times_ms, 0.5), low_ms=low, high_ms=high, p10_ms=_quantile(times_ms, 0.1),
-        p90_ms=_quantile(times_ms, 0.9), runs=len(times_ms), steady=steady, height=height, width=width,
-        device=where.type, device_name=device_name(device), dtype=config.dtype, threads=threads,
+        median_ms=_quantile(ordered, 0.5), low_ms=low, high_ms=high, p10_ms=_quantile(ordered, 0.1),
+        p90_ms=_quantile(ordered, 0.9), runs=len(ordered), steady=steady, tries=tries, height=height, width=width,
+        device=timed.device.type, device_name=device_name(device), dtype=config.dtype, threads=threads,
         torch_version=str(torch.__version__),
     )  # fmt: skip
 
@@ -149,33 +211,46 @@ def _run_ms(model: DarkUNet, mosaic: Tensor, device: torch.device) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def _warm_up(model: DarkUNet, inputs: list[Tensor], device: torch.device, config: LatencyConfig) -> bool:
+def _warm_up(timed: list[Timed], config: LatencyConfig) -> bool:
+    """Runs every network until two rounds agree; False where they don't before a quarter of the time is spent."""
     ends = time.perf_counter() + config.max_seconds / 4
-    before = math.inf
+    before = [math.inf] * len(timed)
     while True:
-        times = sorted(_run_ms(model, inputs[k % INPUTS], device) for k in range(config.warmup_runs))
-        median = _quantile(times, 0.5)
-        if abs(median - before) <= STEADY * median:
+        rounds = [sorted(one.run_ms(turn) for turn in range(config.warmup_runs)) for one in timed]
+        medians = [_quantile(times, 0.5) for times in rounds]
+        if all(abs(now - then) <= STEADY * now for now, then in zip(medians, before, strict=True)):
             return True
         if time.perf_counter() > ends:
             return False
-        before = median
+        before = medians
 
 
-def _time_runs(model: DarkUNet, inputs: list[Tensor], device: torch.device, config: LatencyConfig) -> list[float]:
+def _time_runs(timed: list[Timed], config: LatencyConfig) -> None:
     ends = time.perf_counter() + config.max_seconds
-    times: list[float] = []
-    while True:
-        times.append(_run_ms(model, inputs[len(times) % INPUTS], device))
-        if len(times) < config.min_runs:
+    for one in timed:
+        one.times_ms = []
+    for turn in itertools.count():
+        for one in timed:
+            one.times_ms.append(one.run_ms(turn))
+        if turn + 1 < config.min_runs:
             continue
         if time.perf_counter() > ends:
-            return times
-        if len(times) % 10 == 0:
-            ordered = sorted(times)
-            low, high = median_bounds(ordered)
-            if high - low <= config.precision * _quantile(ordered, 0.5):
-                return times
+            return
+        if turn % 10 == 9 and all(_is_precise(one.times_ms, config.precision) for one in timed):
+            return
+
+
+def _is_precise(times_ms: list[float], precision: float) -> bool:
+    ordered = sorted(times_ms)
+    low, high = median_bounds(ordered)
+    return high - low <= precision * _quantile(ordered, 0.5)
+
+
+def drift(times_ms: Sequence[float]) -> float:
+    """By what share the median of the last third of the runs differs from that of the first third."""
+    third = max(1, len(times_ms) // 3)
+    first, last = _quantile(sorted(times_ms[:third]), 0.5), _quantile(sorted(times_ms[-third:]), 0.5)
+    return abs(last - first) / first
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

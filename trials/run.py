@@ -9,17 +9,17 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from space import Cost, DarkUNet, Genome, build_model, count_cost
+from space import SEEDS, Cost, DarkUNet, Genome, build_model, count_cost
 from trials.config import TrialConfig
 from trials.files import replacing
-from trials.latency import Latency, frame_size, measure_latency
+from trials.latency import Latency, LatencyRatio, frame_size, measure_against
 from trials.pairs import Progress, TrialData
 from trials.preview import write_preview
 from trials.train import ImageScore, TrainLog, evaluate, train
@@ -33,12 +33,13 @@ PREVIEWED = 2
 class TrialResult:
     """What one trial found. `kind` is "complete", "over_limit" (too slow: not trained), "diverged" or
     "out_of_memory"; `message` tells why it is not complete. PSNR in dB (peak 1, float) and SSIM (7 x 7 uniform) are
-    means over the held-out pairs; `images` holds each pair's."""
+    means over the held-out pairs; `images` holds each pair's. `ratio_to_mo` was timed in turn with MO."""
 
     kind: str
     genome: Genome
     cost: Cost
     latency: Latency | None = None
+    ratio_to_mo: LatencyRatio | None = None
     psnr_db: float | None = None
     ssim: float | None = None
     images: list[ImageScore] = field(default_factory=list)
@@ -54,6 +55,7 @@ class TrialResult:
             "digest": self.genome.digest,
             "cost": self.cost.to_dict(),
             "latency": self.latency.to_dict() if self.latency else None,
+            "ratio_to_mo": self.ratio_to_mo.to_dict() if self.ratio_to_mo else None,
             "psnr_db": self.psnr_db,
             "ssim": self.ssim,
             "images": [asdict(image) for image in self.images],
@@ -82,31 +84,33 @@ def run_trial(
     _write_text(directory / "genome.json", genome.to_json(indent=1))
     height, width = frame_size(config.latency, config.device)
     cost = count_cost(genome, height, width)
-    latency: Latency | None = None
+    found = TrialResult(kind="complete", genome=genome, cost=cost)
     try:
         tell("latency", 0, 1, {})
+        reference = build_model(SEEDS["MO"])
         torch.manual_seed(config.seed)
         model = build_model(genome)
-        latency = measure_latency(model, config.latency, device=config.device)
+        latency, ratio = measure_against(model, reference, config.latency, device=config.device)
+        found = replace(found, latency=latency, ratio_to_mo=ratio)
         tell("latency", 1, 1, {"latency_ms": latency.median_ms})
         if latency_limit_ms is not None and latency.median_ms > latency_limit_ms:
             message = f"{latency.median_ms:.2f} ms is over the limit of {latency_limit_ms:g} ms: not trained"
-            result = TrialResult(kind="over_limit", genome=genome, cost=cost, latency=latency, message=message)
+            found = replace(found, kind="over_limit", message=message)
         else:
             log = train(model, data, config.train, seed=config.seed, on_progress=on_progress)
-            result = _judge(model, log, data, cost, latency, tell)
-            if result.kind == "complete":
+            found = _judge(found, model, log, data, tell)
+            if found.kind == "complete":
                 _leave(directory, model, log, data, config)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        shape = f"{height} x {width}" if latency is None else f"{config.train.batch} crops of {config.train.crop}"
+        shape = f"{height} x {width}" if not found.latency else f"{config.train.batch} crops of {config.train.crop}"
         message = f"out of memory on {config.device} at {shape}"
-        result = TrialResult(kind="out_of_memory", genome=genome, cost=cost, latency=latency, message=message)
-    _write_text(directory / "result.json", json.dumps(result.to_dict(), indent=1))
-    return result
+        found = replace(found, kind="out_of_memory", psnr_db=None, ssim=None, images=[], message=message)
+    _write_text(directory / "result.json", json.dumps(found.to_dict(), indent=1))
+    return found
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -118,23 +122,20 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _judge(
-    model: DarkUNet, log: TrainLog, data: TrialData, cost: Cost, latency: Latency, tell: Callable[..., None]
+    found: TrialResult, model: DarkUNet, log: TrainLog, data: TrialData, tell: Callable[..., None]
 ) -> TrialResult:
     if log.diverged:
         message = f"the loss ran away or was no number at step {log.steps}"
-        return TrialResult(kind="diverged", genome=model.genome, cost=cost, latency=latency,
-                           train_seconds=log.seconds, message=message)  # fmt: skip
+        return replace(found, kind="diverged", train_seconds=log.seconds, message=message)
     pairs = data.held_out
     images: list[ImageScore] = []
     tell("evaluate", 0, len(pairs), {})
     for pair in pairs:
         images += evaluate(model, [pair])
         tell("evaluate", len(images), len(pairs), {})
-    return TrialResult(
-        kind="complete", genome=model.genome, cost=cost, latency=latency,
-        psnr_db=sum(image.psnr_db for image in images) / len(images),
-        ssim=sum(image.ssim for image in images) / len(images), images=images, train_seconds=log.seconds,
-    )  # fmt: skip
+    psnr_db = sum(image.psnr_db for image in images) / len(images)
+    ssim = sum(image.ssim for image in images) / len(images)
+    return replace(found, psnr_db=psnr_db, ssim=ssim, images=images, train_seconds=log.seconds)
 
 
 def _leave(directory: Path, model: DarkUNet, log: TrainLog, data: TrialData, config: TrialConfig) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from space import InputError, restore
 from space.model import DarkUNet
 from trials.config import TrainConfig
+from trials.exclusive import DeviceLock
 from trials.metrics import ms_ssim, psnr_db, ssim
 from trials.pairs import Pair, Progress, TrialData
 
@@ -73,22 +74,24 @@ def train(
     average = [parameter.detach().clone() for parameter in parameters]
     log = TrainLog()
     watch = LossWatch()
+    lock = DeviceLock(str(data.device))
     started = time.perf_counter()
     for step in range(config.steps):
         rate = learning_rate(step, config)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        mosaic, target = data.sample(config.batch, config.crop, generator)
-        loss = restoration_loss(model(mosaic), target, config.ms_ssim_weight)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-        log.steps = step + 1
-        log.diverged = not watch.healthy(float(loss.detach()), float(norm))
-        if log.diverged:
-            break
-        optimiser.step()
-        update_average(average, parameters, min(config.ema_decay, (1 + step) / (10 + step)))
+        with lock.shared():  # a measurement of latency, here or in another process, waits for the step's end
+            mosaic, target = data.sample(config.batch, config.crop, generator)
+            loss = restoration_loss(model(mosaic), target, config.ms_ssim_weight)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+            log.steps = step + 1
+            log.diverged = not watch.healthy(float(loss.detach()), float(norm))
+            if log.diverged:
+                break
+            optimiser.step()
+            update_average(average, parameters, min(config.ema_decay, (1 + step) / (10 + step)))
         if log.steps % ROW_STEPS == 0 or log.steps == config.steps:
             log.seconds = time.perf_counter() - started
             row = {"step": float(log.steps), "loss": watch.smoothed, "lr": rate, "seconds": log.seconds}
@@ -110,9 +113,10 @@ def evaluate(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
     """Scores of each pair: float images in [0, 1], all channels and pixels together."""
     scores = []
     for pair in pairs:
-        output = restore(model, pair.mosaic)
-        quality = psnr_db(output, pair.target, peak=1.0)
-        similarity = ssim(output, pair.target, peak=1.0)
+        with DeviceLock(str(pair.mosaic.device)).shared():
+            output = restore(model, pair.mosaic)
+            quality = psnr_db(output, pair.target, peak=1.0)
+            similarity = ssim(output, pair.target, peak=1.0)
         scores.append(ImageScore(name=pair.name, psnr_db=float(quality), ssim=float(similarity)))
     return scores
 

@@ -43,6 +43,10 @@ class Result:
             "ssim": self.ssim,
             "images": [] if self.psnr_db is None else [{"name": "a", "psnr_db": self.psnr_db, "ssim": self.ssim}],
             "latency": latency if self.latency_ms is not None else None,
+            "ratio_to_mo": None if self.latency_ms is None else {
+                "median": self.latency_ms / mo_latency_ms(), "low": 0.9 * self.latency_ms / mo_latency_ms(),
+                "high": 1.1 * self.latency_ms / mo_latency_ms(),
+            },
             "cost": {"parameters": 1000 * len(self.genome.branches) + 77, "macs": macs},
             "train_seconds": 0.01,
             "message": self.message,

@@ -1,5 +1,6 @@
 """The clock: it times what would be deployed, on the frame that was asked for, and says how sure it is."""
 
+import contextlib
 import random
 import time
 from dataclasses import replace
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from space import SEEDS, Genome, InputError, build_model
-from trials import LatencyConfig, latency, measure_latency
+from trials import LatencyConfig, latency, measure_against, measure_latency
 
 QUICK = LatencyConfig(height=64, width=96, warmup_runs=2, min_runs=12, max_seconds=1.0, threads=1)
 TINY = Genome(skip_width=8, skip_block="rep", skip_blocks=1, merge_width=0, head="none")
@@ -51,10 +52,57 @@ def test_the_deployed_form_is_timed_on_changing_random_input(monkeypatch):
     assert all(0.2 < mosaic.std() < 0.4 for _, mosaic in seen)
 
 
-def test_slower_networks_measure_slower():
-    mo = measure_latency(build_model(SEEDS["MO"]), QUICK)
-    m2 = measure_latency(build_model(SEEDS["M2"]), QUICK)
-    assert m2.median_ms > 1.5 * mo.median_ms
+def test_ratios_are_timed_in_turn(monkeypatch):
+    """A B A B ..., so that whatever slows the machine slows both of a pair."""
+    turns = []
+    run_ms = latency._run_ms
+    monkeypatch.setattr(latency, "_run_ms", lambda m, x, d: turns.append(id(m)) or run_ms(m, x, d))
+    config = replace(QUICK, precision=0.2)
+    _, ratio = measure_against(build_model(SEEDS["M2"]), build_model(SEEDS["MO"]), config)
+    assert ratio.low <= ratio.median <= ratio.high and ratio.median > 1.5
+    timed = turns[-24:]
+    assert len(set(timed)) == 2 and timed[0::2] == [timed[0]] * 12 and timed[1::2] == [timed[1]] * 12
+
+
+def test_a_network_against_itself_is_one():
+    _, ratio = measure_against(build_model(SEEDS["MO"]), build_model(SEEDS["MO"]), replace(QUICK, min_runs=40))
+    assert ratio.median == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_drifting_measurement_is_tried_again_and_told(monkeypatch):
+    class Tires(torch.nn.Module):
+        size_multiple = 2
+        runs = 0
+
+        def forward(self, mosaic):
+            Tires.runs += 1
+            time.sleep(0.001 + 0.0002 * Tires.runs)
+            return mosaic
+
+    monkeypatch.setattr(latency, "fold", lambda model: model)
+    measured = measure_latency(Tires(), QUICK)
+    assert not measured.steady and measured.tries == latency.TRIES
+    assert latency.drift([1.0, 1.0, 1.0, 1.0, 1.1, 1.1]) == pytest.approx(0.1)
+    assert latency.drift([5.0]) == 0
+
+
+def test_a_measurement_is_alone_on_its_device(monkeypatch):
+    inside = []
+
+    class Lock:
+        def __init__(self, device):
+            assert device == "cpu"
+
+        @contextlib.contextmanager
+        def alone(self):
+            inside.append(True)
+            yield
+            inside.clear()
+
+    run_ms = latency._run_ms
+    monkeypatch.setattr(latency, "DeviceLock", Lock)
+    monkeypatch.setattr(latency, "_run_ms", lambda m, x, d: run_ms(m, x, d) if inside else pytest.fail("not alone"))
+    measure_latency(build_model(TINY), QUICK)
 
 
 def test_a_known_wait_is_measured(monkeypatch):
