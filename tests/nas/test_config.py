@@ -120,3 +120,8 @@ def test_what_is_fixed_and_what_may_change(tiny: Path) -> None:
     for change in ({"seed": 1}, {"train.steps": 3}, {"data.seed": 1}, {"latency.dtype": "float16"}, {"device": "cpu"}):
         other = load_config(str(tiny), {"device": "cuda:1", **change})
         assert [key for key, value in other.fixed().items() if value != config.fixed()[key]] == list(change)
+
+
+def test_dark_spells_out_the_defaults():
+    """Whoever copies the file starts from what the program does without it."""
+    assert load_config("dark").to_dict() == StudyConfig(name="dark").to_dict()
