@@ -24,7 +24,9 @@ BAR = 24  # cells of the bar of a part that does all the work
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
     parser = command.Parser(
-        prog="python -m nas.describe", description=__doc__, example="python -m nas.describe M1 --height 2848 --width 4256"
+        prog="python -m nas.describe",
+        description=__doc__,
+        example="python -m nas.describe M1 --height 2848 --width 4256",
     )
     parser.add_argument("network", nargs="?", help="MO, M1, M2, a genome's JSON file, or a trial's folder")
     parser.add_argument("--space", action="store_true", help="show the genes of the design space instead")
@@ -33,7 +35,9 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--width", type=int, default=512, help="columns of the mosaic in pixels (default 512)")
     args = parser.parse_args(argv)
     if args.space == (args.network is not None):
-        raise InputError("give either a network (MO, M1, M2, a file, a folder) or --space; see python -m nas.describe --help")
+        raise InputError(
+            "give either a network (MO, M1, M2, a file, a folder) or --space; see python -m nas.describe --help"
+        )
     if min(args.height, args.width) < 1:
         raise InputError(f"height and width must be at least 1, but got {args.height} and {args.width}; raise them")
     return args

@@ -7,9 +7,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = ("space", "trials", "nas", "dashboards")
-MAY_IMPORT = {"space": {"space"}, "trials": {"trials", "space"}, "nas": {"nas", "trials", "space"}, "dashboards": {"dashboards"}}
+MAY_IMPORT = {
+    "space": {"space"},
+    "trials": {"trials", "space"},
+    "nas": {"nas", "trials", "space"},
+    "dashboards": {"dashboards"},
+}
 # What a package must not know, at whatever depth of its code.
-NOT_FOR = {"space": {"optuna", "plotly", "rawpy", "rich"}, "trials": {"optuna", "plotly", "rich"}, "dashboards": {"torch"}}
+NOT_FOR = {
+    "space": {"optuna", "plotly", "rawpy", "rich"},
+    "trials": {"optuna", "plotly", "rich"},
+    "dashboards": {"torch"},
+}
 
 
 def imports(path):

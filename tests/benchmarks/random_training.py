@@ -36,13 +36,19 @@ def main() -> int:
         torch.manual_seed(args.seed)
         model = build_model(genome)
         log = train(model, data, replace(TrainConfig(), steps=args.steps), seed=args.seed)
-        psnr_db = float("nan") if log.diverged else sum(s.psnr_db for s in evaluate(model, data.held_out)) / len(data.held_out)
+        psnr_db = (
+            float("nan")
+            if log.diverged
+            else sum(s.psnr_db for s in evaluate(model, data.held_out)) / len(data.held_out)
+        )
         bad = log.diverged or not psnr_db > baseline
         failed += bad
         scores.append(psnr_db)
         gmacs = count_cost(genome, 512, 512).macs / 1e9
         told = "DIVERGED" if log.diverged else "BELOW AMPLIFYING" if bad else ""
-        print(f"{number:3d} {genome.digest} {gmacs:7.3f} GMAC {psnr_db:6.2f} dB {log.seconds:6.1f} s  {told}", flush=True)
+        print(
+            f"{number:3d} {genome.digest} {gmacs:7.3f} GMAC {psnr_db:6.2f} dB {log.seconds:6.1f} s  {told}", flush=True
+        )
     print(f"{failed} of {args.genomes} diverged or ended below amplifying; PSNR {min(scores):.2f} to {max(scores):.2f} dB; "
           f"{time.perf_counter() - started:.0f} s on {args.threads} threads")  # fmt: skip
     return 1 if failed else 0

@@ -13,7 +13,14 @@ from space import SEEDS, Branch, DesignSpace, Genome, InputError
 
 SPACE = DesignSpace()
 params = st.fixed_dictionaries({gene.name: st.sampled_from(gene.choices) for gene in SPACE.genes})
-PLAIN = {"skip_width": 48, "skip_block": "residual", "skip_blocks": 2, "merge_width": 0, "head": "add", "head_kernel": 3}
+PLAIN = {
+    "skip_width": 48,
+    "skip_block": "residual",
+    "skip_blocks": 2,
+    "merge_width": 0,
+    "head": "add",
+    "head_kernel": 3,
+}
 RDB = {"scale": 32, "width": 64, "stem_groups": 64, "block": "rdb", "blocks": 2, "layers": 5, "growth": 32}
 
 

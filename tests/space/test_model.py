@@ -27,7 +27,7 @@ def check_builds_and_folds(genome):
     mosaic = torch.rand(2, 1, genome.size_multiple, 2 * genome.size_multiple)
     output, deployed = model(mosaic), fold(model)(mosaic)
     assert output.shape == (2, 3, *mosaic.shape[2:])
-    assert 0 <= output.min() and output.max() <= 1
+    assert output.min() >= 0 and output.max() <= 1
     assert (output - deployed).abs().max() < 1e-4
 
 

@@ -127,7 +127,9 @@ def test_threads_are_set_for_the_measurement_only():
 def test_bfloat16_is_timed_in_bfloat16(monkeypatch):
     kinds = set()
     run_ms = latency._run_ms
-    monkeypatch.setattr(latency, "_run_ms", lambda m, x, d: kinds.add((x.dtype, next(m.parameters()).dtype)) or run_ms(m, x, d))
+    monkeypatch.setattr(
+        latency, "_run_ms", lambda m, x, d: kinds.add((x.dtype, next(m.parameters()).dtype)) or run_ms(m, x, d)
+    )
     assert measure_latency(build_model(TINY), replace(QUICK, dtype="bfloat16")).dtype == "bfloat16"
     assert kinds == {(torch.bfloat16, torch.bfloat16)}
 
@@ -167,4 +169,6 @@ def test_bounds_of_the_median_hold_at_95_percent():
 def test_quantiles_are_numpys(values, share):
     import numpy as np
 
-    assert latency._quantile(sorted(values), share) == pytest.approx(float(np.quantile(values, share)), rel=1e-9, abs=1e-9)
+    assert latency._quantile(sorted(values), share) == pytest.approx(
+        float(np.quantile(values, share)), rel=1e-9, abs=1e-9
+    )

@@ -18,7 +18,9 @@ QUICK = TrialConfig(
     train=TrainConfig(steps=12, batch=2, crop=64),
     latency=LatencyConfig(height=64, width=64, warmup_runs=2, min_runs=5, max_seconds=0.5),
 )
-SMALL = Genome(skip_width=16, skip_block="residual", skip_blocks=1, merge_width=16, merge_groups=1, head="add", head_kernel=3)
+SMALL = Genome(
+    skip_width=16, skip_block="residual", skip_blocks=1, merge_width=16, merge_groups=1, head="add", head_kernel=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,11 @@ def test_a_complete_trial_leaves_all_that_is_needed(tmp_path, data):
     assert 0 < result.ratio_to_mo.low <= result.ratio_to_mo.median <= result.ratio_to_mo.high < 1
     assert 5 < result.psnr_db < 60 and 0 < result.ssim <= 1 and result.latency.median_ms > 0
     assert [name for name, *_ in seen if name == "train"], "training tells its progress"
-    assert [phase for k, (phase, *_) in enumerate(seen) if k == 0 or seen[k - 1][0] != phase] == ["latency", "train", "evaluate"]
+    assert [phase for k, (phase, *_) in enumerate(seen) if k == 0 or seen[k - 1][0] != phase] == [
+        "latency",
+        "train",
+        "evaluate",
+    ]
     names = {path.name for path in (tmp_path / "t").iterdir()}
     assert names == {"genome.json", "result.json", "weights.safetensors", "curve.csv", "preview.png"}
     stored = json.loads((tmp_path / "t" / "result.json").read_text())
