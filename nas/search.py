@@ -181,7 +181,10 @@ def _again(argv: Sequence[str], trials: int | None) -> str:
             continue
         skip = trials is not None and word == "--trials"
         if not skip:
-            kept.append(word)
+            flag, is_pair, value = word.partition("=")
+            # A storage's password must not be shown; its user knows it.
+            kept.append(f"{flag}={shown(value)}" if is_pair and flag == "--storage" else
+                        shown(word) if kept and kept[-1] == "--storage" else word)  # fmt: skip
     return _python("nas.search", *kept, *([] if trials is None else ["--trials", trials]))
 
 

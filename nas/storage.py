@@ -6,6 +6,7 @@ A password in its URL is never shown.
 from __future__ import annotations
 
 import warnings
+import weakref
 from pathlib import Path
 
 import optuna
@@ -52,6 +53,8 @@ def open_storage(url: str) -> RDBStorage:
         raise
     except Exception as error:
         raise storage_error(error, url) from error
+    # A server's connections should be closed, not dropped, when nobody needs the storage any more.
+    weakref.finalize(storage, storage.engine.dispose)
     if sqlite:
         _write_ahead(storage)
     return storage
