@@ -173,7 +173,7 @@ def _report(
 
 def _again(argv: Sequence[str], trials: int | None) -> str:
     """The same command, with another number of trials where one is given."""
-    kept = []
+    kept: list[str] = []
     skip = False
     for word in argv:
         if skip or (trials is not None and word.startswith("--trials=")):
