@@ -21,6 +21,7 @@ from trials import DataConfig, TrainConfig, amplified_psnr_db, evaluate, load_da
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--genomes", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="number of the genome to start with")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -33,6 +34,8 @@ def main() -> int:
     failed, scores, started = 0, [], time.perf_counter()
     for number in range(args.genomes):
         genome = space.decode(space.sample(generator))
+        if number < args.first:
+            continue
         torch.manual_seed(args.seed)
         model = build_model(genome)
         log = train(model, data, replace(TrainConfig(), steps=args.steps), seed=args.seed)
@@ -49,7 +52,7 @@ def main() -> int:
         print(
             f"{number:3d} {genome.digest} {gmacs:7.3f} GMAC {psnr_db:6.2f} dB {log.seconds:6.1f} s  {told}", flush=True
         )
-    print(f"{failed} of {args.genomes} diverged or ended below amplifying; PSNR {min(scores):.2f} to {max(scores):.2f} dB; "
+    print(f"{failed} of {len(scores)} diverged or ended below amplifying; PSNR {min(scores):.2f} to {max(scores):.2f} dB; "
           f"{time.perf_counter() - started:.0f} s on {args.threads} threads")  # fmt: skip
     return 1 if failed else 0
 
