@@ -30,7 +30,7 @@ class FrontError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One network: PSNR in dB on the held-out pairs, median latency in ms with its 10 and 90 % quantiles."""
+    """One network: PSNR in dB on the held-out pairs, latency in ms with its 95 % interval."""
 
     number: int
     name: str
@@ -64,16 +64,17 @@ def read_front(study: optuna.Study) -> Front:
     if not trials:
         raise FrontError(f"study {study.study_name!r} must have finished trials, but has none; "
                          f"run python -m nas.search --study {study.study_name}")  # fmt: skip
+    mo_ms = next((t.user_attrs["latency"]["median_ms"] for t in trials if t.user_attrs.get("seed") == "MO"), None)
     # From fast to slow, and the better of equally fast ones first: each is on the front that beats all before it.
-    trials.sort(key=lambda t: (t.values[1], -t.values[0], t.number))
+    trials.sort(key=lambda t: (_latency_ms(t, mo_ms), -t.values[0], t.number))
     points, best = [], float("-inf")
     for trial in trials:
-        psnr_db, latency_ms = trial.values
+        psnr_db, latency_ms = trial.values[0], _latency_ms(trial, mo_ms)
         allowed = limit is None or latency_ms <= limit
         on_front = allowed and psnr_db > best
         if on_front:
             best = psnr_db
-        points.append(_point(trial, on_front))
+        points.append(_point(trial, on_front, mo_ms))
     return Front(study=study.study_name, points=tuple(points), latency_limit_ms=limit, timed=_timed(trials[0]))
 
 
@@ -118,7 +119,8 @@ def write(figure: go.Figure, path: Path) -> None:
         raise FrontError(f"--out needs a folder that exists, but there is no {path.parent}; make it first")
     try:
         if kind == "html":
-            figure.write_html(path, include_plotlyjs=True)
+            figure.update_layout(width=None, height=None, autosize=True)  # as large as the window
+            figure.write_html(path, include_plotlyjs=True, default_height="95vh")
         else:
             figure.write_image(path, scale=2 if kind == "png" else 1)
     except OSError as error:
@@ -127,8 +129,8 @@ def write(figure: go.Figure, path: Path) -> None:
         if kind == "html":
             raise
         why = _first_line(error).partition(". ")[0]
-        raise FrontError(f"{kind} pictures need kaleido and Chromium, but: {why}; install both (pip install kaleido, "
-                         "then plotly_get_chrome), or give --out front.html") from error  # fmt: skip
+        raise FrontError(f"{kind} pictures need kaleido and Chromium, but: {why}; run pip install '.[pictures]' and "
+                         "install Chromium, or give --out front.html") from error  # fmt: skip
 
 
 def open_study(name: str, url: str) -> optuna.Study:
@@ -175,13 +177,21 @@ class _Parser(argparse.ArgumentParser):
         raise FrontError(f"{message}; see {self.prog} --help")
 
 
-def _point(trial: FrozenTrial, on_front: bool) -> Point:
+def _latency_ms(trial: FrozenTrial, mo_ms: float | None) -> float:
+    """Ratio to MO times MO's milliseconds, which no drift of the machine touches; as told where one is unknown."""
+    ratio = trial.user_attrs.get("ratio_to_mo")
+    return float(trial.values[1] if ratio is None or mo_ms is None else ratio * mo_ms)
+
+
+def _point(trial: FrozenTrial, on_front: bool, mo_ms: float | None) -> Point:
     attrs = trial.user_attrs
-    latency, cost = attrs.get("latency") or {}, attrs.get("cost") or {}
-    psnr_db, latency_ms = trial.values
+    cost = attrs.get("cost") or {}
+    psnr_db, latency_ms = trial.values[0], _latency_ms(trial, mo_ms)
+    low, high = attrs.get("ratio_to_mo_interval") or (None, None)
     return Point(
         number=trial.number, name=attrs.get("seed") or attrs["digest"][:8], psnr_db=psnr_db, latency_ms=latency_ms,
-        low_ms=latency.get("p10_ms", latency_ms), high_ms=latency.get("p90_ms", latency_ms),
+        low_ms=latency_ms if mo_ms is None or low is None else low * mo_ms,
+        high_ms=latency_ms if mo_ms is None or high is None else high * mo_ms,
         ratio_to_mo=attrs.get("ratio_to_mo"), parameters=cost.get("parameters"), macs=cost.get("macs"),
         is_seed="seed" in attrs, on_front=on_front,
     )  # fmt: skip
@@ -190,7 +200,9 @@ def _point(trial: FrozenTrial, on_front: bool) -> Point:
 def _timed(trial: FrozenTrial) -> str:
     latency: dict[str, Any] = trial.user_attrs.get("latency") or {}
     shape = f"{latency.get('height')} x {latency.get('width')} mosaic"
-    threads = f", {latency['threads']} threads" if latency.get("device") == "cpu" and "threads" in latency else ""
+    threads = ""
+    if latency.get("device") == "cpu" and "threads" in latency:
+        threads = f", {latency['threads']} thread{'s' * (latency['threads'] > 1)}"
     return f"{shape}, {latency.get('device_name', latency.get('device'))}{threads}"
 
 

@@ -60,6 +60,8 @@ class StudyConfig:
         _require("latency_limit_ms must be above 0 (leave it out for no limit)", _positive(self.latency_limit_ms),
                  self.latency_limit_ms)  # fmt: skip
         _require("train.steps must be at least 1", self.train.steps >= 1, self.train.steps)
+        _require("train.crop must be a multiple of 64, which every network of the space can take",
+                 self.train.crop >= 64 and self.train.crop % 64 == 0, self.train.crop)  # fmt: skip
         _require("train.batch must be at least 1", self.train.batch >= 1, self.train.batch)
 
     def for_trial(self) -> TrialConfig:
@@ -96,6 +98,10 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
         raise InputError(f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}") from error
     except OSError as error:
         raise InputError(f"{path} must be readable, but: {error.strerror}; check the path") from error
+    where = f"{path}: "
+    if any(value is not None for value in (changes or {}).values()):
+        load_config(study)  # what is wrong in the file is told with its name, what is wrong in a flag without
+        where = ""
     for key, value in (changes or {}).items():
         if value is not None:
             section, _, name = key.rpartition(".")
@@ -110,7 +116,7 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
         made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
         return _make(StudyConfig, {**values, **made, "name": path.stem}, "")
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{where}{error}") from error
 
 
 def studies() -> list[str]:

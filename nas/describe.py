@@ -66,8 +66,9 @@ def show_network(console: Console, name: str, genome: Genome, height: int, width
     console.print(f"[bold]{escape(name)}[/]  digest {genome.digest}")
     if name in SEEDS:
         console.print(f"[dim]{SEED_FACTS[name].reference}[/]")
+    padded = "" if (cost.height, cost.width) == (height, width) else f" ({height} x {width}, padded)"
     console.print(
-        f"{cost.macs / 1e9:.4g} GMAC for one {cost.height} x {cost.width} mosaic; "
+        f"{cost.macs / 1e9:.4g} GMAC for one {cost.height} x {cost.width} mosaic{padded}; "
         f"{cost.parameters / 1e6:.4g} M parameters ({cost.deployed_parameters / 1e6:.4g} M deployed); "
         f"sizes must be multiples of {genome.size_multiple}"
     )

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from nas.front import Reference, front_rows, rows_hypervolume
 from nas.results import Row, finished
-from nas.tables import duration, figure, kind_text, trials_table
+from nas.tables import duration, figure, kind_text, milliseconds, trials_table
 
 REFRESH_S = 0.25
 LOG_EVERY_S = 30.0
@@ -250,7 +250,7 @@ class LogView(_Base):
         if row.ssim is not None:
             told.append(f"SSIM {row.ssim:.3f}")
         if row.latency_ms is not None:
-            told.append(f"{row.latency_ms:.2f} ms ({figure(row.ratio_to_mo, 2)} x MO)")
+            told.append(f"{milliseconds(row)} ms ({figure(row.ratio_to_mo, 2)} x MO)")
         if row.message and row.repeat_of is None:
             told.append(row.message)
         board = self.board

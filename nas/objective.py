@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.command import is_disk_full, one_line
-from nas.results import Row, known_networks, read_rows
+from nas.results import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
 from nas.samplers import suggest
 from nas.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
@@ -37,6 +37,7 @@ class Runner(Protocol):
         data: Any,
         directory: Path,
         latency_limit_ms: float | None,
+        mo_latency_ms: float | None,
         on_progress: Progress | None,
     ) -> Any:
         """A trials.TrialResult."""  # fmt: skip
@@ -86,7 +87,7 @@ class Objective:
         try:
             result = self.runner(
                 genome, self.config, data=self.data, directory=directory,
-                latency_limit_ms=self.latency_limit_ms, on_progress=on_progress,
+                latency_limit_ms=self.latency_limit_ms, mo_latency_ms=self._mo_ms(), on_progress=on_progress,
             )  # fmt: skip
         except Exception as error:
             if is_disk_full(error) or is_storage_error(error):
@@ -111,6 +112,7 @@ class Objective:
         attrs = {key: values.get(key) for key in ("cost", "latency", "psnr_db", "ssim", "images", "train_seconds")}
         if (ratio := values.get("ratio_to_mo")) is not None:
             attrs |= {"ratio_to_mo": ratio["median"], "ratio_to_mo_interval": [ratio["low"], ratio["high"]]}
+            latency_ms = on_mos_clock(latency_ms, ratio["median"], self._mo_ms())
         attrs["message"] = message or None
         for key, value in attrs.items():
             if value is not None:
@@ -127,6 +129,9 @@ class Objective:
             self.study.tell(trial, [psnr_db, latency_ms])
         else:
             self.study.tell(trial, state=TrialState.PRUNED if kind == "over_limit" else TrialState.FAIL)
+
+    def _mo_ms(self) -> float | None:
+        return mo_latency_ms(read_rows(self.study))
 
     def _is_over(self, latency_ms: float | None) -> bool:
         return self.latency_limit_ms is not None and (latency_ms or 0.0) > self.latency_limit_ms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -25,6 +25,8 @@ class Row:
     ssim: float | None = None
     latency_ms: float | None = None
     ratio_to_mo: float | None = None
+    steady: bool = True
+    """False where the latency drifted while it was timed: something else used the device."""
     parameters: int | None = None
     macs: int | None = None
     seconds: float | None = None
@@ -44,12 +46,25 @@ class Row:
 
 
 def read_rows(study: optuna.Study) -> list[Row]:
-    """All trials of `study`, in the order of their numbers."""
-    return [read_row(trial) for trial in study.get_trials(deepcopy=False)]
+    """All trials of `study`, in the order of their numbers, with latencies on MO's clock.
+
+    A shared machine is a tenth slower in one minute than in the next. Each network was timed in turn with MO, so its
+    ratio to MO is free of that; times MO's milliseconds it is comparable across the study.
+    """
+    rows = [read_row(trial) for trial in study.get_trials(deepcopy=False)]
+    mo_ms = mo_latency_ms(rows)
+    return [replace(row, latency_ms=on_mos_clock(row.latency_ms, row.ratio_to_mo, mo_ms)) for row in rows]
+
+
+def on_mos_clock(latency_ms: float | None, ratio_to_mo: float | None, mo_ms: float | None) -> float | None:
+    """MO's milliseconds in this study times the ratio to MO; `latency_ms` as it was measured where one is unknown."""
+    if latency_ms is None or ratio_to_mo is None or mo_ms is None:
+        return latency_ms
+    return ratio_to_mo * mo_ms
 
 
 def read_row(trial: FrozenTrial) -> Row:
-    """One trial."""
+    """One trial, its latency as it was measured."""
     attrs = trial.user_attrs
     state = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running"}.get(trial.state)
     latency, cost = attrs.get("latency") or {}, attrs.get("cost") or {}
@@ -62,6 +77,7 @@ def read_row(trial: FrozenTrial) -> Row:
         ssim=attrs.get("ssim"),
         latency_ms=latency.get("median_ms"),
         ratio_to_mo=attrs.get("ratio_to_mo"),
+        steady=latency.get("steady", True),
         parameters=cost.get("parameters"),
         macs=cost.get("macs"),
         seconds=trial.duration.total_seconds() if trial.duration else None,

@@ -28,7 +28,7 @@ from nas.results import finished, read_rows
 from nas.samplers import choose_sampler
 from nas.storage import default_url, is_storage_error, open_storage, quiet_optuna, shown, storage_error
 from nas.study import check_data, make_folder, note_device, open_study
-from nas.tables import figure, front_table
+from nas.tables import figure, front_table, milliseconds
 from space import DesignSpace
 
 # Flags that are keys of the config: (flag, key, type, help).
@@ -148,6 +148,13 @@ def _report(
         console.print(front_table(front, board.rows))
         volume = f"hypervolume {figure(board.hypervolume, 2)} {HYPERVOLUME_UNIT}"
         console.print(f"{volume} (above amplifying alone, faster than 8 x MO)", highlight=False)
+        if any(not row.steady for row in board.rows):
+            console.print("~ drifted while it was timed: something else used the device; trust x MO more than ms")
+    elif any(row.kind == "over_limit" for row in board.rows):
+        over = [row for row in board.rows if row.kind == "over_limit" and row.latency_ms]
+        fastest = min(over, key=lambda row: row.latency_ms or 0.0)
+        console.print(f"no network met the limit of {config.latency_limit_ms} ms, so none was trained; the fastest of {len(over)} was "
+                      f"{fastest.name} with {milliseconds(fastest)} ms: raise --latency-limit-ms", highlight=False)  # fmt: skip
     console.print()
     lines = [("everything lies in", str(folder)), ("the study is in", shown(url))]
     if board.done:

@@ -92,6 +92,9 @@ def is_storage_error(error: BaseException) -> bool:
 def _write_ahead(storage: RDBStorage) -> None:
     # With a write-ahead log a dashboard can read while a trial is being told. Not every file system can do
     # it (and a read-only file cannot be changed): the usual journal is right as well, only less smooth.
+    # What was written goes into the file itself at once, so that a copy of study.db alone, made whenever, holds all.
+    sqlalchemy.event.listen(storage.engine, "connect", lambda raw, _: raw.execute("PRAGMA wal_autocheckpoint=1"))
+    storage.engine.dispose()  # connections made so far don't know this yet
     try:
         with storage.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")

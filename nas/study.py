@@ -8,7 +8,8 @@ The study's user attributes
     data              what the data is (trials.TrialData.description)
     baseline_psnr_db  PSNR of the amplified mosaics alone on the held-out pairs
     reference         {"psnr_db", "latency_ms"} from which the front's hypervolume counts
-Objectives: psnr_db (maximised), latency_ms (minimised).
+Objectives: psnr_db (maximised), latency_ms (minimised): ratio_to_mo times the median that MO itself had in this study, so that
+a machine which is slower in one hour than in the next does not reorder the networks.
 
 A trial's user attributes (those that its kind has)
     kind              complete | over_limit | diverged | out_of_memory | error | interrupted

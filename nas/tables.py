@@ -26,6 +26,11 @@ def figure(value: float | None, decimals: int, unit: str = "") -> str:
     return "-" if value is None else f"{value:.{decimals}f}{unit}"
 
 
+def milliseconds(row: Row) -> str:
+    """The latency in ms, with a "~" before it where it was not steady while it was timed."""
+    return ("" if row.steady else "~") + figure(row.latency_ms, 2)
+
+
 def kind_text(row: Row) -> str:
     """What became of a trial, in words."""
     words = row.kind.replace("_", " ")
@@ -56,7 +61,7 @@ def trials_table(rows: Sequence[Row], front: Collection[int], *, most: int | Non
         table.add_row(
             Text(ON_FRONT, style="green") if row.number in front else "",
             str(row.number), _name(row),
-            figure(row.psnr_db, 2), figure(row.ssim, 3), figure(row.latency_ms, 2), figure(row.ratio_to_mo, 2),
+            figure(row.psnr_db, 2), figure(row.ssim, 3), milliseconds(row), figure(row.ratio_to_mo, 2),
             Text(said, overflow="ellipsis", no_wrap=True),
             style="dim" if row.repeat_of is not None or row.kind == "running" else _STYLES.get(row.kind, "dim"),
         )  # fmt: skip
@@ -78,7 +83,7 @@ def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
         on_front = row.number in numbers
         table.add_row(
             ON_FRONT if on_front else "", _name(row), str(row.number), figure(row.psnr_db, 2), figure(row.ssim, 3),
-            figure(row.latency_ms, 2), figure(row.ratio_to_mo, 2),
+            milliseconds(row), figure(row.ratio_to_mo, 2),
             "-" if row.parameters is None else f"{row.parameters:,}",
             figure(None if row.macs is None else row.macs / 1e9, 2),
             style="" if on_front else "dim",

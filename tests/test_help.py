@@ -51,7 +51,7 @@ def test_the_example_of_describe_runs(tmp_path):
 def test_the_example_of_evaluate_runs(tmp_path, shared):
     shutil.copy(shared / "reference" / "mo_checkpoint.pt", tmp_path)
     (tmp_path / "SID").symlink_to(shared / "sid-sample")
-    assert "mean of 2" in run(example_of("nas.evaluate"), tmp_path)
+    assert "mean of 5" in run(example_of("nas.evaluate"), tmp_path)
 
 
 @pytest.mark.slow

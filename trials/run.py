@@ -72,14 +72,16 @@ def run_trial(
     data: TrialData,
     directory: Path,
     latency_limit_ms: float | None = None,
+    mo_latency_ms: float | None = None,
     on_progress: Progress | None = None,
 ) -> TrialResult:
     """Measures, trains and judges the network of `genome`; leaves what it found in `directory`.
 
     There: genome.json, result.json (last, so that where it is, all is), and for a complete trial
     weights.safetensors (as trained, weight norm unfolded), curve.csv and preview.png. Progress is told as "latency",
-    "train" and "evaluate". Raises InputError for a config that can't be met and OSError for a full disk; what it
-    raises in `on_progress` passes through.
+    "train" and "evaluate". With `mo_latency_ms`, MO's milliseconds in the study, the limit holds for the ratio to MO
+    times that, and not for a moment's milliseconds. Raises InputError for a config that can't be met and OSError for a
+    full disk; what is raised in `on_progress` passes through.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tell: Callable[..., None] = on_progress or (lambda *_: None)
@@ -98,8 +100,9 @@ def run_trial(
             latency, ratio = measure_against(model, reference, config.latency, device=config.device)
         found = replace(found, latency=latency, ratio_to_mo=ratio)
         tell("latency", 1, 1, {"latency_ms": latency.median_ms})
-        if latency_limit_ms is not None and latency.median_ms > latency_limit_ms:
-            message = f"{latency.median_ms:.2f} ms is over the limit of {latency_limit_ms:g} ms: not trained"
+        latency_ms = latency.median_ms if mo_latency_ms is None else ratio.median * mo_latency_ms
+        if latency_limit_ms is not None and latency_ms > latency_limit_ms:
+            message = f"{latency_ms:.2f} ms is over the limit of {latency_limit_ms:g} ms: not trained"
             found = replace(found, kind="over_limit", message=message)
         else:
             log = train(model, data, config.train, seed=config.seed, on_progress=on_progress)

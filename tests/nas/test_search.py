@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
@@ -43,7 +45,7 @@ def test_the_contract_with_the_dashboards(run_search: Command, read_study: Read,
         assert all(type(value) in (int, str) for value in trial.params.values())
         genome = Genome.from_json(told["genome"])
         assert genome.digest == told["digest"] == DesignSpace().decode(trial.params).digest
-        assert trial.values == [told["psnr_db"], told["latency"]["median_ms"]]
+        assert trial.values == pytest.approx([told["psnr_db"], told["latency"]["median_ms"]])
         assert told["ratio_to_mo"] == pytest.approx(told["latency"]["median_ms"] / mo_latency_ms())
         assert {"cost", "images", "ssim", "train_seconds"} <= told.keys()
         directory = runs / "tiny" / told["directory"]
@@ -124,6 +126,43 @@ def test_over_the_limit_nothing_is_trained(run_search: Command, read_study: Read
         assert (trial.state == TrialState.PRUNED) == (trial in over)
     assert all(trial.values is None for trial in over)
     assert len({row.digest for row in read_rows(read_study())}) == 12  # those over the limit count
+
+
+def test_a_machine_that_slows_down_reorders_nothing(run_search: Command, read_study: Read) -> None:
+    """After MO everything takes twice as long; the ratios, timed in turn, stay, and so do the values told."""
+
+    class Slower(Runner):
+        def __call__(self, genome: Genome, *args: Any, **kwargs: Any) -> Any:
+            result = super().__call__(genome, *args, **kwargs)
+            values, mo = result.to_dict(), genome == SEEDS["MO"]
+            values["latency"]["median_ms"] *= 1 if mo else 2
+            return SimpleNamespace(kind=result.kind, to_dict=lambda: values)
+
+    assert run_search("--trials", 5, runner=Slower()) == 0
+    for trial, row in zip(read_study().trials, read_rows(read_study()), strict=True):
+        right_ms = trial.user_attrs["ratio_to_mo"] * mo_latency_ms()
+        assert trial.values[1] == pytest.approx(right_ms) and row.latency_ms == pytest.approx(right_ms)
+        slowed = trial.user_attrs["latency"]["median_ms"] / right_ms
+        assert slowed == pytest.approx(1 if trial.user_attrs.get("seed") == "MO" else 2)
+
+
+def test_a_limit_that_nothing_meets_is_told(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_search("--latency-limit-ms", 0.5, "--trials", 4) == 0
+    told = capsys.readouterr().out
+    assert "no network met the limit of 0.5 ms, so none was trained; the fastest of 4 was" in told
+
+
+def test_an_unsteady_latency_is_marked(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    class Unsteady(Runner):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            result = super().__call__(*args, **kwargs)
+            values = result.to_dict()
+            values["latency"]["steady"] = False
+            return SimpleNamespace(kind=result.kind, to_dict=lambda: values)
+
+    run_search("--trials", 3, runner=Unsteady())
+    told = capsys.readouterr().out
+    assert f"~{mo_latency_ms():.2f} ms (1.00 x MO)" in told and "~ drifted while it was timed" in told
 
 
 def test_a_looser_limit_gives_the_seeds_their_trial(run_search: Command, read_study: Read) -> None:

@@ -87,6 +87,13 @@ def test_a_genome_over_the_limit_is_not_trained(tmp_path, data):
     assert json.loads((tmp_path / "result.json").read_text())["kind"] == "over_limit"
 
 
+def test_the_limit_holds_on_mos_clock(tmp_path, data):
+    """SMALL takes well under half of MO's time: with MO at 100 ms it is under 50 ms, whatever this machine's speed."""
+    result = run_trial(SMALL, QUICK, data=data, directory=tmp_path / "1", latency_limit_ms=50, mo_latency_ms=1000)
+    assert result.kind == "over_limit" and result.latency.median_ms < 50
+    assert run_trial(SMALL, QUICK, data=data, directory=tmp_path / "2", latency_limit_ms=99, mo_latency_ms=100).kind == "complete"
+
+
 def test_a_diverged_training_is_a_result(tmp_path, data):
     wild = replace(QUICK, train=replace(QUICK.train, learning_rate=1e6, grad_clip=1e9, warmup_steps=1, steps=60))
     result = run_trial(SMALL, wild, data=data, directory=tmp_path)
