@@ -98,10 +98,7 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
         raise InputError(f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}") from error
     except OSError as error:
         raise InputError(f"{path} must be readable, but: {error.strerror}; check the path") from error
-    where = f"{path}: "
-    if any(value is not None for value in (changes or {}).values()):
-        load_config(study)  # what is wrong in the file is told with its name, what is wrong in a flag without
-        where = ""
+    flags = any(value is not None for value in (changes or {}).values())
     for key, value in (changes or {}).items():
         if value is not None:
             section, _, name = key.rpartition(".")
@@ -116,7 +113,10 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
         made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
         return _make(StudyConfig, {**values, **made, "name": path.stem}, "")
     except InputError as error:
-        raise InputError(f"{where}{error}") from error
+        if not flags:
+            raise InputError(f"{path}: {error}") from error
+        load_config(study)  # is it the file? Then this tells so, with its name; else it is a flag
+        raise
 
 
 def studies() -> list[str]:

@@ -163,7 +163,7 @@ def restore(model: DarkUNet, mosaic: Tensor) -> Tensor:
     """sRGB b 3 H W in [0, 1] of an amplified mosaic b 1 H W of any even size of at least 2 x 2.
 
     The mosaic is padded at the bottom and the right to the network's multiple by mirroring about its last
-    pixel but one row of Bayer cells, which keeps the CFA phase; the output is cropped back.
+    row and column, which keeps the CFA phase; the output is cropped back.
     """
     height, width = mosaic.shape[-2:]
     if height % 2 or width % 2:

@@ -59,7 +59,6 @@ def test_storages_that_are_none(refused: Callable[..., str], url: str, told: str
 
 
 def test_a_server_that_is_not_there(refused: Callable[..., str]) -> None:
-    pytest.importorskip("psycopg")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

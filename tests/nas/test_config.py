@@ -125,3 +125,20 @@ def test_what_is_fixed_and_what_may_change(tiny: Path) -> None:
 def test_dark_spells_out_the_defaults():
     """Whoever copies the file starts from what the program does without it."""
     assert load_config("dark").to_dict() == StudyConfig(name="dark").to_dict()
+
+
+def test_a_flag_mends_what_is_wrong_in_the_file(tmp_path: Path) -> None:
+    """A folder that is gone here, named in the file of a colleague, and data given by a flag."""
+    path = tmp_path / "mine.toml"
+    path.write_text('[data]\nsource = "/gone"\n')
+    assert load_config(str(path), {"data.source": "synthetic"}).data.source == "synthetic"
+
+
+def test_an_error_says_whether_the_file_or_a_flag_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("trials = 4\n")
+    with pytest.raises(InputError, match=r"^train.steps must be at least 1"):
+        load_config(str(path), {"train.steps": 0})
+    path.write_text("trials = 0\n")
+    with pytest.raises(InputError, match=r"mine.toml: trials must be at least 1"):
+        load_config(str(path), {"train.steps": 5})

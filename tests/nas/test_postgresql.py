@@ -58,7 +58,6 @@ class Server:
 def server() -> Iterator[Server]:
     if not SERVERS:
         pytest.skip("there is no PostgreSQL server here: Debian's package postgresql has it")
-    pytest.importorskip("psycopg")
     with tempfile.TemporaryDirectory(prefix="pg") as folder:  # a short path: it holds a socket
         server = Server(Path(folder))
         server.start()
