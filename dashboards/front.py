@@ -66,15 +66,23 @@ def read_front(study: optuna.Study) -> Front:
                          f"run python -m nas.search --study {study.study_name}")  # fmt: skip
     mo_ms = next((t.user_attrs["latency"]["median_ms"] for t in trials if t.user_attrs.get("seed") == "MO"), None)
     # From fast to slow, and the better of equally fast ones first: each is on the front that beats all before it.
-    trials.sort(key=lambda t: (_latency_ms(t, mo_ms), -t.values[0], t.number))
+    again: dict[str, Any] = attrs.get("front_latency", {})
+    ratios = {trial.number: _ratio(trial, again) for trial in trials}
+
+    def latency_ms_of(trial: FrozenTrial) -> float:
+        # Ratio to MO times MO's milliseconds, which no drift of the machine touches; as told where one is unknown.
+        ratio = ratios[trial.number]
+        return float(trial.values[1] if ratio is None or mo_ms is None else ratio[0] * mo_ms)
+
+    trials.sort(key=lambda t: (latency_ms_of(t), -t.values[0], t.number))
     points, best = [], float("-inf")
     for trial in trials:
-        psnr_db, latency_ms = trial.values[0], _latency_ms(trial, mo_ms)
+        psnr_db, latency_ms = trial.values[0], latency_ms_of(trial)
         allowed = limit is None or latency_ms <= limit
         on_front = allowed and psnr_db > best
         if on_front:
             best = psnr_db
-        points.append(_point(trial, on_front, mo_ms))
+        points.append(_point(trial, latency_ms, ratios[trial.number], on_front))
     return Front(study=study.study_name, points=tuple(points), latency_limit_ms=limit, timed=_timed(trials[0]))
 
 
@@ -177,22 +185,29 @@ class _Parser(argparse.ArgumentParser):
         raise FrontError(f"{message}; see {self.prog} --help")
 
 
-def _latency_ms(trial: FrozenTrial, mo_ms: float | None) -> float:
-    """Ratio to MO times MO's milliseconds, which no drift of the machine touches; as told where one is unknown."""
-    ratio = trial.user_attrs.get("ratio_to_mo")
-    return float(trial.values[1] if ratio is None or mo_ms is None else ratio * mo_ms)
+def _ratio(trial: FrozenTrial, again: dict[str, Any]) -> tuple[float, float, float] | None:
+    """The ratio to MO with its interval: the front's last measurement where the network was in it, else the trial's."""
+    attrs = trial.user_attrs
+    if attrs.get("seed") != "MO" and (found := again.get(attrs["digest"])) is not None:
+        return found["ratio_to_mo"]["value"], found["ratio_to_mo"]["low"], found["ratio_to_mo"]["high"]
+    ratio = attrs.get("ratio_to_mo")
+    if ratio is None:
+        return None
+    low, high = attrs.get("ratio_to_mo_interval") or (ratio, ratio)
+    return ratio, low, high
 
 
-def _point(trial: FrozenTrial, on_front: bool, mo_ms: float | None) -> Point:
+def _point(
+    trial: FrozenTrial, latency_ms: float, ratio: tuple[float, float, float] | None, on_front: bool
+) -> Point:
     attrs = trial.user_attrs
     cost = attrs.get("cost") or {}
-    psnr_db, latency_ms = trial.values[0], _latency_ms(trial, mo_ms)
-    low, high = attrs.get("ratio_to_mo_interval") or (None, None)
+    psnr_db = trial.values[0]
+    value, low, high = ratio or (1.0, 1.0, 1.0)
     return Point(
         number=trial.number, name=attrs.get("seed") or attrs["digest"][:8], psnr_db=psnr_db, latency_ms=latency_ms,
-        low_ms=latency_ms if mo_ms is None or low is None else low * mo_ms,
-        high_ms=latency_ms if mo_ms is None or high is None else high * mo_ms,
-        ratio_to_mo=attrs.get("ratio_to_mo"), parameters=cost.get("parameters"), macs=cost.get("macs"),
+        low_ms=latency_ms * low / value, high_ms=latency_ms * high / value,
+        ratio_to_mo=None if ratio is None else value, parameters=cost.get("parameters"), macs=cost.get("macs"),
         is_seed="seed" in attrs, on_front=on_front,
     )  # fmt: skip
 

@@ -142,19 +142,22 @@ def resolve_device(device: str) -> str:
 
 
 def settle(config: StudyConfig) -> StudyConfig:
-    """`config` with what "auto" and None mean on this machine: device, latency shape and CPU threads.
+    """`config` with what "auto" and None mean on this machine: device, runtime, latency shape and CPU threads.
 
     Only so can a resumed study tell that its latencies would no longer compare. Raises InputError for a device that
-    isn't there.
+    isn't there, or that can't do what [latency] asks for.
     """
     import torch
 
-    from trials.latency import frame_size
+    from trials.deployed import check_form
+    from trials.latency import check_config, frame_size
 
     device = resolve_device(config.device)
+    check_config(config.latency)
+    runtime = check_form(config.latency, torch.device(device))
     height, width = frame_size(config.latency, device)
     threads = config.latency.threads or torch.get_num_threads()
-    latency = dataclasses.replace(config.latency, height=height, width=width, threads=threads)
+    latency = dataclasses.replace(config.latency, height=height, width=width, threads=threads, runtime=runtime)
     return dataclasses.replace(config, device=device, latency=latency)
 
 

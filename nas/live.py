@@ -48,11 +48,16 @@ class Current:
         self.done, self.total, self.figures = done, total, figures
 
     def left_s(self) -> float | None:
-        """Seconds until its training ends, by its pace so far; None while there is no pace."""
+        """Seconds until its training (or the front's timing) ends, by its pace so far; None while there is no pace."""
         seen = self.done - self.phase_first  # the first word of a phase may come late
-        if self.phase != "train" or seen <= 0:
+        if self.phase not in ("train", "timing") or seen <= 0:
             return None
         return (time.monotonic() - self.phase_started) / seen * max(0, self.total - self.done)
+
+    @property
+    def label(self) -> str:
+        """Who runs: "trial 3 M1"; what is no trial has a name of its own, "data" or "front"."""
+        return f"trial {self.number} {self.name}" if self.number >= 0 else self.name
 
     def words(self) -> str:
         """What it is at: "train 120/500, loss 0.031"."""
@@ -121,7 +126,7 @@ class View(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def started(self, number: int, name: str) -> None:
-        """A trial starts (or the data is made: then its number is -1)."""
+        """A trial starts; or the data is made ("data") or the front timed again ("front"), whose number is -1."""
 
     def progress(self, phase: str, done: int, total: int, figures: dict[str, float]) -> None:
         """The running trial tells how far it is."""
@@ -211,7 +216,7 @@ class TableView(_Base):
         current = self.board.current
         assert current is not None
         grid = Table.grid(padding=(0, 2))
-        name = "[bold]data[/]" if current.number < 0 else f"[bold]trial {current.number}[/] {escape(current.name)}"
+        name = f"[bold]{escape(current.label)}[/]"
         left = current.left_s()
         bar = ProgressBar(total=current.total, completed=current.done, width=24) if current.total > 1 else ""
         grid.add_row(name, escape(current.words()), bar, "" if left is None else f"{duration(left)} left")
@@ -232,7 +237,7 @@ class LogView(_Base):
             self._told = now
             left = current.left_s()
             rest = "" if left is None else f", {duration(left)} left"
-            self.note(f"{self._what(current)}: {current.words()}{rest}")
+            self.note(f"{current.label}: {current.words()}{rest}")
 
     def started(self, number: int, name: str) -> None:
         super().started(number, name)
@@ -260,10 +265,6 @@ class LogView(_Base):
         if left is not None and board.done < board.total:
             told.append(f"about {duration(left)} left")
         self.note(f"trial {row.number} {row.name}: " + ", ".join(told))
-
-    @staticmethod
-    def _what(current: Current) -> str:
-        return "data" if current.number < 0 else f"trial {current.number} {current.name}"
 
 
 def make_view(board: Board, console: Console) -> TableView | LogView:

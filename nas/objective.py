@@ -1,7 +1,8 @@
 """One trial of the study: genes to genome, a look whether it is known, the run, and what Optuna is told.
 
 Limits are hard and soft at once: a genome over the latency limit is never trained (told as PRUNED), and how
-far it is over goes to the sampler as a constraint, so that it learns where not to look.
+far it is over goes to the sampler as a constraint, so that it learns where not to look; so does a genome for which the
+device has too little memory.
 """
 
 from __future__ import annotations
@@ -20,10 +21,17 @@ from nas.samplers import suggest
 from nas.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
+from trials.device_errors import DeviceLostError
 from trials.pairs import Progress
 
 # The attributes that a repeat takes over from the trial whose network it repeats.
-_OF_THE_NETWORK = ("kind", "cost", "latency", "ratio_to_mo", "ratio_to_mo_interval", "psnr_db", "ssim", "images")
+_OF_THE_NETWORK = (
+    "kind", "cost", "latency", "ratio_to_mo", "ratio_to_mo_interval", "ratio_drift", "psnr_db", "ssim", "images",
+)  # fmt: skip
+
+
+# Kinds that break a limit of the device: told as PRUNED with a constraint above 0, so that samplers learn where not to look.
+INFEASIBLE = ("over_limit", "out_of_memory")
 
 
 class Runner(Protocol):
@@ -81,7 +89,7 @@ class Objective:
     def run(self, trial: optuna.Trial, genome: Genome, directory: Path, on_progress: Progress) -> str:
         """Measures and trains `genome`, tells `trial`, and gives back its kind ("error" where it raised).
 
-        Raises only what the whole search must know: Ctrl-C, a full disk, a failing storage.
+        Raises only what the whole search must know: Ctrl-C, a full disk, a failing storage, a vanished device.
         """
         trial.set_user_attr("directory", f"trials/{directory.name}")
         try:
@@ -90,7 +98,7 @@ class Objective:
                 latency_limit_ms=self.latency_limit_ms, mo_latency_ms=self._mo_ms(), on_progress=on_progress,
             )  # fmt: skip
         except Exception as error:
-            if is_disk_full(error) or is_storage_error(error):
+            if is_disk_full(error) or is_storage_error(error) or isinstance(error, DeviceLostError):
                 raise
             said = one_line(error)
             message = said if isinstance(error, InputError) else f"{type(error).__name__}: {said}"
@@ -111,8 +119,9 @@ class Objective:
             kind, message = "diverged", f"PSNR {psnr_db} dB and latency {latency_ms} ms must be finite"
         attrs = {key: values.get(key) for key in ("cost", "latency", "psnr_db", "ssim", "images", "train_seconds")}
         if (ratio := values.get("ratio_to_mo")) is not None:
-            attrs |= {"ratio_to_mo": ratio["median"], "ratio_to_mo_interval": [ratio["low"], ratio["high"]]}
-            latency_ms = on_mos_clock(latency_ms, ratio["median"], self._mo_ms())
+            attrs |= {"ratio_to_mo": ratio["value"], "ratio_to_mo_interval": [ratio["low"], ratio["high"]],
+                      "ratio_drift": ratio["drift"]}  # fmt: skip
+            latency_ms = on_mos_clock(latency_ms, ratio["value"], self._mo_ms())
         attrs["message"] = message or None
         for key, value in attrs.items():
             if value is not None:
@@ -124,11 +133,13 @@ class Objective:
         trial.set_user_attr("kind", kind)
         if self.latency_limit_ms is not None and latency_ms is not None:
             trial.set_constraint("over_latency_limit_ms", latency_ms - self.latency_limit_ms)
+        if kind == "out_of_memory":
+            trial.set_constraint("out_of_memory", 1.0)
         if kind == "complete":
             assert psnr_db is not None and latency_ms is not None
             self.study.tell(trial, [psnr_db, latency_ms])
         else:
-            self.study.tell(trial, state=TrialState.PRUNED if kind == "over_limit" else TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.PRUNED if kind in INFEASIBLE else TrialState.FAIL)
 
     def _mo_ms(self) -> float | None:
         return mo_latency_ms(read_rows(self.study))

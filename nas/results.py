@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+# The study's attribute with what nas/remeasure.py found.
+FRONT_LATENCY = "front_latency"
+# A ratio that drifts by more, from the first third of its rounds to the last, is marked.
+STEADY = 0.02
 # Kinds that say something final about a network; see nas/study.py.
 VERDICTS = ("complete", "over_limit", "diverged", "out_of_memory")
 
@@ -25,8 +30,12 @@ class Row:
     ssim: float | None = None
     latency_ms: float | None = None
     ratio_to_mo: float | None = None
+    ratio_interval: tuple[float, float] | None = None
+    """95 % confidence of `ratio_to_mo`."""
     steady: bool = True
-    """False where the latency drifted while it was timed: something else used the device."""
+    """False where the figure drifted while it was timed: something else used the device."""
+    remeasured: bool = False
+    """Whether latency and ratio are those of the front's measurement at a search's end, all networks in one run."""
     parameters: int | None = None
     macs: int | None = None
     seconds: float | None = None
@@ -49,9 +58,11 @@ def read_rows(study: optuna.Study) -> list[Row]:
     """All trials of `study`, in the order of their numbers, with latencies on MO's clock.
 
     A shared machine is a tenth slower in one minute than in the next. Each network was timed in turn with MO, so its
-    ratio to MO is free of that; times MO's milliseconds it is comparable across the study.
+    ratio to MO is free of that; times MO's milliseconds it is comparable across the study. A network of the front that
+    was measured again at a search's end has that ratio.
     """
-    rows = [read_row(trial) for trial in study.get_trials(deepcopy=False)]
+    again = study.user_attrs.get(FRONT_LATENCY, {})
+    rows = [_remeasured(read_row(trial), again) for trial in study.get_trials(deepcopy=False)]
     mo_ms = mo_latency_ms(rows)
     return [replace(row, latency_ms=on_mos_clock(row.latency_ms, row.ratio_to_mo, mo_ms)) for row in rows]
 
@@ -77,7 +88,9 @@ def read_row(trial: FrozenTrial) -> Row:
         ssim=attrs.get("ssim"),
         latency_ms=latency.get("median_ms"),
         ratio_to_mo=attrs.get("ratio_to_mo"),
-        steady=latency.get("steady", True),
+        ratio_interval=_pair(attrs.get("ratio_to_mo_interval")),
+        # MO is the unit, so it is its milliseconds that may drift; of the others only the ratio counts.
+        steady=latency.get("steady", True) if attrs.get("seed") == "MO" else attrs.get("ratio_drift", 0.0) <= STEADY,
         parameters=cost.get("parameters"),
         macs=cost.get("macs"),
         seconds=trial.duration.total_seconds() if trial.duration else None,
@@ -85,6 +98,19 @@ def read_row(trial: FrozenTrial) -> Row:
         message=attrs.get("message", ""),
         directory=attrs.get("directory"),
     )
+
+
+def _remeasured(row: Row, again: dict[str, Any]) -> Row:
+    found = again.get(row.digest or "")
+    if found is None or row.kind != "complete" or row.seed == "MO":
+        return row
+    ratio = found["ratio_to_mo"]
+    return replace(row, ratio_to_mo=ratio["value"], ratio_interval=(ratio["low"], ratio["high"]),
+                   steady=ratio["drift"] <= STEADY, remeasured=True)  # fmt: skip
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (values[0], values[1])
 
 
 def finished(rows: Sequence[Row]) -> int:

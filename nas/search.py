@@ -21,9 +21,10 @@ from rich.markup import escape
 
 from nas import command
 from nas.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
-from nas.live import HYPERVOLUME_UNIT, Board, make_view
+from nas.live import HYPERVOLUME_UNIT, Board, View, make_view
 from nas.loop import Ending, Search, settle_reference
 from nas.objective import Objective, Runner
+from nas.remeasure import Measure, remeasure, wanting
 from nas.results import finished, read_rows
 from nas.samplers import choose_sampler
 from nas.storage import default_url, is_storage_error, open_storage, quiet_optuna, shown, storage_error
@@ -38,6 +39,8 @@ _KEYS: tuple[tuple[str, str, type, str], ...] = (
     ("--data", "data.source", str, f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's layout"),
     ("--steps", "train.steps", int, "training steps of each trial"),
     ("--latency-limit-ms", "latency_limit_ms", float, "networks slower than this are not trained"),
+    ("--dtype", "latency.dtype", str, "what is deployed, timed and judged in: float32, float16 or bfloat16"),
+    ("--runtime", "latency.runtime", str, "eager, cuda_graph, compile, or auto (cuda_graph on a GPU, else eager)"),
     ("--device", "device", str, "auto, cpu, cuda or cuda:N"),
     ("--sampler", "sampler", str, f"who proposes networks: {', '.join(SAMPLERS)} (auto: by budget)"),
     ("--seed", "seed", int, "seeds the proposals, the initial weights and the order of the crops"),
@@ -63,8 +66,11 @@ def parse(argv: Sequence[str]) -> Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str], *, runner: Runner | None = None, load: Callable[..., Any] | None = None) -> int:
-    """Runs the command; `runner` and `load` replace trials.run_trial and trials.load_data."""
+def main(
+    argv: list[str], *, runner: Runner | None = None, load: Callable[..., Any] | None = None,
+    measure: Measure | None = None,
+) -> int:  # fmt: skip
+    """Runs the command; `runner`, `load` and `measure` replace trials.run_trial, load_data and measure_all."""
     args = vars(parse(argv))
     changes = {key: args[key] for _, key, _, _ in _KEYS}
     config = settle(load_config(args["study"], changes))
@@ -77,7 +83,7 @@ def main(argv: list[str], *, runner: Runner | None = None, load: Callable[..., A
         study = open_study(config, storage, url, folder)
         console = Console(width=None if sys.stdout.isatty() else 120)
         signal.signal(signal.SIGTERM, _terminate)
-        return _search(study, config, folder, url, console, argv, runner, load, owns_storage=not args["storage"])
+        return _search(study, config, folder, url, console, argv, runner, load, measure, owns_storage=not args["storage"])
     except Exception as error:
         if is_storage_error(error):
             raise storage_error(error, url) from error
@@ -89,7 +95,7 @@ def main(argv: list[str], *, runner: Runner | None = None, load: Callable[..., A
 
 def _search(
     study: optuna.Study, config: StudyConfig, folder: Path, url: str, console: Console, argv: list[str],
-    runner: Runner | None, load: Callable[..., Any] | None, *, owns_storage: bool,
+    runner: Runner | None, load: Callable[..., Any] | None, measure: Measure | None, *, owns_storage: bool,
 ) -> int:  # fmt: skip
     sampler = choose_sampler(config.sampler, config.trials)
     about = f"{config.device}, {config.data.source}, {config.train.steps} steps, sampler {sampler}"
@@ -101,6 +107,8 @@ def _search(
     if done >= config.trials:
         ending = Ending(reason=f"all {config.trials} trials were finished already" if done == config.trials else
                         f"{done} trials were finished already, and {config.trials} were asked for")  # fmt: skip
+        with make_view(board, console) as view:
+            _time_front(study, config, view, measure)
         _report(console, ending, board, config, folder, url, argv)
         return 0
     view = make_view(board, console)
@@ -110,7 +118,7 @@ def _search(
         view.note(f"study {config.name}: {config.trials} trials, {about} -> {folder}")
     try:
         with view:
-            view.started(-1, "")
+            view.started(-1, "data")
             data = (load or _load_data)(
                 config.data, device=config.device, cache_dir=folder / "cache", on_progress=view.progress
             )
@@ -125,13 +133,33 @@ def _search(
             ending = Search(
                 study=study, config=config, objective=objective, folder=folder, owns_storage=owns_storage, view=view
             ).run()
+            if ending.status == 0:
+                board.rows = read_rows(study)
+                _time_front(study, config, view, measure)
     except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the report short
         status = 143 if isinstance(error, Terminated) else command.EXIT_INTERRUPTED
-        ending = Ending(reason="stopped; the running trial was put back, and the same command goes on", status=status)
+        what = "the front's timing was left out" if finished(read_rows(study)) >= config.trials else "the running trial was put back"
+        ending = Ending(reason=f"stopped; {what}, and the same command goes on", status=status)
     board.rows = read_rows(study)
     _report(console, ending, board, config, folder, url, argv)
     return ending.status
+
+
+def _time_front(study: optuna.Study, config: StudyConfig, view: View, measure: Measure | None) -> None:
+    """Measures the front again, all its networks in one run, where that has not been done and no trial runs."""
+    rows = wanting(study, view.board.front)
+    if not rows or any(row.kind == "running" for row in view.board.rows):
+        return
+    view.note(f"timing {len(rows)} network{'s' * (len(rows) > 1)} of the front again, in turn with MO in one run")
+    view.started(-1, "front")
+    left_out = remeasure(
+        study, rows, config.latency, device=config.device, measure=measure,
+        on_share=lambda share: view.progress("timing", round(100 * share), 100, {}),
+    )  # fmt: skip
+    for row in left_out:
+        view.note(f"{row.name} was not timed again: out of memory; its trial's own figure stays")
+    view.ended(read_rows(study), None)
 
 
 def _report(
@@ -167,9 +195,11 @@ def _report(
         model = folder / (best.directory or "")
         data = config.data.source if config.data.source != SYNTHETIC else "DIR"
         usual = default_url(Path("runs") / config.name)  # where dashboards.front looks by itself
-        draw = ["--study", config.name, *([] if url == usual else ["--storage", shown(url)]), "--out", "front.html"]
+        named = ["--study", config.name, *([] if url == usual else ["--storage", shown(url)])]
+        draw = [*named, "--out", "front.html"]
         lines += [
             ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
+            ("time the front again", _python("nas.bench", *named, "--front")),
             ("what it is", _python("nas.describe", model / "genome.json")),
             ("look at the study", shlex.join(["optuna-dashboard", shown(url)])),
             ("draw the front", _python("dashboards.front", *draw)),

@@ -7,6 +7,9 @@ The study's user attributes
     device            {"kind": "cpu" | "cuda", "name": ...}
     data              what the data is (trials.TrialData.description)
     baseline_psnr_db  PSNR of the amplified mosaics alone on the held-out pairs
+    front_latency     the front's networks, measured again in one run at a search's end: per digest {"ratio_to_mo":
+                      trials.LatencyRatio, "device_ratio_to_mo": the same or null, "latency": trials.Latency,
+                      "measured_at"}, and the same run's MO under "mo": {"latency", "measured_at"}
     reference         {"psnr_db", "latency_ms"} from which the front's hypervolume counts
 Objectives: psnr_db (maximised), latency_ms (minimised): ratio_to_mo times the median that MO itself had in this study, so that
 a machine which is slower in one hour than in the next does not reorder the networks.
@@ -16,9 +19,10 @@ A trial's user attributes (those that its kind has)
     genome, digest    the network: its JSON, and 16 digits equal for equal networks
     seed              MO | M1 | M2, on the published networks only
     cost              {"parameters", "macs"} at the latency's shape
-    latency           trials.Latency as a dictionary (median_ms, p10_ms, p90_ms, height, device, ...)
-    ratio_to_mo       latency divided by MO's, both timed in turn in that trial (median of the pairs' ratios);
-                      ratio_to_mo_interval  [low, high], 95 % confidence
+    latency           trials.Latency as a dictionary (median_ms, p10_ms, p90_ms, device_time, peak_memory_mib, steady,
+                      height, dtype, runtime, memory_format, device, ...); milliseconds are end to end
+    ratio_to_mo       latency divided by MO's, both timed in turn in that trial (trials.LatencyRatio.value);
+                      ratio_to_mo_interval  [low, high], 95 % confidence;  ratio_drift  its drift, a share
     psnr_db, ssim     means over the held-out pairs;  images  [{"name", "psnr_db", "ssim"}, ...]
     train_seconds     seconds spent in training
     directory         where its weights, curve and preview lie, relative to the study's folder
@@ -26,7 +30,7 @@ A trial's user attributes (those that its kind has)
     repeat_of         number of the finished trial with the same network, whose values this one was told
     sampler           who proposed it, on those that are no seeds
     retry_of, attempts, folder, alive_at    see nas/recovery.py
-Only kinds complete (Optuna's COMPLETE), over_limit (PRUNED), diverged and out_of_memory (FAIL) are verdicts
+Only kinds complete (Optuna's COMPLETE), over_limit and out_of_memory (PRUNED, infeasible) and diverged (FAIL) are verdicts
 about a network; the others may be tried again.
 """
 

@@ -84,6 +84,10 @@ class Parallel(nn.Module):
         branches = [branch for branch in self.branches if isinstance(branch, DeepBranch)]
         brought = [branch.bring_up(branch.at_scale(p2)) for branch in branches]
         refined = [branch.refine(up) for branch, up in zip(branches, brought, strict=True)]
+        return self.fuse(brought, refined)
+
+    def fuse(self, brought: list[Tensor], refined: list[Tensor]) -> Tensor:
+        """The branches' meeting: what each brought up, and the same refined, all b deep_width H/8 W/8."""
         if self.kind == "dual":
             both = [self.meet_refined(torch.cat(refined, dim=1)), self.meet(torch.cat(brought, dim=1))]
             out: Tensor = self.meet_both(torch.cat(both, dim=1))

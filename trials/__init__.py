@@ -6,7 +6,8 @@ Names are loaded here, once: `trials.train` is the function, not the module it l
 from trials.baseline import amplified_only, amplified_psnr_db
 from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
 from trials.dataset import load_data, load_pairs
-from trials.latency import Latency, LatencyRatio, measure_against, measure_latency
+from trials.estimates import LatencyRatio, Timing
+from trials.latency import Latency, Measured, measure_against, measure_all, measure_latency
 from trials.metrics import psnr_db, ssim
 from trials.pairs import Pair, Progress, TrialData
 from trials.raw import RawImage, read_raw
@@ -14,7 +15,8 @@ from trials.run import TrialResult, run_trial
 from trials.train import ImageScore, TrainLog, evaluate, train
 
 __all__ = [
-    "DataConfig", "ImageScore", "Latency", "LatencyConfig", "LatencyRatio", "Pair", "Progress", "RawImage", "TrainConfig", "TrainLog",
-    "TrialConfig", "TrialData", "TrialResult", "amplified_only", "amplified_psnr_db", "evaluate", "load_data",
-    "load_pairs", "measure_against", "measure_latency", "psnr_db", "read_raw", "run_trial", "ssim", "train",
+    "DataConfig", "ImageScore", "Latency", "LatencyConfig", "LatencyRatio", "Measured", "Pair", "Progress",
+    "RawImage", "Timing", "TrainConfig", "TrainLog", "TrialConfig", "TrialData", "TrialResult", "amplified_only",
+    "amplified_psnr_db", "evaluate", "load_data", "load_pairs", "measure_against", "measure_all", "measure_latency",
+    "psnr_db", "read_raw", "run_trial", "ssim", "train",
 ]  # fmt: skip

@@ -67,17 +67,27 @@ class LatencyConfig:
     """Mosaic columns in pixels; None: 4256 on a GPU, 512 on a CPU."""
     dtype: str = "float32"
     """float32, float16 or bfloat16: of weights and mosaic alike."""
+    memory_format: str = "channels_last"
+    """channels_last, contiguous, or auto: the clock decides for each network. On two CPU cores channels_last takes 0.86
+    to 0.93 of the time that contiguous does (MO, M1, M2; float32)."""
+    runtime: str = "auto"
+    """eager, cuda_graph, compile (torch.compile; on a GPU captured in a CUDA graph too), or auto: cuda_graph on a GPU,
+    eager on a CPU."""
     threads: int | None = None
     """CPU threads; None: as many as torch uses here. Recorded with every result either way."""
     warmup_runs: int = 5
     """Fewest runs before timing; warming up goes on until two rounds of them agree to 2 %, or a quarter of
     `max_seconds` is spent."""
-    min_runs: int = 30
+    min_runs: int = 50
     """Fewest timed runs."""
     precision: float = 0.01
-    """Timing goes on until the 95 % confidence interval of the median is narrower than this share of it."""
-    max_seconds: float = 8.0
-    """Longest time for one measurement, beyond which it ends after `min_runs` with the precision it has."""
+    """Timing goes on until the 95 % confidence intervals of the median and of the ratio to MO are narrower than this
+    share of them."""
+    max_seconds: float = 5.0
+    """Longest time for one try, beyond which it ends after `min_runs` with the precision it has; there are up to three
+    where milliseconds drift or the ratio is not known to `precision` yet."""
+    front_seconds: float = 8.0
+    """`max_seconds` of each network of the front when it is measured again, all in one run, at a search's end."""
 
 
 @dataclass(frozen=True, kw_only=True)

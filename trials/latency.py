@@ -1,63 +1,64 @@
 """How long the deployed network takes on this device, measured: the second objective of a search.
 
-The folded network (what would be deployed) gets random mosaics, several in turn, after a warm-up; every run is
-synchronised on both sides and timed by the host's clock, so a figure is what a caller waits for: mosaic on the
-device to sRGB on the device. The median counts, with its confidence interval and the spread.
+The protocol: alone on the device; warm up until steady; networks take turns with a reference (A B A B ...), in
+rounds between which weights and inputs move to new places in memory; at least 50 runs, and more until the intervals
+are narrow or the time is spent; measured again where milliseconds drift, three times at most. End-to-end milliseconds
+(host clock, mosaic on the device to sRGB on the device) and a GPU's own (events) are kept apart.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import platform
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from space import DarkUNet, InputError, fold
+from space import DarkUNet, InputError
+from trials.clock import Timed, random_mosaics
 from trials.config import LatencyConfig
+from trials.deployed import check_form, deploy, numerics
+from trials.estimates import LatencyRatio, Timing, drift, summarise
 from trials.exclusive import DeviceLock
+from trials.host_memory import MIB, huge_pages_mib, keep_freed_memory, peak_memory_mib
+from trials.protocol import STEADY, TRIES, OnRound, Watch
 
-# Random mosaics that take turns, so that no cache holds the one that is timed.
-INPUTS = 4
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-# Medians that differ by less, of two rounds of warm-up or of the first and last third of the runs, count as steady.
-STEADY = 0.02
-# So many measurements are tried until one does not drift.
-TRIES = 3
 FULL_FRAME = (2848, 4256)
 CPU_FRAME = (512, 512)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Latency:
-    """One measurement: milliseconds for one mosaic of height x width, and all that the figure depends on.
+class Latency(Timing):
+    """One measurement: end-to-end milliseconds for one mosaic of height x width, and all that the figure depends on.
 
-    `low_ms` and `high_ms` bound the median with 95 % confidence (order statistics, no assumption of normality);
-    `p10_ms` and `p90_ms` tell the spread of single runs. `steady` is False where the figure drifted by more than 2 %
-    in each of `tries` measurements: then something else was using the device.
+    `device_time` is the GPU's own time of the same runs (events around the network); None on a CPU, where the host's
+    clock is the device's. `steady` is False where the milliseconds drifted by more than 2 % in each of `tries` tries:
+    then something else was using the device. The quantiles are those of the try that drifted least (by `drift`, a
+    share). `peak_memory_mib` is one run's: weights, mosaic, and what running needs at its highest. `gpu` is the GPU's
+    state before and after.
     """
 
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    p10_ms: float
-    p90_ms: float
-    runs: int
+    device_time: Timing | None
+    peak_memory_mib: float | None
     steady: bool
+    drift: float
     tries: int
     height: int
     width: int
     device: str
     device_name: str
     dtype: str
+    memory_format: str
+    runtime: str
+    streams: bool
     threads: int
+    huge_pages: bool
+    keeps_memory: bool
+    gpu: list[dict[str, Any] | None]
     torch_version: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,85 +67,99 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatencyRatio:
-    """How many times as long as a reference network, timed in turn with it (A B A B ...): the median of the pairs'
-    ratios, with its 95 % confidence interval. Whatever slows both of a pair alike cancels out."""
+class Measured:
+    """A network's latency, and its ratios to the reference: end to end, and of a GPU's own times (None on a CPU)."""
 
-    median: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+    latency: Latency
+    ratio: LatencyRatio
+    device_ratio: LatencyRatio | None
 
 
 def measure_latency(model: DarkUNet, config: LatencyConfig, *, device: str = "cpu") -> Latency:
-    """The latency of `model` in its deployed form (folded, `config.dtype`) on `device`.
+    """The latency of `model` in its deployed form on `device`.
 
     The model itself is left as it is. Height and width are rounded up to the network's multiple, since that is what
     it has to be padded to. Raises InputError for an impossible config; lets out-of-memory errors pass.
     """
-    return _measure([model], config, device)[0][0]
+    return _measure(model, [], config, device, None)[0]
 
 
 def measure_against(
     model: DarkUNet, reference: DarkUNet, config: LatencyConfig, *, device: str = "cpu"
 ) -> tuple[Latency, LatencyRatio]:
     """The latency of `model`, and its ratio to that of `reference`, timed in turn; otherwise as `measure_latency`."""
-    (latency, times_ms), (_, reference_ms) = _measure([model, reference], config, device)
-    ratios = sorted(mine / its for mine, its in zip(times_ms, reference_ms, strict=True))
-    low, high = median_bounds(ratios)
-    return latency, LatencyRatio(median=_quantile(ratios, 0.5), low=low, high=high)
+    _, (measured,) = _measure(reference, [model], config, device, None)
+    return measured.latency, measured.ratio
 
 
-def _measure(models: list[DarkUNet], config: LatencyConfig, device: str) -> list[tuple[Latency, list[float]]]:
-    """Each model's latency and its single runs in the order in which they were timed, taking turns."""
-    _check(config)
+def measure_all(
+    reference: DarkUNet, models: Sequence[DarkUNet], config: LatencyConfig, *, device: str = "cpu",
+    on_round: OnRound | None = None,
+) -> tuple[Latency, list[Measured]]:  # fmt: skip
+    """The latency of `reference`, and all `models` timed in turn with it in one run: R A R B R A R B ...
+
+    `config.max_seconds` counts for each model. Otherwise as `measure_latency`.
+    """
+    return _measure(reference, models, config, device, on_round)
+
+
+def _measure(
+    reference: DarkUNet, models: Sequence[DarkUNet], config: LatencyConfig, device: str, on_round: OnRound | None
+) -> tuple[Latency, list[Measured]]:
+    check_config(config)
     where = torch.device(device)
-    dtype = DTYPES[config.dtype]
-    generator = torch.Generator().manual_seed(0)
-    timed = []
-    for model in models:
-        height, width = frame_size(config, device, model.size_multiple)
-        mosaics = [torch.rand(1, 1, height, width, generator=generator).to(where, dtype) for _ in range(INPUTS)]
-        timed.append(Timed(fold(model).to(where, dtype), mosaics, where))
-    with DeviceLock(device).alone(), _threads(config.threads), torch.inference_mode():
+    check_form(config, where)
+    keeps = where.type == "cpu" and keep_freed_memory()
+    # Not by inference_mode, which would keep weights from being moved.
+    with DeviceLock(device).alone(), _threads(config.threads), torch.no_grad(), numerics(where):
+        timed = [_ready(model, config, device) for model in (reference, *models)]
+        watch = Watch(timed, config, where, on_round)
         for tries in range(1, TRIES + 1):
-            warm = _warm_up(timed, config)
-            _time_runs(timed, config)
-            steady = warm and all(drift(one.times_ms) <= STEADY for one in timed)
-            if steady:
+            if watch.try_once() and watch.is_precise():
                 break
+        huge_mib = huge_pages_mib() if where.type == "cpu" else 0.0
+        memory = [_peak_mib(one) for one in timed]
         threads = torch.get_num_threads()
-    return [(_summary(one, config, device, threads, steady, tries), one.times_ms) for one in timed]
+    about = {
+        "tries": tries, "device": where.type, "device_name": device_name(device), "threads": threads, "gpu": watch.gpu,
+        "huge_pages": huge_mib > 0, "keeps_memory": keeps,
+        "torch_version": str(torch.__version__),
+    }  # fmt: skip
+    found = [
+        _summary(one, times, mib, about) for one, times, mib in zip(timed, watch.best, memory, strict=True)
+    ]
+    ratios = watch.ratios()
+    return found[0], [
+        Measured(latency=latency, ratio=ratio, device_ratio=device_ratio)
+        for latency, (ratio, device_ratio) in zip(found[1:], ratios, strict=True)
+    ]
 
 
-class Timed:
-    """A deployed network with its inputs, and the runs timed so far."""
+def _ready(model: DarkUNet, config: LatencyConfig, device: str) -> Timed:
+    height, width = frame_size(config, device, model.size_multiple)
+    deployed = deploy(model, config, torch.device(device), height, width)
+    return Timed(deployed, random_mosaics(deployed, height, width))
 
-    def __init__(self, model: DarkUNet, mosaics: list[Tensor], device: torch.device) -> None:
-        self.model = model
-        self.mosaics = mosaics
-        self.device = device
-        self.times_ms: list[float] = []
 
-    def run_ms(self, turn: int) -> float:
-        """One synchronised run on the mosaic whose turn it is."""
-        return _run_ms(self.model, self.mosaics[turn % len(self.mosaics)], self.device)
+def _peak_mib(one: Timed) -> float | None:
+    mosaic = one.mosaics[0]
+    with torch.inference_mode():
+        more = peak_memory_mib(lambda: one.deployed.run(mosaic), one.deployed.device)
+    if more is None:
+        return None
+    return more + one.deployed.weights_mib + mosaic.numel() * mosaic.element_size() / MIB
 
 
 def _summary(
-    timed: Timed, config: LatencyConfig, device: str, threads: int, steady: bool, tries: int
+    timed: Timed, times: tuple[list[float], list[float]], peak_mib: float | None, about: dict[str, Any]
 ) -> Latency:
-    ordered = sorted(timed.times_ms)
-    low, high = median_bounds(ordered)
     height, width = timed.mosaics[0].shape[-2:]
+    times_ms, device_ms = times
+    off = drift(times_ms)
     return Latency(
-        median_ms=_quantile(ordered, 0.5), low_ms=low, high_ms=high, p10_ms=_quantile(ordered, 0.1),
-        p90_ms=_quantile(ordered, 0.9), runs=len(ordered), steady=steady, tries=tries, height=height, width=width,
-        device=timed.device.type, device_name=device_name(device), dtype=config.dtype, threads=threads,
-        torch_version=str(torch.__version__),
+        **summarise(times_ms).to_dict(), **asdict(timed.deployed.form), **about,
+        device_time=summarise(device_ms) if device_ms else None, peak_memory_mib=peak_mib,
+        drift=off, steady=off <= STEADY, height=height, width=width,
     )  # fmt: skip
 
 
@@ -166,21 +181,8 @@ def device_name(device: str) -> str:
     return platform.processor() or platform.machine()
 
 
-def median_bounds(times: Sequence[float]) -> tuple[float, float]:
-    """The 95 % confidence interval of the median of sorted `times`, from the binomial law of order statistics.
-
-    With fewer than six values no such interval exists: the smallest and the largest value come back.
-    """
-    n = len(times)
-    reach = 0.98 * math.sqrt(n)  # 1.96 standard deviations of Binomial(n, 1/2)
-    low, high = math.floor((n - 1) / 2 - reach), math.ceil((n - 1) / 2 + reach)
-    return times[max(low, 0)], times[min(high, n - 1)]
-
-
-def _check(config: LatencyConfig) -> None:
-    if config.dtype not in DTYPES:
-        raise InputError(f"latency.dtype must be one of {', '.join(DTYPES)}, but got {config.dtype!r}; "
-                         "choose one of them")  # fmt: skip
+def check_config(config: LatencyConfig) -> None:
+    """Raises InputError where the config has impossible numbers."""
     for name, low in (("height", 1), ("width", 1), ("threads", 1), ("min_runs", 1), ("warmup_runs", 1)):
         value = getattr(config, name)
         if value is not None and value < low:
@@ -199,63 +201,3 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _run_ms(model: DarkUNet, mosaic: Tensor, device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter_ns()
-    model(mosaic)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter_ns() - start) / 1e6
-
-
-def _warm_up(timed: list[Timed], config: LatencyConfig) -> bool:
-    """Runs every network until two rounds agree; False where they don't before a quarter of the time is spent."""
-    ends = time.perf_counter() + config.max_seconds / 4
-    before = [math.inf] * len(timed)
-    while True:
-        rounds = [sorted(one.run_ms(turn) for turn in range(config.warmup_runs)) for one in timed]
-        medians = [_quantile(times, 0.5) for times in rounds]
-        if all(abs(now - then) <= STEADY * now for now, then in zip(medians, before, strict=True)):
-            return True
-        if time.perf_counter() > ends:
-            return False
-        before = medians
-
-
-def _time_runs(timed: list[Timed], config: LatencyConfig) -> None:
-    ends = time.perf_counter() + config.max_seconds
-    for one in timed:
-        one.times_ms = []
-    for turn in itertools.count():
-        for one in timed:
-            one.times_ms.append(one.run_ms(turn))
-        if turn + 1 < config.min_runs:
-            continue
-        if time.perf_counter() > ends:
-            return
-        if turn % 10 == 9 and all(_is_precise(one.times_ms, config.precision) for one in timed):
-            return
-
-
-def _is_precise(times_ms: list[float], precision: float) -> bool:
-    ordered = sorted(times_ms)
-    low, high = median_bounds(ordered)
-    return high - low <= precision * _quantile(ordered, 0.5)
-
-
-def drift(times_ms: Sequence[float]) -> float:
-    """By what share the median of the last third of the runs differs from that of the first third."""
-    third = max(1, len(times_ms) // 3)
-    first, last = _quantile(sorted(times_ms[:third]), 0.5), _quantile(sorted(times_ms[-third:]), 0.5)
-    return abs(last - first) / first
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Linear interpolation between the two nearest of the sorted values."""
-    place = share * (len(ordered) - 1)
-    low = math.floor(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])

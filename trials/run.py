@@ -18,15 +18,18 @@ from safetensors.torch import save_file
 
 from space import SEEDS, Cost, DarkUNet, Genome, build_model, count_cost
 from trials.config import TrialConfig
+from trials.deployed import judged_form, numerics
+from trials.device_errors import free_memory, is_lost, is_out_of_memory, lost
+from trials.estimates import LatencyRatio
 from trials.files import replacing
-from trials.latency import Latency, LatencyRatio, frame_size, measure_against, measure_latency
+from trials.latency import Latency, frame_size, measure_against, measure_latency
 from trials.pairs import Progress, TrialData
 from trials.preview import write_preview
 from trials.train import ImageScore, TrainLog, evaluate, train
 
 KINDS = ("complete", "over_limit", "diverged", "out_of_memory")
 # MO against itself needs no clock.
-ITSELF = LatencyRatio(median=1.0, low=1.0, high=1.0)
+ITSELF = LatencyRatio(value=1.0, low=1.0, high=1.0, rounds=0, drift=0.0)
 # Pairs in a trial's preview.
 PREVIEWED = 2
 
@@ -80,8 +83,8 @@ def run_trial(
     There: genome.json, result.json (last, so that where it is, all is), and for a complete trial
     weights.safetensors (as trained, weight norm unfolded), curve.csv and preview.png. Progress is told as "latency",
     "train" and "evaluate". With `mo_latency_ms`, MO's milliseconds in the study, the limit holds for the ratio to MO
-    times that, and not for a moment's milliseconds. Raises InputError for a config that can't be met and OSError for a
-    full disk; what is raised in `on_progress` passes through.
+    times that, and not for a moment's milliseconds. Raises InputError for a config that can't be met, DeviceLostError
+    where the device vanishes, and OSError for a full disk; what is raised in `on_progress` passes through.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tell: Callable[..., None] = on_progress or (lambda *_: None)
@@ -100,20 +103,21 @@ def run_trial(
             latency, ratio = measure_against(model, reference, config.latency, device=config.device)
         found = replace(found, latency=latency, ratio_to_mo=ratio)
         tell("latency", 1, 1, {"latency_ms": latency.median_ms})
-        latency_ms = latency.median_ms if mo_latency_ms is None else ratio.median * mo_latency_ms
+        latency_ms = latency.median_ms if mo_latency_ms is None else ratio.value * mo_latency_ms
         if latency_limit_ms is not None and latency_ms > latency_limit_ms:
             message = f"{latency_ms:.2f} ms is over the limit of {latency_limit_ms:g} ms: not trained"
             found = replace(found, kind="over_limit", message=message)
         else:
             log = train(model, data, config.train, seed=config.seed, on_progress=on_progress)
-            found = _judge(found, model, log, data, tell)
+            found = _judge(found, model, log, data, config, tell)
             if found.kind == "complete":
                 _leave(directory, model, log, data, config)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
+            if is_lost(error, config.device):
+                raise lost(error, config.device) from error
             raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
         shape = f"{height} x {width}" if not found.latency else f"{config.train.batch} crops of {config.train.crop}"
         message = f"out of memory on {config.device} at {shape}"
         found = replace(found, kind="out_of_memory", psnr_db=None, ssim=None, images=[], message=message)
@@ -121,16 +125,8 @@ def run_trial(
     return found
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that the device or the host has no memory left."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    told = ("not enough memory", "out of memory", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in told)
-
-
 def _judge(
-    found: TrialResult, model: DarkUNet, log: TrainLog, data: TrialData, tell: Callable[..., None]
+    found: TrialResult, model: DarkUNet, log: TrainLog, data: TrialData, config: TrialConfig, tell: Callable[..., None]
 ) -> TrialResult:
     if log.diverged:
         message = f"the loss ran away or was no number at step {log.steps}"
@@ -138,8 +134,10 @@ def _judge(
     pairs = data.held_out
     images: list[ImageScore] = []
     tell("evaluate", 0, len(pairs), {})
+    judged = judged_form(model, config.latency, config.device)
     for pair in pairs:
-        images += evaluate(model, [pair])
+        with numerics(torch.device(config.device)):
+            images += evaluate(judged, [pair])
         tell("evaluate", len(images), len(pairs), {})
     psnr_db = sum(image.psnr_db for image in images) / len(images)
     ssim = sum(image.ssim for image in images) / len(images)

@@ -114,7 +114,8 @@ def evaluate(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
     scores = []
     for pair in pairs:
         with DeviceLock(str(pair.mosaic.device)).shared():
-            output = restore(model, pair.mosaic)
+            dtype = next(model.parameters()).dtype
+            output = restore(model, pair.mosaic.to(dtype)).float()
             quality = psnr_db(output, pair.target, peak=1.0)
             similarity = ssim(output, pair.target, peak=1.0)
         scores.append(ImageScore(name=pair.name, psnr_db=float(quality), ssim=float(similarity)))

@@ -49,6 +49,16 @@ def test_what_is_on_the_front(url: str) -> None:
     assert front.timed == "512 x 512 mosaic, A processor, 2 threads"
 
 
+def test_the_fronts_last_measurement_is_what_is_drawn(url: str) -> None:
+    """nas.search times the front again at its end; those ratios, with their interval, win over the trials' own."""
+    study = optuna.load_study(study_name="dark", storage=url)
+    ratio = {"value": 0.5, "low": 0.49, "high": 0.52, "rounds": 40, "drift": 0.001}
+    study.set_user_attr("front_latency", {f"{2:016x}": {"ratio_to_mo": ratio}, "mo": {"latency": {}}})
+    point = next(p for p in read_front(study).points if p.number == 2)
+    assert (point.latency_ms, point.low_ms, point.high_ms) == pytest.approx((25.0, 24.5, 26.0))
+    assert point.ratio_to_mo == 0.5
+
+
 def test_a_limit_holds_for_the_front(url: str) -> None:
     study = optuna.load_study(study_name="dark", storage=url)
     study.set_user_attr("config", {"latency_limit_ms": 100})

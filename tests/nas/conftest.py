@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy
-from stand_ins import Command, Loader, Runner
+from stand_ins import Command, Loader, Measure, Runner
 
 from nas import command, search
 from nas.storage import default_url
@@ -31,6 +31,7 @@ height = 64
 width = 64
 threads = 1
 max_seconds = 0.5
+front_seconds = 0.5
 """
 
 
@@ -65,10 +66,13 @@ def runs(tmp_path: Path) -> Path:
 def run_search(tiny: Path, runs: Path) -> Command:
     """`nas.search` on the tiny study with stand-ins for data and training; gives back the exit status."""
 
-    def run(*flags: object, runner: Any = None, load: Any = None) -> int:
+    def run(*flags: object, runner: Any = None, load: Any = None, measure: Any = None) -> int:
         words = ["--study", tiny, "--runs", runs, "--device", "cpu", *flags]
         return command.run(
-            lambda argv: search.main(argv, runner=runner or Runner(), load=load or Loader()), [str(w) for w in words]
+            lambda argv: search.main(
+                argv, runner=runner or Runner(), load=load or Loader(), measure=measure or Measure()
+            ),
+            [str(w) for w in words],
         )
 
     return run

@@ -23,9 +23,9 @@ Read = Callable[[], optuna.Study]
 SLOW = """
 import sys
 sys.path[:0] = [{root!r}, {here!r}]
-from stand_ins import Loader, Runner
+from stand_ins import Loader, Measure, Runner
 from nas import command, search
-run = lambda argv: search.main(argv, runner=Runner(seconds={seconds}, steps=60), load=Loader())
+run = lambda argv: search.main(argv, runner=Runner(seconds={seconds}, steps=60), load=Loader(), measure=Measure())
 sys.exit(command.run(run, sys.argv[1:]))
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,7 +86,9 @@ def test_diverged_and_out_of_memory_are_told_and_the_study_goes_on(run_search: C
     rows = read_rows(read_study())
     assert [row.kind for row in rows] == ["complete", "diverged", "out_of_memory", "complete", "complete"]
     trials = read_study().trials
-    assert trials[1].state == trials[2].state == TrialState.FAIL
+    assert trials[1].state == TrialState.FAIL
+    # Too large for the device's memory: infeasible, and the sampler learns it.
+    assert trials[2].state == TrialState.PRUNED and trials[2].constraints == {"out_of_memory": 1.0}
     assert trials[1].user_attrs["message"] == "it diverged" and rows[1].ratio_to_mo is not None
 
 
@@ -153,16 +156,21 @@ def test_a_limit_that_nothing_meets_is_told(run_search: Command, capsys: pytest.
 
 
 def test_an_unsteady_latency_is_marked(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of MO its milliseconds, since it is the unit; of the others the ratio to it."""
+
     class Unsteady(Runner):
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             result = super().__call__(*args, **kwargs)
             values = result.to_dict()
             values["latency"]["steady"] = False
+            values["ratio_to_mo"]["drift"] = 0.03 if result.genome == SEEDS["M2"] else 0.01
             return SimpleNamespace(kind=result.kind, to_dict=lambda: values)
 
     run_search("--trials", 3, runner=Unsteady())
     told = capsys.readouterr().out
     assert f"~{mo_latency_ms():.2f} ms (1.00 x MO)" in told and "~ drifted while it was timed" in told
+    assert re.search(r"trial 1 M1: .* \d+\.\d\d ms", told) and re.search(r"trial 2 M2: .* ~\d+\.\d\d ms", told)
+    assert not re.search(r"trial 1 M1: .* ~", told)
 
 
 def test_a_looser_limit_gives_the_seeds_their_trial(run_search: Command, read_study: Read) -> None:
