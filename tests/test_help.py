@@ -15,8 +15,8 @@ COMMANDS = [
     for path in sorted((ROOT / folder).glob("*.py"))
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 ]
-# A search runs for minutes: its example is run with a smaller budget.
-LESS = {"nas.search": ["--trials", "3", "--steps", "2"]}
+# A search runs for minutes, and timing for half of one: their examples are run with a smaller budget.
+LESS = {"nas.search": ["--trials", "3", "--steps", "2"], "nas.bench": ["--shape", "64x64", "--seconds", "0.2"]}
 
 
 def example_of(name):
@@ -36,7 +36,7 @@ def run(words, folder):
 
 
 def test_there_are_commands():
-    assert {"nas.search", "nas.describe", "nas.evaluate", "dashboards.front"} <= set(COMMANDS)
+    assert {"nas.search", "nas.describe", "nas.evaluate", "nas.bench", "dashboards.front"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -46,6 +46,11 @@ def test_help_ends_with_an_example(name):
 
 def test_the_example_of_describe_runs(tmp_path):
     assert "GMAC" in run(example_of("nas.describe"), tmp_path)
+
+
+def test_the_example_of_bench_runs(tmp_path):
+    assert "in turn with MO" in run([*example_of("nas.bench"), *LESS["nas.bench"]], tmp_path)
+    assert (tmp_path / "bench.json").is_file()
 
 
 def test_the_example_of_evaluate_runs(tmp_path, shared):

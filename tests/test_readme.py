@@ -36,6 +36,13 @@ def test_linked_files_exist():
         assert (ROOT / target).exists(), target
 
 
+def test_the_table_of_forms_is_the_stored_one():
+    sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
+    from deployed_forms import markdown
+
+    assert markdown(json.loads((RESULTS / "deployed_forms_cpu.json").read_text())) in README
+
+
 def test_the_table_is_the_stored_one():
     sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
     from default_run import table

@@ -30,6 +30,8 @@ _FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous
 # A form must be faster by more than this to be taken over the usual one.
 _CLEARLY = 0.03
 _TRIAL_RUNS = 8
+# More than are ever timed in one run.
+_COMPILED_NETWORKS = 10_000
 # Largest piece of memory, in bytes, that keeps two buffers of a round apart.
 _GAP = 2**20
 
@@ -220,8 +222,19 @@ def forked(model: DarkUNet) -> DarkUNet:
 
 
 def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    # All networks share the code of DarkUNet, and torch counts that as one function compiled again and again: after
+    # eight it would run the ninth network uncompiled, without an error.
+    settings: Any = torch._dynamo.config
+    for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit", "accumulated_cache_size_limit"):
+        if hasattr(settings, name):
+            setattr(settings, name, _COMPILED_NETWORKS)
     compiled: Any = torch.compile(network, dynamic=False)
     return lambda mosaic: compiled(mosaic)
+
+
+def forget_compiled() -> None:
+    """Frees what was compiled so far; a network that is still in use is compiled anew."""
+    torch.compiler.reset()
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ import torch
 from space import DarkUNet, InputError
 from trials.clock import Timed, random_mosaics
 from trials.config import LatencyConfig
-from trials.deployed import check_form, deploy, numerics
+from trials.deployed import check_form, deploy, forget_compiled, numerics
 from trials.estimates import LatencyRatio, Timing, drift, summarise
 from trials.exclusive import DeviceLock
 from trials.host_memory import MIB, huge_pages_mib, keep_freed_memory, peak_memory_mib
@@ -120,6 +120,8 @@ def _measure(
         huge_mib = huge_pages_mib() if where.type == "cpu" else 0.0
         memory = [_peak_mib(one) for one in timed]
         threads = torch.get_num_threads()
+    if timed[0].deployed.form.runtime == "compile":
+        forget_compiled()
     about = {
         "tries": tries, "device": where.type, "device_name": device_name(device), "threads": threads, "gpu": watch.gpu,
         "huge_pages": huge_mib > 0, "keeps_memory": keeps,

@@ -47,7 +47,7 @@ def main() -> int:
             "real_psnr_db": sum(score.psnr_db for score in scores) / len(scores),
             "real_ssim": sum(score.ssim for score in scores) / len(scores),
             "latency_ms": row.latency_ms, "measured_ms": attrs["latency"]["median_ms"], "ratio_to_mo": row.ratio_to_mo,
-            "ratio_to_mo_interval": attrs["ratio_to_mo_interval"], "macs": row.macs, "parameters": row.parameters,
+            "ratio_to_mo_interval": row.ratio_interval, "macs": row.macs, "parameters": row.parameters,
             "train_seconds": attrs["train_seconds"], "latency": attrs["latency"],
         })  # fmt: skip
     trials = [trial for trial in study.trials if trial.datetime_complete]

@@ -128,6 +128,19 @@ def psnr_by_dtype(args: argparse.Namespace) -> dict[str, float]:
     return found
 
 
+def markdown(result: dict[str, Any]) -> str:
+    """The README's table of a stored result's first table."""
+    lines = ["| form | ms | times as fast | largest difference | PSNR dB |", "|---|---|---|---|---|"]
+    for row in result["tables"][0]["rows"]:
+        form, ratio = row["form"], row["ratio_to_trained"]
+        faster = "1" if ratio is None else f"{1 / ratio['value']:.2f} ({1 / ratio['high']:.2f} to {1 / ratio['low']:.2f})"
+        what = f"as trained: {form['runtime']}, weight norm on" if form["weight_norm"] else f"folded, {form['runtime']}"
+        psnr_db = result["psnr_db"]["as trained" if form["weight_norm"] else form["dtype"]]
+        lines.append(f"| {what}, {form['dtype']}, {form['memory_format']} | {row['end_to_end']['median_ms']:.1f} | {faster} | "
+                     f"{row['largest_difference']:.1e} | {psnr_db:.4f} |")  # fmt: skip
+    return "\n".join(lines)
+
+
 def show(name: str, rows: list[dict[str, Any]]) -> None:
     print(f"\n{name}, {rows[0]['height']} x {rows[0]['width']}")
     for row in rows:

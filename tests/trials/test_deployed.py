@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from space import SEEDS, InputError, build_model
+from space import SEEDS, Genome, InputError, build_model
 from space.fusion import Parallel
 from trials import LatencyConfig
 from trials.deployed import ForkedParallel, check_form, deploy, forked, judged_form
@@ -77,6 +77,23 @@ def test_compiled_gives_the_same_picture(mosaic):
     with torch.no_grad():
         assert (told - model(mosaic)).abs().max() < 1e-4
     assert one.form.runtime == "compile"
+
+
+@pytest.mark.slow
+def test_the_ninth_network_is_compiled_too(mosaic):
+    """torch stops compiling a function after eight times, and all networks share one: DarkUNet's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ones = []
+        before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        for width in range(4, 15):
+            model = build_model(Genome(skip_width=width, skip_block="rep", skip_blocks=1, merge_width=0, head="none"))
+            ones.append((picture(model, mosaic, runtime="compile")[1], model.eval()))
+        compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"] - before
+        for one, model in ones:
+            with torch.no_grad():
+                assert (one(mosaic) - model(mosaic)).abs().max() < 1e-4
+    assert compiled == len(ones)
 
 
 def test_forked_branches_are_the_same_module():
