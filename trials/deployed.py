@@ -185,11 +185,11 @@ def judged_form(model: DarkUNet, config: LatencyConfig, device: str) -> DarkUNet
 
 @contextlib.contextmanager
 def numerics(device: torch.device) -> Iterator[None]:
-    """Inside, a GPU's float32 is float32 (no TF32), and cuDNN tries which algorithm is the fastest."""
+    """Inside, the GPU is the current one, its float32 is float32 (no TF32), and cuDNN tries which algorithm is fastest."""
     if device.type != "cuda":
         yield
         return
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
+    with torch.cuda.device(device), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
         yield
 
 

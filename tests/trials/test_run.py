@@ -33,7 +33,7 @@ def test_a_complete_trial_leaves_all_that_is_needed(tmp_path, data):
     result = run_trial(SMALL, QUICK, data=data, directory=tmp_path / "t", on_progress=lambda *told: seen.append(told))
     assert result.kind == "complete" and result.message == ""
     assert result.psnr_db == pytest.approx(sum(image.psnr_db for image in result.images) / 2)
-    assert 0 < result.ratio_to_mo.low <= result.ratio_to_mo.median <= result.ratio_to_mo.high < 1
+    assert 0 < result.ratio_to_mo.low <= result.ratio_to_mo.value <= result.ratio_to_mo.high < 1
     assert 5 < result.psnr_db < 60 and 0 < result.ssim <= 1 and result.latency.median_ms > 0
     assert [name for name, *_ in seen if name == "train"], "training tells its progress"
     assert [phase for k, (phase, *_) in enumerate(seen) if k == 0 or seen[k - 1][0] != phase] == [
