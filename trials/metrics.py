@@ -36,7 +36,7 @@ def ssim(pred: Tensor, target: Tensor, *, peak: float, window: str = "uniform7")
     if min(pred.shape[-2:]) < len(taps):
         size = f"{pred.shape[-2]} x {pred.shape[-1]}"
         raise InputError(f"SSIM needs a picture of at least {len(taps)} pixels a side, but got {size}; take a larger")
-    luminance, contrast = ssim_terms(pred.double(), target.double(), peak, taps.double(), unbias)
+    luminance, contrast = ssim_terms(pred.double(), target.double(), peak, taps.to(pred.device).double(), unbias)
     return (luminance * contrast).mean(dim=(1, 2, 3))
 
 
