@@ -26,6 +26,7 @@ from nas import command
 from nas.config import resolve_device
 from nas.front import front_rows
 from nas.models import read_genome
+from nas.reading import open_to_read
 from nas.remeasure import stored_genome
 from nas.results import Row, read_rows
 from space import SEEDS, Genome, InputError
@@ -72,7 +73,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 def main(argv: list[str]) -> int:
     """Runs the command."""
     args = parse(argv)
-    study = _open(args) if args.study else None
+    study = open_to_read(args.study, storage=args.storage, runs=args.runs) if args.study else None
     if args.front and study is None:
         raise InputError("--front needs the study whose front it is, but there is no --study; give --study dark")
     if not args.networks and study is None:
@@ -195,30 +196,6 @@ def _print(rows: Sequence[dict[str, Any]], mo: Latency, console: Console) -> Non
             held = ", held down by " + " and ".join(state["throttled_by"]) if state["throttled_by"] else ""
             console.print(f"GPU: {state['sm_clock_mhz']} MHz, memory {state['memory_clock_mhz']} MHz, "
                           f"{state['temperature_c']} °C, {state['power_w']:.0f} W{held}")  # fmt: skip
-
-
-def _open(args: Namespace) -> optuna.Study:
-    """The study of --study, to be read; InputError where there is none."""
-    import optuna
-
-    from nas.storage import default_url, is_storage_error, open_storage, quiet_optuna, shown, storage_error
-
-    quiet_optuna()
-    name = Path(args.study).stem if args.study.endswith(".toml") else args.study
-    database = args.runs / name / "study.db"
-    if not args.storage and not database.is_file():
-        raise InputError(f"there must be a study to read, but there is no {database}; run python -m nas.search --study "
-                         f"{args.study} first, or give its --storage or --runs")  # fmt: skip
-    url = args.storage or default_url(args.runs / name)
-    storage = open_storage(url)
-    try:
-        return optuna.load_study(study_name=name, storage=storage)
-    except KeyError as error:
-        raise InputError(f"there is no study {name!r} in {shown(url)}; check --study and --storage") from error
-    except Exception as error:
-        if is_storage_error(error):
-            raise storage_error(error, url) from error
-        raise
 
 
 def _front(study: optuna.Study) -> list[Entry]:

@@ -1,29 +1,35 @@
-"""What a command's `MO|FILE|FOLDER` means: a genome, and a network with its weights."""
+"""What a command's `MO|FILE|FOLDER` means: a genome, and a network with its weights.
+
+A folder is a trial's (genome.json) or an export's (model.json); both hold weights.safetensors.
+"""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from space import SEEDS, Genome, InputError
+from space.saved import MODEL, WEIGHTS, is_saved, load_weights, read_saved
 
 if TYPE_CHECKING:
     from space import DarkUNet
 
-WEIGHTS = "weights.safetensors"
 GENOME = "genome.json"
 
 
 def read_genome(text: str) -> Genome:
-    """The genome that `text` means: MO, M1 or M2, a genome's JSON file, or a trial's folder.
+    """The genome that `text` means: MO, M1 or M2, a genome's JSON file, a trial's folder, or an export's folder.
 
     Raises InputError where it is none of these.
     """
     if text in SEEDS:
         return SEEDS[text]
     path = Path(text)
+    if path.name == MODEL and path.is_file():
+        path = path.parent
+    if is_saved(path):
+        return read_saved(path).genome
     if path.is_dir():
         path = path / GENOME
     if not path.is_file():
@@ -48,7 +54,7 @@ def load_network(text: str, weights: str | None) -> Network:
     """The network that `text` means, with weights in eval mode on the CPU.
 
     `weights` is a published checkpoint (of MO, M1 or M2) or a weights.safetensors; without it, `text` must be a
-    trial's folder that holds one. Raises InputError where the weights are missing, damaged or another network's.
+    trial's or an export's folder that holds one. Raises InputError where the weights are missing, damaged or another network's.
     """
     genome = read_genome(text)
     if weights is None:
@@ -67,37 +73,6 @@ def load_network(text: str, weights: str | None) -> Network:
             raise InputError(f"only MO, M1 and M2 have published checkpoints, but got {weights} for {text}; give a "
                              f"{WEIGHTS}")  # fmt: skip
         return Network(name=text, model=load_reference_checkpoint(text, weights), white_balanced_input=False)
-    model, metadata = _load_safetensors(genome, Path(weights))
+    model, metadata = load_weights(genome, Path(weights))
     balanced = metadata.get("white_balanced_input", "true") == "true"
     return Network(name=text if text in SEEDS else genome.digest[:8], model=model, white_balanced_input=balanced)
-
-
-def _load_safetensors(genome: Genome, path: Path) -> tuple[DarkUNet, dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    from space import build_model
-
-    if not path.is_file():
-        raise InputError(f"weights must be a file, but there is none at {path}; check the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"weights must be a whole safetensors file, but {path} is not ({error}); take an intact "
-                         "copy") from error  # fmt: skip
-    written_for = metadata.get("genome")
-    try:
-        same = written_for is None or Genome.from_dict(json.loads(written_for)) == genome
-    except (InputError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} must tell the genome of its network, but: {error}; take an intact copy") from error
-    if not same:
-        raise InputError(f"the weights must be of the network that is asked for ({genome.digest[:8]}), but {path} is of "
-                         f"{Genome.from_json(str(written_for)).digest[:8]}; give its own genome")  # fmt: skip
-    model = build_model(genome)
-    wanted = model.state_dict()
-    if wanted.keys() != state.keys() or any(wanted[name].shape != state[name].shape for name in wanted):
-        raise InputError(f"the weights must fit the network ({genome.digest[:8]}), but {path} has other names or shapes; "
-                         "give its own genome")  # fmt: skip
-    model.load_state_dict(state)
-    return model.eval(), metadata

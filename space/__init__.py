@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from space.cost import Cost, count_cost
     from space.model import DarkUNet, build_model, fold, restore
     from space.reference import load_reference_checkpoint
+    from space.saved import load_model
 
 _NEEDS_TORCH = {
     "Cost": "cost",
@@ -26,11 +27,12 @@ _NEEDS_TORCH = {
     "fold": "model",
     "restore": "model",
     "load_reference_checkpoint": "reference",
+    "load_model": "saved",
 }
 
 __all__ = [
     "SEEDS", "SEED_FACTS", "Branch", "Cost", "DarkUNet", "DesignSpace", "Gene", "Genome", "InputError", "SeedFacts",
-    "build_model", "count_cost", "fold", "load_reference_checkpoint", "restore",
+    "build_model", "count_cost", "fold", "load_model", "load_reference_checkpoint", "restore",
 ]  # fmt: skip
 
 

@@ -196,7 +196,7 @@ class RealData:
         again.
         """
         picks = torch.rand(batch, 4, generator=generator, device=generator.device).cpu().tolist()
-        mosaics, targets, chosen = [], [], []
+        places = []
         for which, vertical, horizontal, turn_share in picks:
             index = int(which * len(self.shots))
             height, width = self.shots[index].size
@@ -204,11 +204,31 @@ class RealData:
             turn = int(turn_share * 8)
             top, turn = place(vertical, height - crop, turn, 2)
             left, turn = place(horizontal, width - crop, turn, 1)
-            mosaic, target = self._cut(index, top, left, crop)
-            mosaics.append(orient(mosaic, turn))
-            targets.append(orient(target, turn))
-            chosen.append(index)
-        return amplify(torch.stack(mosaics), self._gains[chosen]), torch.stack(targets).float() / 65535
+            places.append((index, top, left, turn))
+        mosaics, targets = (self._read if self._resident is None else self._gather)(places, crop)
+        return amplify(mosaics, self._gains[[index for index, *_ in places]]), targets / 65535
+
+    def _read(self, places: Sequence[tuple[int, int, int, int]], crop: int) -> tuple[Tensor, Tensor]:
+        """Crops (index, top, left, turn) out of the cache on disk, as `_gather`.
+
+        Every value is copied once, straight to where it belongs, so that one thread keeps up with any training.
+        """
+        mosaics = np.empty((len(places), 1, crop, crop), dtype=np.float32)
+        targets = np.empty((len(places), 3, crop, crop), dtype=np.float32)
+        for number, (index, top, left, turn) in enumerate(places):
+            shot, odd_top, odd_left = self.shots[index], top & 1, left & 1
+            cells = shot.short.rows(top - odd_top, left - odd_left, crop + 2 * odd_top, crop + 2 * odd_left)
+            inner = cells[odd_top : odd_top + crop, odd_left : odd_left + crop]
+            mosaics[number, 0] = turned(inner, turn)
+            picture = np.asarray(shot.target[top : top + crop, left : left + crop])
+            targets[number] = turned(picture.transpose(2, 0, 1), turn)
+        return torch.from_numpy(mosaics).to(self.device), torch.from_numpy(targets).to(self.device)
+
+    def _gather(self, places: Sequence[tuple[int, int, int, int]], crop: int) -> tuple[Tensor, Tensor]:
+        """Mosaics (b 1 h w, black 0, white 1) and targets (b 3 h w, 0 to 65535) of crops in the device's memory."""
+        cuts = [(self._cut(index, top, left, crop), turn) for index, top, left, turn in places]
+        mosaics = torch.stack([orient(mosaic, turn) for (mosaic, _), turn in cuts])
+        return mosaics, torch.stack([orient(target, turn) for (_, target), turn in cuts]).float()
 
     def _cut(self, index: int, top: int, left: int, crop: int) -> tuple[Tensor, Tensor]:
         """Mosaic (1 h w, black 0, white 1) and target (3 h w, 0 to 65535) of one crop at any place."""
@@ -217,17 +237,12 @@ class RealData:
         odd_top, odd_left = top - cell_top, left - cell_left
         high, wide = crop + 2 * odd_top, crop + 2 * odd_left
         inner = slice(odd_top, odd_top + crop), slice(odd_left, odd_left + crop)
-        if self._resident is None:
-            shot = self.shots[index]
-            values = torch.from_numpy(shot.short.rows(cell_top, cell_left, high, wide)).to(self.device)
-            part = np.array(shot.target[top : top + crop, left : left + crop]).view(np.int16)
-            target = torch.from_numpy(part).to(self.device)
-        else:
-            short, whole, black, white = self._resident[index]
-            raw = unsigned(short[cell_top : cell_top + high, cell_left : cell_left + wide]).float()
-            cells = raw.reshape(high // 2, 2, wide // 2, 2) - black[None, :, None, :]
-            values = (cells / (white - black)[None, :, None, :]).clamp(0.0, 1.0).reshape(high, wide)
-            target = whole[top : top + crop, left : left + crop]
+        assert self._resident is not None
+        short, whole, black, white = self._resident[index]
+        raw = unsigned(short[cell_top : cell_top + high, cell_left : cell_left + wide]).float()
+        cells = raw.reshape(high // 2, 2, wide // 2, 2) - black[None, :, None, :]
+        values = (cells / (white - black)[None, :, None, :]).clamp(0.0, 1.0).reshape(high, wide)
+        target = whole[top : top + crop, left : left + crop]
         return values[inner][None], unsigned(target).permute(2, 0, 1)
 
     def _describe(self, shots: Sequence[Shot], trained: int, left_out: Sequence[str]) -> dict[str, Any]:
@@ -240,6 +255,15 @@ class RealData:
             "cameras_left_out": list(left_out),
             "digest": hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16],
         }  # fmt: skip
+
+
+def turned(values: NDArray[Any], turn: int) -> NDArray[Any]:
+    """A view of an array (... h h) in the orientation that `camera.orient` gives."""
+    if turn & 1:
+        values = values[..., ::-1]
+    if turn & 2:
+        values = values[..., ::-1, :]
+    return values.swapaxes(-1, -2) if turn & 4 else values
 
 
 def place(share: float, room: int, turn: int, flip: int) -> tuple[int, int]:

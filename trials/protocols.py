@@ -21,7 +21,7 @@ from trials.exclusive import DeviceLock
 from trials.metrics import psnr_db, ssim, ssim_window
 from trials.pairs import Pair, Progress
 
-# "We found some misalignment with the ground truth": SID's own list of test scenes to leave out of figures.
+# Test scenes whose dark photo and ground truth are out of register, by SID's authors' own account.
 MISALIGNED_SCENES = ("10034", "10045", "10172")
 SID50_PICTURES = 50
 # Rows of SSIM's windows that are worked on at once: in double precision a whole 12-megapixel picture would need several

@@ -1,0 +1,230 @@
+"""A network as a folder that stands alone: model.json says what it is and what it wants, weights.safetensors holds it.
+
+    weights.safetensors  as trained, weight norm unfolded, so that it can be trained on; its genome is in its metadata
+    model.json           schema   number of this format (1)
+                         name, digest, genome
+                         input    what the network is fed with: shape, cfa, size_multiple, white_balanced, and the steps from a
+                                  raw file to it in words, with their numbers
+                         output   what it gives
+                         and whatever the exporter knows: quality, latency, cost, training, provenance, onnx
+
+nas.export adds model.onnx and card.html. Reading needs neither Optuna nor rawpy; torch only for the weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from space.errors import InputError
+from space.genome import Genome
+
+if TYPE_CHECKING:
+    from space.model import DarkUNet
+
+SCHEMA = 1
+MODEL, WEIGHTS = "model.json", "weights.safetensors"
+# Amplifications that networks of this project are trained for: the exposure ratios of SID end at 300.
+AMPLIFICATIONS = (1, 300)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What a folder's model.json says. `description` is all of it, as plain JSON values."""
+
+    name: str
+    genome: Genome
+    white_balanced_input: bool
+    description: dict[str, Any]
+
+
+def is_saved(folder: str | Path) -> bool:
+    """Whether `folder` claims to hold a saved network: there is a model.json in it."""
+    return (Path(folder) / MODEL).is_file()
+
+
+def describe_input(genome: Genome, *, white_balanced: bool) -> dict[str, Any]:
+    """The `input` of model.json: shape, layout, range, and how a raw file becomes it, step by step."""
+    balance = ["multiply by the camera's white balance as shot, its smallest gain taken as 1"] if white_balanced else []
+    return {
+        "name": "mosaic", "shape": "1 1 H W", "dtype": "float32", "range": [0.0, 1.0], "cfa": "RGGB",
+        "size_multiple": genome.size_multiple, "white_balanced": white_balanced, "amplification": list(AMPLIFICATIONS),
+        "steps": [
+            "start with a red pixel: crop a row or a column from mosaics of another Bayer phase",
+            "subtract the black level of each colour",
+            "divide by the white level minus the black level",
+            "cut off below 0",
+            *balance,
+            f"multiply by the amplification ({AMPLIFICATIONS[0]} to {AMPLIFICATIONS[1]}; of a pair, the exposure ratio)",
+            "cut off above 1",
+        ],
+        "padding": f"H and W must be multiples of {genome.size_multiple}: mirror about the last row and column, crop the output",
+    }  # fmt: skip
+
+
+def save(
+    folder: Path, model: DarkUNet, *, name: str, white_balanced_input: bool, more: Mapping[str, Any] | None = None
+) -> None:
+    """Writes `model` (as trained, not folded) into `folder`, which must exist; model.json last.
+
+    `more` are further keys of model.json, plain JSON values. Raises InputError for a folded model, whose weights
+    no genome could take.
+    """
+    from safetensors.torch import save_file
+
+    from space.model import build_model
+
+    genome = model.genome
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    if state.keys() != build_model(genome).state_dict().keys():
+        raise InputError("a network must be saved as it was trained, but this one is folded; save the one it was folded from")
+    metadata = {"genome": genome.to_json(), "white_balanced_input": "true" if white_balanced_input else "false"}
+    save_file(state, folder / WEIGHTS, metadata=metadata)
+    description = {
+        "schema": SCHEMA, "name": name, "digest": genome.digest, "genome": genome.to_dict(),
+        "input": describe_input(genome, white_balanced=white_balanced_input),
+        "output": {"name": "rgb", "shape": "1 3 H W", "dtype": "float32", "range": [0.0, 1.0], "colour": "sRGB"},
+        "weights": {"file": WEIGHTS, "form": "as trained: weight norm unfolded (space.load_model folds it)"},
+        **(more or {}),
+    }  # fmt: skip
+    text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / MODEL).write_text(text + "\n", encoding="utf-8")
+
+
+def read_saved(folder: str | Path) -> Saved:
+    """What the model.json in `folder` says; InputError where there is none, or it is of a newer schema or damaged."""
+    path = Path(folder) / MODEL
+    if not path.is_file():
+        raise InputError(f"{folder} must be a folder that nas.export wrote, but there is no {path}; check the path")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path} must be JSON, but reading it gave: {error}; export the network again") from error
+    if not isinstance(values, dict) or "schema" not in values:
+        raise InputError(f"{path} must describe a network that nas.export wrote, but holds no schema; check the path")
+    schema = values["schema"]
+    if type(schema) is not int or schema != SCHEMA:
+        raise InputError(f"{path}: schema must be {SCHEMA}, but got {schema!r}; it was written by a newer or another "
+                         "version: upgrade this one")  # fmt: skip
+    try:
+        genome = Genome.from_dict(values.get("genome", {}))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    given = values.get("input")
+    balanced = given.get("white_balanced") if isinstance(given, dict) else None
+    if not isinstance(balanced, bool):
+        raise InputError(f"{path}: input.white_balanced must be true or false, but got {balanced!r}; export the network again")
+    if values.get("digest") != genome.digest:
+        raise InputError(f"{path}: digest must be that of its genome ({genome.digest}), but got {values.get('digest')!r}; "
+                         "the file was changed: export the network again")  # fmt: skip
+    name = values.get("name") or genome.digest[:8]
+    return Saved(name=str(name), genome=genome, white_balanced_input=balanced, description=values)
+
+
+def load_model(folder: str | Path, *, trainable: bool = False) -> DarkUNet:
+    """The network in a folder that nas.export wrote, on the CPU: mosaic b 1 H W -> sRGB b 3 H W, both in [0, 1].
+
+    It comes folded and in eval mode, ready to run (`space.restore(model, mosaic)` takes any even size); with `trainable`
+    as it was trained, weight norm on and in training mode. Raises InputError for a folder that is no export, and for
+    weights that are damaged or another network's.
+    """
+    from space.model import fold
+
+    saved = read_saved(folder)
+    model, metadata = load_weights(saved.genome, Path(folder) / WEIGHTS)
+    told = metadata.get("white_balanced_input")
+    if told is not None and (told == "true") != saved.white_balanced_input:
+        raise InputError(f"{folder}: {MODEL} and {WEIGHTS} must agree on white_balanced, but one says "
+                         f"{saved.white_balanced_input} and the other {told}; export the network again")  # fmt: skip
+    return model.train() if trainable else fold(model)
+
+
+def load_weights(genome: Genome, path: Path) -> tuple[DarkUNet, dict[str, str]]:
+    """(network in eval mode on the CPU, the file's metadata) of a weights.safetensors.
+
+    Raises InputError where the file is missing, damaged or another network's.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from space.model import build_model
+
+    if not path.is_file():
+        raise InputError(f"weights must be a file, but there is none at {path}; check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"weights must be a whole safetensors file, but {path} is not ({error}); take an intact "
+                         "copy") from error  # fmt: skip
+    written_for = metadata.get("genome")
+    try:
+        same = written_for is None or Genome.from_dict(json.loads(written_for)) == genome
+    except (InputError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} must tell the genome of its network, but: {error}; take an intact copy") from error
+    if not same:
+        raise InputError(f"the weights must be of the network that is asked for ({genome.digest[:8]}), but {path} is of "
+                         f"{Genome.from_json(str(written_for)).digest[:8]}; give its own genome")  # fmt: skip
+    model = build_model(genome)
+    wanted = model.state_dict()
+    if wanted.keys() != state.keys() or any(wanted[name].shape != state[name].shape for name in wanted):
+        raise InputError(f"the weights must fit the network ({genome.digest[:8]}), but {path} has other names or shapes; "
+                         "give its own genome")  # fmt: skip
+    model.load_state_dict(state)
+    return model.eval(), metadata
+
+
+def check_place(folder: Path, *, force: bool) -> None:
+    """InputError where a saved network can't be put at `folder`: something is there, or it can't be written.
+
+    With `force` a saved network that is there may be replaced, and nothing else.
+    """
+    parent = next((parent for parent in folder.absolute().parents if parent.exists()), folder)
+    if not parent.is_dir():
+        raise InputError(f"the output must be a new folder, but {parent} is a file; give another --out")
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        if not is_saved(folder):
+            raise InputError(f"the output must be a new folder, but {folder} is there and is no export, so that it is "
+                             "never overwritten; give another --out")  # fmt: skip
+        if not force:
+            raise InputError(f"the output must be a new folder, but {folder} holds a network; give another --out, or "
+                             "--force to replace it")  # fmt: skip
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
+    """Gives a folder to write to; when the block ends well, it is renamed to `folder`, which is whole or not there.
+
+    With `force` it takes the place of a saved network. A block that raises leaves nothing behind, and what was there before
+    as it was. Raises InputError as `check_place`.
+    """
+    check_place(folder, force=force)
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = beside.with_name(beside.name + ".old")
+    try:
+        yield beside
+        mask = os.umask(0o022)
+        os.umask(mask)
+        beside.chmod(0o777 & ~mask)  # mkdtemp keeps its folders to itself
+        for path in beside.iterdir():
+            path.chmod(0o666 & ~mask)
+        check_place(folder, force=force)  # another may have come first
+        if is_saved(folder):
+            folder.rename(old)
+        beside.rename(folder)  # takes the place of an empty folder too
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
