@@ -1,7 +1,7 @@
 """A network as ONNX: one file that onnxruntime runs without this project, checked against torch once it is written.
 
-Written by torch's exporter that traces (`dynamo=False`): it needs no package but onnx, gives the same file from torch 2.6
-to 2.13, and its pixel shuffles keep height and width free.
+Written by torch's exporter that traces (`dynamo=False`): it needs no package but onnx, and its pixel shuffles keep height
+and width free. Seen with torch 2.13.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from space import DarkUNet, InputError
 
-# Every onnxruntime since 1.12 (2022) runs it.
+# An old one, so that old runtimes take it; nothing here needs a newer.
 OPSET = 17
 # Largest difference of a value in [0, 1] between onnxruntime and torch.
 TOLERANCE = 1e-4

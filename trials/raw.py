@@ -48,6 +48,18 @@ class RawFrame:
 
 
 @dataclass(frozen=True)
+class WholeFrame:
+    """All that the camera shows of a raw file, in sensor values."""
+
+    frame: RawFrame
+    """Its mosaic starts with red too, but nothing is cropped: up to a row and a column are mirrored in on each side."""
+    picture: tuple[slice, slice]
+    """The rows and columns of the mosaic that are the camera's."""
+    flip: int
+    """How the camera was held, in LibRaw's bits: 1 and 2 mirror columns and rows, then 4 swaps the two."""
+
+
+@dataclass(frozen=True)
 class RawImage:
     """A raw photo: what a network is fed with, before amplification."""
 
@@ -85,17 +97,49 @@ def read_frame(path: str | Path) -> RawFrame:
         height, width = (values.shape[0] - top) // 2 * 2, (values.shape[1] - left) // 2 * 2
         mosaic = np.array(values[top : top + height, left : left + width], dtype=np.uint16)
         refuse_stale_rows(mosaic, path)
-        levels, pattern = raw.black_level_per_channel, raw.raw_pattern
-        beside_red, below_red = pattern[top, 1 - left], pattern[1 - top, left]
-        black = float(levels[RED]), float(levels[beside_red]), float(levels[below_red]), float(levels[BLUE])
-        return RawFrame(
-            mosaic=mosaic,
-            black=black,
-            white_level=float(raw.white_level),
-            white_balance=white_balance(raw),
-            offset=(top, left),
-            camera_to_srgb=camera_matrix(raw),
-        )
+        return frame_of(raw, mosaic, (top, left))
+
+
+def read_whole(path: str | Path) -> WholeFrame:
+    """The raw photo at `path` with every row and column that the camera shows. Raises as `read_frame`.
+
+    Where the sensor's first row or column doesn't hold red, one is mirrored in before it; so are the last ones where
+    their number is odd.
+    """
+    with open_raw(path) as raw:
+        values = raw.raw_image_visible
+        above, left = bayer_offset(raw, path)  # as many to add as to crop: one or none
+        height, width = values.shape
+        refuse_stale_rows(values, path)
+        added = (above, (above + height) % 2), (left, (left + width) % 2)
+        # Mirroring about the first or last row keeps the colours: they alternate.
+        mosaic = np.pad(values, added, mode="reflect").astype(np.uint16, copy=False)
+        picture = slice(above, above + height), slice(left, left + width)
+        return WholeFrame(frame_of(raw, mosaic, (above, left)), picture, int(raw.sizes.flip))
+
+
+def read_exposure(path: str | Path) -> tuple[float, float, float]:
+    """Exposure time in seconds, ISO and f-number that the file tells; 0 for each that it doesn't. Raises InputError."""
+    with open_raw(path, unpack=False) as raw:
+        told = getattr(raw, "other", None)  # older rawpy doesn't have it
+        names = ("shutter_speed", "iso_speed", "aperture")
+        seconds, iso, aperture = (max(float(getattr(told, name, 0.0)), 0.0) for name in names)
+        return seconds, iso, aperture
+
+
+def frame_of(raw: Any, mosaic: NDArray[np.uint16], offset: tuple[int, int]) -> RawFrame:
+    """`mosaic` with what the opened file says about it; `offset` is where its sensor's first red lies."""
+    top, left = offset
+    levels, pattern = raw.black_level_per_channel, raw.raw_pattern
+    beside_red, below_red = pattern[top, 1 - left], pattern[1 - top, left]
+    return RawFrame(
+        mosaic=mosaic,
+        black=(float(levels[RED]), float(levels[beside_red]), float(levels[below_red]), float(levels[BLUE])),
+        white_level=float(raw.white_level),
+        white_balance=white_balance(raw),
+        offset=offset,
+        camera_to_srgb=camera_matrix(raw),
+    )
 
 
 def read_target(path: str | Path, offset: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint16]:
@@ -150,19 +194,26 @@ def normalise(
     """An RGGB mosaic (h w, even) in sensor values, with black at 0 and white at 1; values outside are cut off."""
     cell = np.array(black, dtype=np.float32).reshape(2, 2)
     height, width = mosaic.shape
-    cells = mosaic.astype(np.float32).reshape(height // 2, 2, width // 2, 2)
-    scaled = (cells - cell[None, :, None, :]) / (np.float32(white_level) - cell)[None, :, None, :]
-    return np.clip(scaled, 0.0, 1.0).reshape(height, width)
+    # Two rows of black levels as long as the mosaic's: NumPy is slow where its innermost axis has two values.
+    rows = np.tile(cell, (1, width // 2))
+    scaled = mosaic.astype(np.float32).reshape(height // 2, 2, width)
+    scaled -= rows
+    scaled /= np.float32(white_level) - rows
+    return np.clip(scaled, 0.0, 1.0, out=scaled).reshape(height, width)
 
 
-def open_raw(path: str | Path) -> Any:
-    """The unpacked rawpy file. Raises InputError where it is missing, no raw file or truncated."""
+def open_raw(path: str | Path, *, unpack: bool = True) -> Any:
+    """The rawpy file, unpacked unless only its metadata is asked for.
+
+    Raises InputError where it is missing, no raw file or truncated.
+    """
     require_file(path)
     refuse_cut_file(path)
     raw = rawpy.RawPy()
     try:
         raw.open_file(os.fspath(path))
-        raw.unpack()
+        if unpack:
+            raw.unpack()
     except rawpy.LibRawFileUnsupportedError as error:
         raise InputError(f"a raw photo must be of a kind LibRaw reads, but {path} is not; convert it to DNG") from error
     except rawpy.LibRawError as error:
@@ -187,6 +238,8 @@ def bayer_offset(raw: Any, path: str | Path) -> tuple[int, int]:
     pattern = raw.raw_pattern
     if raw.raw_type != rawpy.RawType.Flat or pattern is None or pattern.shape != (2, 2) or raw.num_colors != 3:
         kind = "no colour filter array" if pattern is None else f"a {' x '.join(map(str, pattern.shape))} pattern"
+        if pattern is not None and pattern.shape == (6, 6):
+            kind += " (Fuji's X-Trans), which the networks' 2 x 2 cells can't hold"
         raise NotBayerError(f"a raw photo must have a 2 x 2 Bayer pattern, but {path} has {kind}; use another camera's")
     places = np.argwhere(pattern == RED)
     if len(places) != 1 or bytes(raw.color_desc) not in (b"RGBG", b"RGB") or not has_blue_opposite(pattern, places[0]):

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,48 +65,98 @@ def train(
     `diverged` set, without an exception. `on_progress("train", done, steps, figures)` is called every few steps;
     what it raises passes through. Raises InputError for a crop that the network can't take.
     """
-    check(model, config)
+    trainer = Trainer(model, config, data.device)
     generator = torch.Generator(data.device).manual_seed(seed)
-    model.to(data.device).train()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # One kernel for all parameters: half the optimiser's time, a tenth of a small network's step.
-    fused = data.device.type in ("cpu", "cuda")
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.9, 0.99), fused=fused)
-    average = [parameter.detach().clone() for parameter in parameters]
     log = TrainLog()
-    watch = LossWatch()
     lock = DeviceLock(str(data.device))
     started = time.perf_counter()
     for step in range(config.steps):
-        rate = learning_rate(step, config)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
         with lock.shared():  # a measurement of latency, here or in another process, waits for the step's end
             mosaic, target = data.sample(config.batch, config.crop, generator)
-            loss = restoration_loss(model(mosaic), target, config.ms_ssim_weight)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-            log.steps = step + 1
-            log.diverged = not watch.healthy(float(loss.detach()), float(norm))
-            if log.diverged:
-                break
-            optimiser.step()
-            update_average(average, parameters, min(config.ema_decay, (1 + step) / (10 + step)))
+            log.diverged = not trainer.step(step, mosaic, target)
+        log.steps = step + 1
+        if log.diverged:
+            break
         if log.steps % ROW_STEPS == 0 or log.steps == config.steps:
             log.seconds = time.perf_counter() - started
-            row = {"step": float(log.steps), "loss": watch.smoothed, "lr": rate, "seconds": log.seconds}
+            smoothed = trainer.watch.smoothed
+            row = {"step": float(log.steps), "loss": smoothed, "lr": learning_rate(step, config), "seconds": log.seconds}
             log.rows.append(row)
             if on_progress:
-                on_progress("train", log.steps, config.steps, {"loss": watch.smoothed})
+                on_progress("train", log.steps, config.steps, {"loss": smoothed})
     log.seconds = time.perf_counter() - started
-    with torch.no_grad():
-        for parameter, mean in zip(parameters, average, strict=True):
-            parameter.copy_(mean)
+    trainer.put_average(model)
     model.eval()
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in parameters):
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.parameters):
         log.diverged = True
     return log
+
+
+class Trainer:
+    """One network's optimiser, averaged weights and loss watch: what a trial's training and a long one share.
+
+    `precision` is what the forward pass computes in (weights, loss and optimiser stay float32), `smoothing_steps` over
+    how many steps the loss is smoothed.
+    """
+
+    def __init__(
+        self, model: DarkUNet, config: TrainConfig, device: torch.device, *,
+        precision: torch.dtype = torch.float32, smoothing_steps: int = SMOOTHING_STEPS,
+    ) -> None:  # fmt: skip
+        """Puts `model` on `device`, in training mode. Raises InputError for a config that can't be met."""
+        check(model, config)
+        self.model = model.to(device).train()
+        self.config = config
+        self.device = device
+        self.precision = precision
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        # One kernel for all parameters: half the optimiser's time, a tenth of a small network's step.
+        fused = device.type in ("cpu", "cuda")
+        self.optimiser = torch.optim.Adam(self.parameters, lr=config.learning_rate, betas=(0.9, 0.99), fused=fused)
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        self.watch = LossWatch(smoothing_steps)
+
+    def step(self, step: int, mosaic: Tensor, target: Tensor) -> bool:
+        """Step number `step` (from 0) on one batch: False, and nothing learnt, if the training has come apart."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(step, self.config)
+        mixed = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=mixed):
+            output = self.model(mosaic)
+        loss = restoration_loss(output.float(), target, self.config.ms_ssim_weight)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip)
+        if not self.watch.healthy(float(loss.detach()), float(norm)):
+            return False
+        self.optimiser.step()
+        update_average(self.average, self.parameters, min(self.config.ema_decay, (1 + step) / (10 + step)))
+        return True
+
+    @torch.no_grad()
+    def put_average(self, model: DarkUNet) -> None:
+        """Gives `model`, this trainer's or one of the same genome, the averaged weights."""
+        learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for parameter, mean in zip(learnt, self.average, strict=True):
+            parameter.copy_(mean)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on, for a checkpoint; its tensors are the live ones, not copies."""
+        return {
+            "weights": [parameter.detach() for parameter in self.parameters], "average": self.average,
+            "optimiser": self.optimiser.state_dict(), "watch": vars(self.watch),
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` gave, possibly in another process. Raises ValueError where it is of another network."""
+        for mine, kept in ((self.parameters, state["weights"]), (self.average, state["average"])):
+            for tensor, value in zip(mine, kept, strict=True):
+                if tensor.shape != value.shape:
+                    raise ValueError(f"a weight of shape {tuple(value.shape)} is no {tuple(tensor.shape)}")
+                tensor.copy_(value)
+        self.optimiser.load_state_dict(state["optimiser"])
+        vars(self.watch).update(state["watch"])
 
 
 @torch.no_grad()
@@ -125,8 +176,9 @@ def evaluate(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
 class LossWatch:
     """Follows the loss and says when it has come apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, smoothing_steps: int = SMOOTHING_STEPS) -> None:
         self.smoothed = math.nan
+        self._steps = smoothing_steps
         self._first = math.nan
         self._lowest = math.inf
         self._seen = 0
@@ -136,9 +188,9 @@ class LossWatch:
         if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
             return False
         self._seen += 1
-        share = max(1 / self._seen, 1 / SMOOTHING_STEPS)
+        share = max(1 / self._seen, 1 / self._steps)
         self.smoothed = loss if self._seen == 1 else (1 - share) * self.smoothed + share * loss
-        if self._seen <= SMOOTHING_STEPS:
+        if self._seen <= self._steps:
             self._first = self.smoothed
             return True
         self._lowest = min(self._lowest, self.smoothed)
