@@ -16,7 +16,8 @@ COMMANDS = [
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 ]
 # A search runs for minutes, and timing for half of one: their examples are run with a smaller budget.
-LESS = {"nas.search": ["--trials", "3", "--steps", "2"], "nas.bench": ["--shape", "64x64", "--seconds", "0.2"]}
+LESS = {"nas.search": ["--trials", "3", "--steps", "2"], "nas.bench": ["--shape", "64x64", "--seconds", "0.2"],
+        "nas.retrain": ["--steps", "2"]}  # fmt: skip
 
 
 def example_of(name):
@@ -36,7 +37,8 @@ def run(words, folder):
 
 
 def test_there_are_commands():
-    assert {"nas.search", "nas.describe", "nas.evaluate", "nas.bench", "dashboards.front"} <= set(COMMANDS)
+    named = ("search", "describe", "evaluate", "bench", "retrain", "export", "restore")
+    assert {f"nas.{name}" for name in named} | {"dashboards.front"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -59,8 +61,24 @@ def test_the_example_of_evaluate_runs(tmp_path, shared):
     assert "mean of 5" in run(example_of("nas.evaluate"), tmp_path)
 
 
+def test_the_example_of_restore_runs(tmp_path, shared):
+    shutil.copy(shared / "reference" / "mo_checkpoint.pt", tmp_path)
+    dark = sorted((shared / "sid-sample" / "Sony" / "short").iterdir())[0]
+    shutil.copy(dark, tmp_path / "dark.ARW")
+    run(example_of("nas.restore"), tmp_path)
+    assert len(list((tmp_path / "restored").iterdir())) >= 2, "the picture, and the one to compare"
+
+
 @pytest.mark.slow
-def test_the_examples_of_search_and_front_run(tmp_path):
+def test_the_example_of_retrain_runs(tmp_path):
+    run([*example_of("nas.retrain"), *LESS["nas.retrain"]], tmp_path)
+    assert (tmp_path / "runs" / "mo-long" / "weights.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_the_examples_of_search_front_and_export_run(tmp_path):
     assert "MO" in run([*example_of("nas.search"), *LESS["nas.search"]], tmp_path)
     run(example_of("dashboards.front"), tmp_path)
+    run(example_of("nas.export"), tmp_path)
+    assert list((tmp_path / "exports").glob("*/card.html"))
     assert list(tmp_path.glob("*.html")) or list(tmp_path.glob("*.svg"))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from space import SEEDS, Cost, DarkUNet, Genome, build_model, count_cost
 from trials.config import TrialConfig
@@ -23,6 +22,7 @@ from trials.device_errors import free_memory, is_lost, is_out_of_memory, lost
 from trials.estimates import LatencyRatio
 from trials.files import replacing
 from trials.latency import Latency, frame_size, measure_against, measure_latency
+from trials.left import write_weights
 from trials.pairs import Progress, TrialData
 from trials.preview import write_preview
 from trials.train import ImageScore, TrainLog, evaluate, train
@@ -145,10 +145,7 @@ def _judge(
 
 
 def _leave(directory: Path, model: DarkUNet, log: TrainLog, data: TrialData, config: TrialConfig) -> None:
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with replacing(directory / "weights.safetensors") as beside:
-        balanced = "true" if config.data.white_balanced_input else "false"
-        save_file(state, beside, metadata={"genome": model.genome.to_json(), "white_balanced_input": balanced})
+    write_weights(directory / "weights.safetensors", model, white_balanced_input=config.data.white_balanced_input)
     with replacing(directory / "curve.csv") as beside, beside.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(log.rows[0]) if log.rows else ["step"])
         writer.writeheader()
