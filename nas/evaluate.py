@@ -81,8 +81,9 @@ def main(argv: list[str]) -> int:
     loaded = [load(model, device) for model in models]
     from nas.scores import Setting, collect, print_results, write_csv, write_json
     from trials.decoded import DecodedCache
-    from trials.pictures import load_pictures, split_rows
+    from trials.pictures import load_pictures
     from trials.protocols import judge
+    from trials.splits import split_rows
 
     cache = DecodedCache(args.runs / "cache")
     rows, left_out = choose(split_rows(args.data, args.split, cache), protocols, args)

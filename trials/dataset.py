@@ -16,13 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from space import InputError
 from trials.camera import mosaic_gains, orient, scale_mosaic
 from trials.config import DataConfig
 from trials.decoded import DecodedCache, DecodedShort, decoder_version
 from trials.pairs import Pair, Progress, TrialData
-from trials.raw import NotBayerError
-from trials.sid import SPLITS, Row, hold_out, read_lists
+from trials.sid import Row, read_lists
+from trials.splits import bayer_only, part_rows, split_rows
 from trials.synthetic import SyntheticData, check_crop
 
 DEFAULT_CACHE = Path("runs") / "cache"
@@ -57,50 +56,10 @@ def load_pairs(
     Without a validation list, "val" is the part of the training scenes that is held out, and "train" is the rest.
     A pair is read from the cache when it is asked for. Raises InputError as `load_data`, and for a split without pairs.
     """
-    if split not in (*SPLITS, "all"):
-        raise InputError(f"the split must be one of {', '.join(SPLITS)} or all, but is {split!r}; choose one of them")
     cache = DecodedCache(cache_dir or DEFAULT_CACHE)
-    lists, _ = bayer_only(read_lists(folder), cache)
-    if split == "all":
-        rows = list(dict.fromkeys(row for part in SPLITS for row in lists.get(part, [])))
-    elif split == "test":
-        rows = lists.get("test", [])
-    else:
-        rows = part_rows(lists, folder)[0 if split == "train" else 1]
-    if not rows:
-        raise InputError(f"the data must have a {split} list, but {folder} has {', '.join(lists)}; choose one of those")
+    rows = split_rows(folder, split, cache)
     shots = decode(rows, cache, on_progress)
     return LazyPairs([partial(make_pair, shot, white_balanced_input, device) for shot in shots])
-
-
-def part_rows(lists: dict[str, list[Row]], folder: str | Path) -> tuple[list[Row], list[Row]]:
-    """(to train on, to judge by). Raises InputError where there is no training list."""
-    if "train" not in lists:
-        raise InputError(f"the data must have a train list, but {folder} has only {', '.join(lists)}; add one")
-    if "val" in lists:
-        return lists["train"], lists["val"]
-    return hold_out(lists["train"])
-
-
-def bayer_only(lists: dict[str, list[Row]], cache: DecodedCache) -> tuple[dict[str, list[Row]], list[str]]:
-    """The lists without the cameras that have no Bayer pattern, and those cameras' names.
-
-    SID comes with the lists of two cameras, one of which (Fuji) is no Bayer camera. Left out only where there is
-    another camera: else the error should say what is wrong.
-    """
-    first = {row.camera: row for rows in lists.values() for row in reversed(rows)}
-    if len(first) < 2:
-        return lists, []
-    left_out = []
-    for camera, row in sorted(first.items()):
-        try:
-            cache.short(row.short)
-        except NotBayerError:
-            left_out.append(camera)
-    if len(left_out) == len(first):
-        return lists, []
-    kept = {split: [row for row in rows if row.camera not in left_out] for split, rows in lists.items()}
-    return {split: rows for split, rows in kept.items() if rows}, left_out
 
 
 class Shot:
@@ -121,9 +80,7 @@ class Shot:
 
         The smallest gain of the balance counts as one, as in LibRaw's development, so that white stays white.
         """
-        balance = self.short.note.white_balance if white_balanced else (1.0, 1.0, 1.0)
-        red, green, blue = (self.row.ratio * gain / min(balance) for gain in balance)
-        return red, green, blue
+        return channel_gains(self.row.ratio, self.short.note.white_balance if white_balanced else (1.0, 1.0, 1.0))
 
 
 def decode(rows: Sequence[Row], cache: DecodedCache, on_progress: Progress | None) -> list[Shot]:
@@ -135,6 +92,12 @@ def decode(rows: Sequence[Row], cache: DecodedCache, on_progress: Progress | Non
         if on_progress:
             on_progress("decode", index + 1, len(rows), {})
     return shots
+
+
+def channel_gains(ratio: float, balance: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Amplification of red, green and blue by `ratio` and a white balance, whose smallest gain counts as one."""
+    red, green, blue = (ratio * gain / min(balance) for gain in balance)
+    return red, green, blue
 
 
 def amplify(mosaic: Tensor, gains: Tensor) -> Tensor:

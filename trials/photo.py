@@ -16,7 +16,7 @@ from torch import Tensor
 
 from space.tiles import TILE_SIZE, margin_for, plan_tiles
 from trials.camera import develop
-from trials.dataset import amplify
+from trials.dataset import amplify, channel_gains
 from trials.picture_files import as_sensor, blank_picture, turned_size
 from trials.raw import RawFrame, WholeFrame, normalise
 
@@ -31,9 +31,7 @@ BAND = 256
 
 def amplification(frame: RawFrame, ratio: float, *, white_balanced: bool) -> tuple[float, float, float]:
     """Gains of red, green and blue: the exposure ratio, and the white balance (its smallest gain one) if asked for."""
-    balance = frame.white_balance if white_balanced else (1.0, 1.0, 1.0)
-    red, green, blue = (ratio * gain / min(balance) for gain in balance)
-    return red, green, blue
+    return channel_gains(ratio, frame.white_balance if white_balanced else (1.0, 1.0, 1.0))
 
 
 def restore_photo(

@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from space import SEEDS, Genome, InputError, build_model
 from trials import Pair, evaluate, load_pairs, psnr_db, ssim
 from trials.decoded import DecodedCache
-from trials.pictures import load_pictures, split_rows
+from trials.pictures import load_pictures
 from trials.protocols import (
     PROTOCOLS,
     Restorer,
@@ -26,6 +26,7 @@ from trials.protocols import (
     score,
     ssim_in_bands,
 )
+from trials.splits import split_rows
 
 WINDOWS = {
     "ssim": {"win_size": 7},
