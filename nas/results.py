@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 # The study's attribute with what nas/remeasure.py found.
 FRONT_LATENCY = "front_latency"
-# A ratio that drifts by more, from the first third of its rounds to the last, is marked.
+# A ratio that drifts by more, from the first third of its rounds to the last, and by more than its interval is wide (else it
+# may be chance), is marked.
 STEADY = 0.02
 # Kinds that say something final about a network; see nas/study.py.
 VERDICTS = ("complete", "over_limit", "diverged", "out_of_memory")
@@ -90,7 +91,8 @@ def read_row(trial: FrozenTrial) -> Row:
         ratio_to_mo=attrs.get("ratio_to_mo"),
         ratio_interval=_pair(attrs.get("ratio_to_mo_interval")),
         # MO is the unit, so it is its milliseconds that may drift; of the others only the ratio counts.
-        steady=latency.get("steady", True) if attrs.get("seed") == "MO" else attrs.get("ratio_drift", 0.0) <= STEADY,
+        steady=latency.get("steady", True) if attrs.get("seed") == "MO" else
+        _is_steady(attrs.get("ratio_drift", 0.0), attrs.get("ratio_to_mo"), attrs.get("ratio_to_mo_interval")),
         parameters=cost.get("parameters"),
         macs=cost.get("macs"),
         seconds=trial.duration.total_seconds() if trial.duration else None,
@@ -106,7 +108,12 @@ def _remeasured(row: Row, again: dict[str, Any]) -> Row:
         return row
     ratio = found["ratio_to_mo"]
     return replace(row, ratio_to_mo=ratio["value"], ratio_interval=(ratio["low"], ratio["high"]),
-                   steady=ratio["drift"] <= STEADY, remeasured=True)  # fmt: skip
+                   steady=_is_steady(ratio["drift"], ratio["value"], (ratio["low"], ratio["high"])), remeasured=True)  # fmt: skip
+
+
+def _is_steady(drift: float, ratio: float | None, interval: Sequence[float] | None) -> bool:
+    width = (interval[1] - interval[0]) / ratio if interval and ratio else 0.0
+    return drift <= max(STEADY, width)
 
 
 def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:

@@ -25,7 +25,7 @@ from nas.live import HYPERVOLUME_UNIT, Board, View, make_view
 from nas.loop import Ending, Search, settle_reference
 from nas.objective import Objective, Runner
 from nas.remeasure import Measure, remeasure, wanting
-from nas.results import finished, read_rows
+from nas.results import Row, finished, read_rows
 from nas.samplers import choose_sampler
 from nas.storage import default_url, is_storage_error, open_storage, quiet_optuna, shown, storage_error
 from nas.study import check_data, make_folder, note_device, open_study
@@ -147,10 +147,21 @@ def _search(
 
 
 def _time_front(study: optuna.Study, config: StudyConfig, view: View, measure: Measure | None) -> None:
-    """Measures the front again, all its networks in one run, where that has not been done and no trial runs."""
-    rows = wanting(study, view.board.front)
-    if not rows or any(row.kind == "running" for row in view.board.rows):
-        return
+    """Measures the front again, all its networks in one run, where that has not been done and no trial runs.
+
+    A figure that moves may let another network onto the front: then that is measured too.
+    """
+    left_out: list[Row] = []
+    while not any(row.kind == "running" for row in view.board.rows):
+        rows = [row for row in wanting(study, view.board.front) if row.digest not in {one.digest for one in left_out}]
+        if not rows:
+            return
+        left_out += _time_rows(study, config, rows, view, measure)
+
+
+def _time_rows(
+    study: optuna.Study, config: StudyConfig, rows: list[Row], view: View, measure: Measure | None
+) -> list[Row]:
     view.note(f"timing {len(rows)} network{'s' * (len(rows) > 1)} of the front again, in turn with MO in one run")
     view.started(-1, "front")
     left_out = remeasure(
@@ -160,6 +171,7 @@ def _time_front(study: optuna.Study, config: StudyConfig, view: View, measure: M
     for row in left_out:
         view.note(f"{row.name} was not timed again: out of memory; its trial's own figure stays")
     view.ended(read_rows(study), None)
+    return left_out
 
 
 def _report(

@@ -97,3 +97,11 @@ def test_what_is_quoted_is_drawn(run_search: Command, runs: Path, tmp_path: Path
     assert {p.number: p.latency_ms for p in read_front(study).points} == pytest.approx(
         {n: row.latency_ms for n, row in rows.items()}
     )
+
+
+def test_a_network_that_comes_onto_the_front_by_it_is_timed_too(run_search: Command, read_study: Read) -> None:
+    """Timed again all of the front proves twice as slow as its trials said; what then is on it is timed as well."""
+    measure = Measure(factor=2.0)
+    assert run_search("--trials", 8, measure=measure) == 0
+    front = [row for row in front_rows(read_rows(read_study())) if row.seed != "MO"]
+    assert len(measure.calls) >= 2 and all(row.remeasured for row in front)

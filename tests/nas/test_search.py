@@ -163,7 +163,7 @@ def test_an_unsteady_latency_is_marked(run_search: Command, capsys: pytest.Captu
             result = super().__call__(*args, **kwargs)
             values = result.to_dict()
             values["latency"]["steady"] = False
-            values["ratio_to_mo"]["drift"] = 0.03 if result.genome == SEEDS["M2"] else 0.01
+            values["ratio_to_mo"]["drift"] = 0.3 if result.genome == SEEDS["M2"] else 0.1  # its interval is 20 % wide
             return SimpleNamespace(kind=result.kind, to_dict=lambda: values)
 
     run_search("--trials", 3, runner=Unsteady())
