@@ -40,7 +40,7 @@ def answers(device: str) -> bool:
     """Whether the device still does a sum."""
     try:
         return float(torch.ones(2, device=device).sum()) == 2.0
-    except RuntimeError:
+    except (RuntimeError, AssertionError):  # the latter from a torch that was built without CUDA
         return False
 
 

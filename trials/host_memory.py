@@ -16,8 +16,11 @@ from pathlib import Path
 import torch
 
 # Parameters of glibc's mallopt, from its malloc.h.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER = 2**31 - 1
+_USUAL_MMAP_MAX = 65536
+# Buffers from this size on, in bytes, are counted in a peak.
+_COUNTED = 64 * 1024
 _PEAK_RESET = "5"  # written to /proc/self/clear_refs: see proc(5)
 MIB = 2.0**20
 # Torch reads this at its first large allocation, so it has to be set on import; a value that the user gave stays.
@@ -54,13 +57,18 @@ def peak_memory_mib(run: Callable[[], object], device: torch.device) -> float | 
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
     try:
-        _libc().malloc_trim(0)  # what was kept must count when it is used again
+        # For this run each buffer is fresh from the system and goes back at once: what was kept would not be seen again.
+        libc = _libc()
+        libc.mallopt(_MMAP_THRESHOLD, _COUNTED)
+        libc.mallopt(_MMAP_MAX, _USUAL_MMAP_MAX)
         Path("/proc/self/clear_refs").write_text(_PEAK_RESET)
         before_mib = _mib("/proc/self/status", "VmRSS")
         run()
         return max(0.0, _mib("/proc/self/status", "VmHWM") - before_mib)
     except (OSError, AttributeError, KeyError):
         return None
+    finally:
+        keep_freed_memory()
 
 
 def _mib(file: str, key: str) -> float:
