@@ -182,7 +182,7 @@ def _print(rows: Sequence[dict[str, Any]], mo: Latency, console: Console) -> Non
             f"{latency['p10_ms']:.2f} to {latency['p99_ms']:.2f}", *device_ms,
             "1" if ratio is None else f"{ratio['value']:.3f}",
             "the unit" if ratio is None else f"{ratio['low']:.3f} to {ratio['high']:.3f}",
-            "-" if peak is None else f"{peak:.0f}", f"{row['cost']['macs'] / 1e9:.2f}", f"{row['cost']['parameters']:,}",
+            f"{peak:.0f}", f"{row['cost']['macs'] / 1e9:.2f}", f"{row['cost']['parameters']:,}",
         )  # fmt: skip
     console.print(table)
     threads = f", {mo.threads} thread{'s' * (mo.threads > 1)}" if mo.device == "cpu" else ""

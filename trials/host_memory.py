@@ -12,16 +12,16 @@ import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 # Parameters of glibc's mallopt, from its malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
-_USUAL_MMAP_MAX = 65536
-# Buffers from this size on, in bytes, are counted in a peak.
-_COUNTED = 64 * 1024
-_PEAK_RESET = "5"  # written to /proc/self/clear_refs: see proc(5)
 MIB = 2.0**20
 # Torch reads this at its first large allocation, so it has to be set on import; a value that the user gave stays.
 HUGE_PAGES_VARIABLE = "THP_MEM_ALLOC_ENABLE"
@@ -45,10 +45,11 @@ def huge_pages_mib() -> float:
         return 0.0
 
 
-def peak_memory_mib(run: Callable[[], object], device: torch.device) -> float | None:
-    """By how many MiB `run` raises the memory in use on `device` at its highest; None where that can't be read.
+def peak_memory_mib(run: Callable[[], object], device: torch.device) -> float:
+    """By how many MiB `run` raises the memory that torch has in use on `device` at its highest.
 
-    On the host it is the process's resident memory, libraries' scratch space included; on a GPU what torch allocates.
+    On a GPU its allocator tells. On the host the buffers of all tensors that live at once are added up after every
+    operation: resident memory can't tell, since what is kept is used again. Libraries' scratch space is not in it.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -56,19 +57,33 @@ def peak_memory_mib(run: Callable[[], object], device: torch.device) -> float | 
         run()
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
-    try:
-        # For this run each buffer is fresh from the system and goes back at once: what was kept would not be seen again.
-        libc = _libc()
-        libc.mallopt(_MMAP_THRESHOLD, _COUNTED)
-        libc.mallopt(_MMAP_MAX, _USUAL_MMAP_MAX)
-        Path("/proc/self/clear_refs").write_text(_PEAK_RESET)
-        before_mib = _mib("/proc/self/status", "VmRSS")
+    with _Tally() as tally:
         run()
-        return max(0.0, _mib("/proc/self/status", "VmHWM") - before_mib)
-    except (OSError, AttributeError, KeyError):
-        return None
-    finally:
-        keep_freed_memory()
+    return tally.peak_bytes / MIB
+
+
+class _Tally(TorchDispatchMode):
+    """Adds up the storages that operations make, as long as they live."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak_bytes = 0
+        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {_key(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
+        out = func(*args, **(kwargs or {}))
+        self._live = {key: (ref, size) for key, (ref, size) in self._live.items() if not ref.expired()}  # type: ignore[no-untyped-call]
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor) and _key(leaf) not in given:  # else it is a view of what was there
+                storage = leaf.untyped_storage()
+                self._live[_key(leaf)] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
+        self.peak_bytes = max(self.peak_bytes, sum(size for _, size in self._live.values()))
+        return out
+
+
+def _key(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _mib(file: str, key: str) -> float:

@@ -38,12 +38,13 @@ class Latency(Timing):
     `device_time` is the GPU's own time of the same runs (events around the network); None on a CPU, where the host's
     clock is the device's. `steady` is False where the milliseconds drifted by more than 2 % in each of `tries` tries:
     then something else was using the device. The quantiles are those of the try that drifted least (by `drift`, a
-    share). `peak_memory_mib` is one run's: weights, mosaic, and what running needs at its highest. `gpu` is the GPU's
+    share). `peak_memory_mib` is one run's, uncompiled:
+    weights, mosaic, and the tensors that live at once at its highest. `gpu` is the GPU's
     state before and after.
     """
 
     device_time: Timing | None
-    peak_memory_mib: float | None
+    peak_memory_mib: float
     steady: bool
     drift: float
     tries: int
@@ -143,17 +144,14 @@ def _ready(model: DarkUNet, config: LatencyConfig, device: str) -> Timed:
     return Timed(deployed, random_mosaics(deployed, height, width))
 
 
-def _peak_mib(one: Timed) -> float | None:
+def _peak_mib(one: Timed) -> float:
     mosaic = one.mosaics[0]
-    with torch.inference_mode():
-        more = peak_memory_mib(lambda: one.deployed.run(mosaic), one.deployed.device)
-    if more is None:
-        return None
+    more = peak_memory_mib(lambda: one.deployed.network(mosaic), one.deployed.device)
     return more + one.deployed.weights_mib + mosaic.numel() * mosaic.element_size() / MIB
 
 
 def _summary(
-    timed: Timed, times: tuple[list[float], list[float]], peak_mib: float | None, about: dict[str, Any]
+    timed: Timed, times: tuple[list[float], list[float]], peak_mib: float, about: dict[str, Any]
 ) -> Latency:
     height, width = timed.mosaics[0].shape[-2:]
     times_ms, device_ms = times

@@ -88,6 +88,7 @@ def test_html_stands_alone(url: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "Pareto front" in text and not re.search(r"<script[^>]*src=", text)
 
 
+@pytest.mark.slow
 def test_svg_is_drawn_or_its_missing_tool_named(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "front.svg"
     status = main(["--study", "dark", "--storage", url, "--out", str(out)])

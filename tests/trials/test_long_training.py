@@ -189,7 +189,7 @@ def test_what_drawing_raises_is_told_at_its_step_and_the_thread_ends(data: Trial
     assert not unread._thread.is_alive()
 
 
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 12))
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 12))
 def test_ticks_are_few_even_and_inside(low: float, span: float, most: int) -> None:
     found = ticks(low, low + span, most)
     assert len(found) <= most
