@@ -59,7 +59,7 @@ def peak_memory_mib(run: Callable[[], object], device: torch.device) -> float:
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
     with _Tally() as tally:
         run()
-    return tally.peak_bytes / MIB
+    return float(tally.peak_bytes) / MIB
 
 
 class _Tally(TorchDispatchMode):
