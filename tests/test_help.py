@@ -50,6 +50,7 @@ def test_help_ends_with_an_example(name):
     example_of(name)
 
 
+@pytest.mark.slow
 def test_the_example_of_describe_runs(tmp_path):
     assert "GMAC" in run(example_of("nas.describe"), tmp_path)
 

@@ -61,6 +61,7 @@ def test_the_table_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert one["latency"]["device_time"] is None, "a CPU has one clock"
 
 
+@pytest.mark.slow
 def test_a_studys_front_and_why_we_measure(
     run_search: Command, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

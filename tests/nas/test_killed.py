@@ -95,6 +95,7 @@ def test_asked_to_stop_it_ends_cleanly(
     assert read_study().trials[3].user_attrs["attempts"] == 0  # not the network's fault
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work_and_neither_takes_the_other_for_dead(
     stand_in: Callable[..., subprocess.Popen[str]], read_study: Read
 ) -> None:
