@@ -63,12 +63,13 @@ class Watch:
             runs = min(len(one.times_ms) for one in self.timed)
             if runs >= self.config.min_runs and (spent > self.max_seconds or self.is_precise()):
                 break
-        self.gpu = [before, read_gpu(self.device)] if self.device.type == "cuda" else []
+        after = read_gpu(self.device)
         check_accounted(self._shares)
         worst = max(drift(one.times_ms) for one in self.timed)
         if worst < self._drift:
             self._drift = worst
             self.best = [(one.times_ms, one.device_ms) for one in self.timed]
+            self.gpu = [before, after] if self.device.type == "cuda" else []  # of the try that is quoted
         return self._drift <= STEADY
 
     def ratios(self) -> list[tuple[LatencyRatio, LatencyRatio | None]]:
