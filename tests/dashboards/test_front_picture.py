@@ -9,7 +9,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from dashboards.front import draw_front, main, read_front
+from dashboards.front import draw_front, main
+from dashboards.records import read_records
 
 # (seed, psnr_db, latency_ms, kind, repeat_of)
 TRIALS = [
@@ -43,9 +44,9 @@ def url(tmp_path: Path) -> str:
 
 
 def test_what_is_on_the_front(url: str) -> None:
-    front = read_front(optuna.load_study(study_name="dark", storage=url))
+    front = read_records(optuna.load_study(study_name="dark", storage=url))
     assert [(p.number, p.on_front) for p in front.points] == [(2, True), (0, True), (3, False), (1, True), (4, True)]
-    assert [p.name for p in front.points if p.is_seed] == ["MO", "M1"]
+    assert [p.name for p in front.seeds] == ["MO", "M1"]
     assert front.timed == "512 x 512 mosaic, A processor, 2 threads"
 
 
@@ -54,27 +55,27 @@ def test_the_fronts_last_measurement_is_what_is_drawn(url: str) -> None:
     study = optuna.load_study(study_name="dark", storage=url)
     ratio = {"value": 0.5, "low": 0.49, "high": 0.52, "rounds": 40, "drift": 0.001}
     study.set_user_attr("front_latency", {f"{2:016x}": {"ratio_to_mo": ratio}, "mo": {"latency": {}}})
-    point = next(p for p in read_front(study).points if p.number == 2)
-    assert (point.latency_ms, point.low_ms, point.high_ms) == pytest.approx((25.0, 24.5, 26.0))
+    point = next(p for p in read_records(study).points if p.number == 2)
+    assert (point.latency_ms, point.latency_low_ms, point.latency_high_ms) == pytest.approx((25.0, 24.5, 26.0))
     assert point.ratio_to_mo == 0.5
 
 
 def test_a_limit_holds_for_the_front(url: str) -> None:
     study = optuna.load_study(study_name="dark", storage=url)
     study.set_user_attr("config", {"latency_limit_ms": 100})
-    assert [p.number for p in read_front(study).points if p.on_front] == [2, 0]
-    figure = draw_front(read_front(study))
+    assert [p.number for p in read_records(study).points if p.on_front] == [2, 0]
+    figure = draw_front(read_records(study))
     assert [shape.x0 for shape in figure.layout.shapes] == [100]
 
 
 def test_the_axis_holds_all_networks_and_little_else(url: str) -> None:
-    axis = draw_front(read_front(optuna.load_study(study_name="dark", storage=url))).layout.xaxis
+    axis = draw_front(read_records(optuna.load_study(study_name="dark", storage=url))).layout.xaxis
     assert 10 < 10 ** axis.range[0] < 20 and 300 < 10 ** axis.range[1] < 400
     assert list(axis.tickvals) == [20, 50, 100, 200]
 
 
 def test_the_picture_shows_every_network_once_and_names_the_seeds(url: str) -> None:
-    figure = draw_front(read_front(optuna.load_study(study_name="dark", storage=url)))
+    figure = draw_front(read_records(optuna.load_study(study_name="dark", storage=url)))
     others, front, seeds = figure.data
     assert list(others.x) == [60.0] and list(front.x) == pytest.approx([20.0, 50.0, 110.0, 300.0]) and list(seeds.text) == ["MO", "M1"]
     assert "784,768 parameters, 1.29 GMAC" in front.hovertext[0] and "(0.40 x MO)" in front.hovertext[0]
@@ -105,7 +106,7 @@ def test_svg_is_drawn_or_its_missing_tool_named(url: str, tmp_path: Path, capsys
     [
         (["--study", "dork"], "there is no study 'dork' in sqlite:///"),
         (["--storage", "sqlite:////no/where.db"], "there is no study at sqlite:////no/where.db; run python -m"),
-        (["--storage", "what"], "--storage must be an SQLAlchemy URL such as"),
+        (["--storage", "what"], "storage must be an SQLAlchemy URL such as"),
         (["--out", "front.gif"], "--out must end in .html, .svg, .png, but got front.gif"),
         (["--out", "/no/where/front.html"], "--out needs a folder that exists, but there is no /no/where"),
         (["--colour", "red"], "unrecognized arguments: --colour red; see python -m dashboards.front --help"),

@@ -88,13 +88,14 @@ def test_a_vanished_device_stops_the_search_in_one_line_and_it_goes_on(
 
 
 def test_what_is_quoted_is_drawn(run_search: Command, runs: Path, tmp_path: Path) -> None:
-    from dashboards.front import open_study, read_front
+    from dashboards.reading import open_study
+    from dashboards.records import read_records
     from nas.storage import default_url
 
     run_search(measure=Measure(factor=0.8))
     study: Any = open_study("tiny", default_url(runs / "tiny"))
     rows = {row.number: row for row in read_rows(study)}
-    assert {p.number: p.latency_ms for p in read_front(study).points} == pytest.approx(
+    assert {p.number: p.latency_ms for p in read_records(study).points} == pytest.approx(
         {n: row.latency_ms for n, row in rows.items()}
     )
 
