@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from space import DesignSpace, InputError
 from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
+from trials.rungs import rung_steps
 
 T = TypeVar("T")
 STUDIES = Path(__file__).parent / "studies"
@@ -28,7 +29,8 @@ SYNTHETIC = "synthetic"
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """One study. Fields that a resumed study may change: trials, timeout_min, sampler, latency_limit_ms.
+    """One study. Fields that a resumed study may change: trials, timeout_min, sampler, stopping,
+    latency_limit_ms.
 
     Raises InputError where a value is out of its range.
     """
@@ -45,6 +47,8 @@ class StudyConfig:
     """Seeds the sampler, the weights and the order of the training crops."""
     device: str = "auto"
     """Where trials train and are timed: auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    stopping: bool = True
+    """Whether a trial is stopped at a rung of its training where it is not among the best third of those that reached it."""
     latency_limit_ms: float | None = None
     """Genomes slower than this are not trained, milliseconds; None: no limit."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -62,6 +66,7 @@ class StudyConfig:
         _require("train.steps must be at least 1", self.train.steps >= 1, self.train.steps)
         _require("train.crop must be a multiple of 64, which every network of the space can take",
                  self.train.crop >= 64 and self.train.crop % 64 == 0, self.train.crop)  # fmt: skip
+        rung_steps(self.train.steps, self.train.first_rung)
         _require("train.batch must be at least 1", self.train.batch >= 1, self.train.batch)
 
     def for_trial(self) -> TrialConfig:
@@ -151,6 +156,7 @@ def settle(config: StudyConfig) -> StudyConfig:
 
     from trials.deployed import check_form
     from trials.latency import check_config, frame_size
+    from trials.precision import settled_dtype
 
     device = resolve_device(config.device)
     check_config(config.latency)
@@ -158,7 +164,8 @@ def settle(config: StudyConfig) -> StudyConfig:
     height, width = frame_size(config.latency, device)
     threads = config.latency.threads or torch.get_num_threads()
     latency = dataclasses.replace(config.latency, height=height, width=width, threads=threads, runtime=runtime)
-    return dataclasses.replace(config, device=device, latency=latency)
+    train = dataclasses.replace(config.train, dtype=settled_dtype(config.train.dtype, torch.device(device)))
+    return dataclasses.replace(config, device=device, latency=latency, train=train)
 
 
 def space_digest() -> str:

@@ -15,23 +15,28 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import TrialState
 
+from nas.artifacts import leave, shares
 from nas.command import is_disk_full, one_line
+from nas.notes import note_repeat, note_trial
 from nas.results import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
 from nas.samplers import suggest
+from nas.stopping import END, Rungs
 from nas.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
 from trials.device_errors import DeviceLostError
 from trials.pairs import Progress
+from trials.rungs import Decide
 
 # The attributes that a repeat takes over from the trial whose network it repeats.
 _OF_THE_NETWORK = (
-    "kind", "cost", "latency", "ratio_to_mo", "ratio_to_mo_interval", "ratio_drift", "psnr_db", "ssim", "images",
+    "kind", "cost", "latency", "ratio_to_mo", "ratio_to_mo_interval", "ratio_drift", "psnr_db", "ssim", "images", "parts",
 )  # fmt: skip
 
 
 # Kinds that break a limit of the device: told as PRUNED with a constraint above 0, so that samplers learn where not to look.
 INFEASIBLE = ("over_limit", "out_of_memory")
+PRUNED = (*INFEASIBLE, "stopped")
 
 
 class Runner(Protocol):
@@ -46,6 +51,7 @@ class Runner(Protocol):
         directory: Path,
         latency_limit_ms: float | None,
         mo_latency_ms: float | None,
+        decide: Decide,
         on_progress: Progress | None,
     ) -> Any:
         """A trials.TrialResult."""  # fmt: skip
@@ -61,6 +67,8 @@ class Objective:
     latency_limit_ms: float | None
     data: Any
     runner: Runner
+    stopping: bool = True
+    """Whether trials that are not among the best third at a rung are stopped."""
 
     def propose(self, trial: optuna.Trial) -> Genome:
         """The genome that the sampler (or the queue) proposes for `trial`, stored with its digest."""
@@ -84,6 +92,7 @@ class Objective:
         for key in _OF_THE_NETWORK:
             if key in first:
                 trial.set_user_attr(key, first[key])
+        note_repeat(self.study, trial, row.number)
         self._tell(trial, row.kind, row.psnr_db, row.latency_ms)
 
     def run(self, trial: optuna.Trial, genome: Genome, directory: Path, on_progress: Progress) -> str:
@@ -95,22 +104,24 @@ class Objective:
         try:
             result = self.runner(
                 genome, self.config, data=self.data, directory=directory,
-                latency_limit_ms=self.latency_limit_ms, mo_latency_ms=self._mo_ms(), on_progress=on_progress,
+                latency_limit_ms=self.latency_limit_ms, mo_latency_ms=self._mo_ms(), decide=self._rungs(trial, genome),
+                on_progress=on_progress,
             )  # fmt: skip
         except Exception as error:
             if is_disk_full(error) or is_storage_error(error) or isinstance(error, DeviceLostError):
                 raise
             said = one_line(error)
             message = said if isinstance(error, InputError) else f"{type(error).__name__}: {said}"
-            return self._fail(trial, message)
-        return self._store(trial, result)
+            return self._fail(trial, message, directory)
+        return self._store(trial, result, directory)
 
-    def _fail(self, trial: optuna.Trial, message: str) -> str:
+    def _fail(self, trial: optuna.Trial, message: str, directory: Path) -> str:
         trial.set_user_attr("message", message[:500])
+        self._show(trial, "error", None, directory)
         self._tell(trial, "error", None, None)
         return "error"
 
-    def _store(self, trial: optuna.Trial, result: Any) -> str:
+    def _store(self, trial: optuna.Trial, result: Any, directory: Path) -> str:
         values = result.to_dict()
         latency, psnr_db = values.get("latency") or {}, values.get("psnr_db")
         latency_ms = latency.get("median_ms")
@@ -122,12 +133,20 @@ class Objective:
             attrs |= {"ratio_to_mo": ratio["value"], "ratio_to_mo_interval": [ratio["low"], ratio["high"]],
                       "ratio_drift": ratio["drift"]}  # fmt: skip
             latency_ms = on_mos_clock(latency_ms, ratio["value"], self._mo_ms())
-        attrs["message"] = message or None
+        attrs |= {"message": message or None, "parts": shares(values.get("cost") or {})}
+        if values.get("rungs") and kind == "complete":
+            reached = trial.user_attrs.get("rungs") or []
+            attrs["rungs"] = [*reached, {**values["rungs"][-1], "decision": END}]
         for key, value in attrs.items():
             if value is not None:
                 trial.set_user_attr(key, _without_nan(value))
+        self._show(trial, kind, latency_ms, directory)
         self._tell(trial, kind, psnr_db, latency_ms)
         return str(kind)
+
+    def _show(self, trial: optuna.Trial, kind: str, latency_ms: float | None, directory: Path) -> None:
+        """Leaves what viewers show of a trial that ends; before it is told, since a told trial takes no more attributes."""
+        note_trial(self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=leave(trial, directory))
 
     def _tell(self, trial: optuna.Trial, kind: str, psnr_db: float | None, latency_ms: float | None) -> None:
         trial.set_user_attr("kind", kind)
@@ -139,7 +158,17 @@ class Objective:
             assert psnr_db is not None and latency_ms is not None
             self.study.tell(trial, [psnr_db, latency_ms])
         else:
-            self.study.tell(trial, state=TrialState.PRUNED if kind in INFEASIBLE else TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.PRUNED if kind in PRUNED else TrialState.FAIL)
+
+    def _rungs(self, trial: optuna.Trial, genome: Genome) -> Rungs:
+        """What is asked at the trial's rungs: seeds, and genomes that a user queued, are never stopped."""
+        attrs = trial.user_attrs
+        fixed = "fixed_params" in self.study.get_trials(deepcopy=False)[trial.number].system_attrs
+        if fixed and "seed" not in attrs and "retry_of" not in attrs:
+            trial.set_user_attr("queued", True)
+            attrs = trial.user_attrs
+        exempt = "seed" in attrs or bool(attrs.get("queued"))
+        return Rungs(study=self.study, trial=trial, digest=genome.digest, exempt=exempt, enabled=self.stopping)
 
     def _mo_ms(self) -> float | None:
         return mo_latency_ms(read_rows(self.study))

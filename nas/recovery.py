@@ -115,7 +115,7 @@ def recover(
         if attempts >= MAX_DEATHS:
             message = f"given up: the process died {attempts} times with this network"
         elif params is not None and trial.number not in queued:
-            kept: dict[str, Any] = {key: trial.user_attrs[key] for key in ("seed", "genome", "sampler")
+            kept: dict[str, Any] = {key: trial.user_attrs[key] for key in ("seed", "genome", "sampler", "queued")
                                     if key in trial.user_attrs}  # fmt: skip
             study.enqueue_trial(params, user_attrs={**kept, "retry_of": trial.number, "attempts": attempts})
         _fail(study, trial, message)

@@ -15,7 +15,7 @@ FRONT_LATENCY = "front_latency"
 # may be chance), is marked.
 STEADY = 0.02
 # Kinds that say something final about a network; see nas/study.py.
-VERDICTS = ("complete", "over_limit", "diverged", "out_of_memory")
+VERDICTS = ("complete", "stopped", "over_limit", "diverged", "out_of_memory")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -32,8 +32,16 @@ from nas.study import check_data, make_folder, note_device, open_study
 from nas.tables import figure, front_table, milliseconds
 from space import DesignSpace
 
+
+def on_off(text: str) -> bool:
+    """A flag's "on" or "off"; ArgumentTypeError for another word."""
+    if text not in ("on", "off"):
+        raise ArgumentTypeError(f"must be on or off, but got {text!r}")
+    return text == "on"
+
+
 # Flags that are keys of the config: (flag, key, type, help).
-_KEYS: tuple[tuple[str, str, type, str], ...] = (
+_KEYS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--trials", "trials", int, "finished trials in the whole study, the three seeds included"),
     ("--timeout-min", "timeout_min", float, "minutes after which no new trial starts"),
     ("--data", "data.source", str, f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's layout"),
@@ -43,6 +51,7 @@ _KEYS: tuple[tuple[str, str, type, str], ...] = (
     ("--runtime", "latency.runtime", str, "eager, cuda_graph, compile, or auto (cuda_graph on a GPU, else eager)"),
     ("--device", "device", str, "auto, cpu, cuda or cuda:N"),
     ("--sampler", "sampler", str, f"who proposes networks: {', '.join(SAMPLERS)} (auto: by budget)"),
+    ("--stopping", "stopping", on_off, "on or off: whether trials that are not among the best third at a rung are stopped"),
     ("--seed", "seed", int, "seeds the proposals, the initial weights and the order of the crops"),
 )
 
@@ -128,7 +137,7 @@ def _search(
                 view.note(notice)
             objective = Objective(
                 study=study, space=DesignSpace(), config=config.for_trial(), latency_limit_ms=config.latency_limit_ms,
-                data=data, runner=runner or _run_trial,
+                data=data, runner=runner or _run_trial, stopping=config.stopping,
             )  # fmt: skip
             ending = Search(
                 study=study, config=config, objective=objective, folder=folder, owns_storage=owns_storage, view=view

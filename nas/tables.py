@@ -11,7 +11,7 @@ from nas.results import Row
 from space import SEEDS
 
 ON_FRONT = "●"
-_STYLES = {"complete": "", "over_limit": "yellow", "diverged": "red", "out_of_memory": "red", "error": "red"}
+_STYLES = {"complete": "", "stopped": "dim", "over_limit": "yellow", "diverged": "red", "out_of_memory": "red", "error": "red"}
 
 
 def duration(seconds: float) -> str:

@@ -54,6 +54,11 @@ class TrainConfig:
     """Decay per step of the averaged weights; it ramps up from zero, so that short runs average too."""
     ms_ssim_weight: float = 0.0
     """Share of 1 - MS-SSIM in the loss; the rest is L1."""
+    first_rung: int | None = None
+    """Steps of the first rung (trials/rungs.py); None: a 27th of all steps or a little more, and at least 10."""
+    dtype: str = "auto"
+    """What the forward pass of a training step computes in: float32, bfloat16 (weights, loss and optimiser stay float32),
+    or auto: bfloat16 on a processor or GPU that has instructions for it, else float32."""
 
 
 @dataclass(frozen=True, kw_only=True)

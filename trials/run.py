@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,9 +26,10 @@ from trials.latency import Latency, frame_size, measure_against, measure_latency
 from trials.left import write_weights
 from trials.pairs import Progress, TrialData
 from trials.preview import write_preview
+from trials.rungs import Decide, RungScore, rung_steps
 from trials.train import ImageScore, TrainLog, evaluate, train
 
-KINDS = ("complete", "over_limit", "diverged", "out_of_memory")
+KINDS = ("complete", "stopped", "over_limit", "diverged", "out_of_memory")
 # MO against itself needs no clock.
 ITSELF = LatencyRatio(value=1.0, low=1.0, high=1.0, rounds=0, drift=0.0)
 # Pairs in a trial's preview.
@@ -36,9 +38,10 @@ PREVIEWED = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """What one trial found. `kind` is "complete", "over_limit" (too slow: not trained), "diverged" or
-    "out_of_memory"; `message` tells why it is not complete. PSNR in dB (peak 1, float) and SSIM (7 x 7 uniform) are
-    means over the held-out pairs; `images` holds each pair's. `ratio_to_mo` was timed in turn with MO."""
+    """What one trial found. `kind` is "complete", "stopped" (at a rung), "over_limit" (too slow: not trained), "diverged"
+    or "out_of_memory"; `message` tells why it is not complete. PSNR in dB (peak 1, float) and SSIM (7 x 7 uniform) are
+    means over the held-out pairs; `images` holds each pair's. `ratio_to_mo` was timed in turn with MO. `rungs` are the
+    scores on the way, the last step's included; a stopped trial's PSNR, SSIM and images are those of its last."""
 
     kind: str
     genome: Genome
@@ -48,6 +51,7 @@ class TrialResult:
     psnr_db: float | None = None
     ssim: float | None = None
     images: list[ImageScore] = field(default_factory=list)
+    rungs: list[RungScore] = field(default_factory=list)
     train_seconds: float = 0.0
     message: str = ""
 
@@ -64,6 +68,7 @@ class TrialResult:
             "psnr_db": self.psnr_db,
             "ssim": self.ssim,
             "images": [asdict(image) for image in self.images],
+            "rungs": [rung.to_dict() for rung in self.rungs],
             "train_seconds": self.train_seconds,
         }
 
@@ -76,15 +81,18 @@ def run_trial(
     directory: Path,
     latency_limit_ms: float | None = None,
     mo_latency_ms: float | None = None,
+    decide: Decide | None = None,
     on_progress: Progress | None = None,
 ) -> TrialResult:
     """Measures, trains and judges the network of `genome`; leaves what it found in `directory`.
 
-    There: genome.json, result.json (last, so that where it is, all is), and for a complete trial
+    There: genome.json, result.json (last, so that where it is, all is), and for a complete or stopped trial
     weights.safetensors (as trained, weight norm unfolded), curve.csv and preview.png. Progress is told as "latency",
     "train" and "evaluate". With `mo_latency_ms`, MO's milliseconds in the study, the limit holds for the ratio to MO
-    times that, and not for a moment's milliseconds. Raises InputError for a config that can't be met, DeviceLostError
-    where the device vanishes, and OSError for a full disk; what is raised in `on_progress` passes through.
+    times that, and not for a moment's milliseconds. At each rung of the training (`trials.rung_steps`) the averaged weights
+    are judged and `decide` is asked whether it goes on; without it there are no rungs. Raises InputError for a config that
+    can't be met, DeviceLostError where the device vanishes, and OSError for a full disk; what is raised in `on_progress`
+    passes through.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tell: Callable[..., None] = on_progress or (lambda *_: None)
@@ -108,9 +116,8 @@ def run_trial(
             message = f"{latency_ms:.2f} ms is over the limit of {latency_limit_ms:g} ms: not trained"
             found = replace(found, kind="over_limit", message=message)
         else:
-            log = train(model, data, config.train, seed=config.seed, on_progress=on_progress)
-            found = _judge(found, model, log, data, config, tell)
-            if found.kind == "complete":
+            found, log = _train(found, model, data, config, latency_ms, decide, on_progress)
+            if found.kind in ("complete", "stopped"):
                 _leave(directory, model, log, data, config)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -125,13 +132,42 @@ def run_trial(
     return found
 
 
-def _judge(
-    found: TrialResult, model: DarkUNet, log: TrainLog, data: TrialData, config: TrialConfig, tell: Callable[..., None]
-) -> TrialResult:
+def _train(
+    found: TrialResult, model: DarkUNet, data: TrialData, config: TrialConfig, latency_ms: float, decide: Decide | None,
+    on_progress: Progress | None,
+) -> tuple[TrialResult, TrainLog]:  # fmt: skip
+    """Trains and judges `model`, and asks `decide` on the way."""
+    rungs: list[RungScore] = []
+    images: list[ImageScore] = []
+
+    def judge(network: DarkUNet, log: TrainLog) -> RungScore:
+        images[:] = _scores(network, data, config, on_progress)
+        loss = log.rows[-1]["loss"] if log.rows else math.nan
+        rungs.append(RungScore(step=log.steps, psnr_db=_mean(images, "psnr_db"), ssim=_mean(images, "ssim"), loss=loss,
+                               seconds=log.seconds, latency_ms=latency_ms))  # fmt: skip
+        return rungs[-1]
+
+    def at_rung(network: DarkUNet, log: TrainLog) -> bool:
+        score = judge(network, log)
+        log.diverged = not math.isfinite(score.psnr_db)
+        return not log.diverged and (decide is None or decide(score))
+
+    steps = [] if decide is None else rung_steps(config.train.steps, config.train.first_rung)
+    log = train(model, data, config.train, seed=config.seed, rungs=steps, at_rung=at_rung, on_progress=on_progress)
+    found = replace(found, train_seconds=log.seconds, rungs=rungs)
     if log.diverged:
-        message = f"the loss ran away or was no number at step {log.steps}"
-        return replace(found, kind="diverged", train_seconds=log.seconds, message=message)
+        return replace(found, kind="diverged", message=f"the loss ran away or was no number at step {log.steps}"), log
+    last = rungs[-1] if log.stopped else judge(model, log)
+    if log.stopped:
+        message = f"stopped at step {last.step} of {config.train.steps}: not among the best third there"
+        found = replace(found, kind="stopped", message=message)
+    return replace(found, psnr_db=last.psnr_db, ssim=last.ssim, images=list(images)), log
+
+
+def _scores(model: DarkUNet, data: TrialData, config: TrialConfig, on_progress: Progress | None) -> list[ImageScore]:
+    """Each held-out pair's, in the arithmetic that is deployed."""
     pairs = data.held_out
+    tell: Callable[..., None] = on_progress or (lambda *_: None)
     images: list[ImageScore] = []
     tell("evaluate", 0, len(pairs), {})
     judged = judged_form(model, config.latency, config.device)
@@ -139,9 +175,11 @@ def _judge(
         with numerics(torch.device(config.device)):
             images += evaluate(judged, [pair])
         tell("evaluate", len(images), len(pairs), {})
-    psnr_db = sum(image.psnr_db for image in images) / len(images)
-    ssim = sum(image.ssim for image in images) / len(images)
-    return replace(found, psnr_db=psnr_db, ssim=ssim, images=images, train_seconds=log.seconds)
+    return images
+
+
+def _mean(images: list[ImageScore], name: str) -> float:
+    return sum(float(getattr(image, name)) for image in images) / len(images)
 
 
 def _leave(directory: Path, model: DarkUNet, log: TrainLog, data: TrialData, config: TrialConfig) -> None:

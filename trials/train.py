@@ -5,9 +5,10 @@ and falls to zero along a cosine, the gradient's norm is bounded, and the judged
 steps (checkpoint-to-checkpoint noise would otherwise exceed the difference between architectures).
 """
 
+import copy
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,8 @@ from trials.config import TrainConfig
 from trials.exclusive import DeviceLock
 from trials.metrics import ms_ssim, psnr_db, ssim
 from trials.pairs import Pair, Progress, TrialData
+from trials.precision import training_dtype
+from trials.rungs import RungScore
 
 # Losses are smoothed over about this many steps before they are judged.
 SMOOTHING_STEPS = 20
@@ -38,7 +41,15 @@ class TrainLog:
     diverged: bool = False
     seconds: float = 0.0
     steps: int = 0
-    """Steps done, fewer than asked for only if it diverged."""
+    """Steps done, fewer than asked for only if it diverged or was stopped."""
+    rungs: list[RungScore] = field(default_factory=list)
+    """How it was judged on its way."""
+    stopped: bool = False
+    """Whether it was ended at a rung."""
+
+
+AtRung = Callable[[DarkUNet, TrainLog], bool]
+"""Judges a copy of the network on its way; False ends the training."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +67,22 @@ def train(
     config: TrainConfig,
     *,
     seed: int,
+    rungs: Collection[int] = (),
+    at_rung: AtRung | None = None,
     on_progress: Progress | None = None,
 ) -> TrainLog:
     """Trains `model` in place on crops of `data`; it ends with averaged weights, in eval mode.
+
+    After each step of `rungs` (the last step is none: it is the caller's to judge) `at_rung` gets a copy of the network with
+    averaged weights and the log so far; it judges, and where it answers False the training is over. What happens at a rung
+    changes nothing in the steps after it.
 
     The seed fixes the crops and their noise; on the CPU the same seed and threads give the same weights bit for bit.
     (The initial weights are the caller's.) A loss that is not finite or runs away ends the training with
     `diverged` set, without an exception. `on_progress("train", done, steps, figures)` is called every few steps;
     what it raises passes through. Raises InputError for a crop that the network can't take.
     """
-    trainer = Trainer(model, config, data.device)
+    trainer = Trainer(model, config, data.device, precision=training_dtype(config.dtype, data.device))
     generator = torch.Generator(data.device).manual_seed(seed)
     log = TrainLog()
     lock = DeviceLock(str(data.device))
@@ -84,6 +101,12 @@ def train(
             log.rows.append(row)
             if on_progress:
                 on_progress("train", log.steps, config.steps, {"loss": smoothed})
+        if at_rung and log.steps in rungs and log.steps < config.steps:
+            log.seconds = time.perf_counter() - started
+            log.stopped = not at_rung(trainer.averaged(), log)
+            started = time.perf_counter() - log.seconds  # judging is no training
+            if log.stopped:
+                break
     log.seconds = time.perf_counter() - started
     trainer.put_average(model)
     model.eval()
@@ -105,7 +128,10 @@ class Trainer:
     ) -> None:  # fmt: skip
         """Puts `model` on `device`, in training mode. Raises InputError for a config that can't be met."""
         check(model, config)
+        # Convolutions of half precision want their channels side by side; in float32 it makes no difference to training.
         self.model = model.to(device).train()
+        if precision != torch.float32:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config = config
         self.device = device
         self.precision = precision
@@ -139,6 +165,12 @@ class Trainer:
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
         for parameter, mean in zip(learnt, self.average, strict=True):
             parameter.copy_(mean)
+
+    def averaged(self) -> DarkUNet:
+        """A copy of the network with the averaged weights, in eval mode."""
+        model = copy.deepcopy(self.model)
+        self.put_average(model)
+        return model.eval()
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on, for a checkpoint; its tensors are the live ones, not copies."""

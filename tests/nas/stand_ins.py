@@ -65,7 +65,7 @@ class Runner:
     directories: list[Path] = field(default_factory=list)
 
     def __call__(self, genome: Genome, config: Any, *, data: Any, directory: Path, latency_limit_ms: float | None,
-                 mo_latency_ms: float | None,
+                 mo_latency_ms: float | None, decide: Any = None,
                  on_progress: Any) -> Result:  # fmt: skip
         self.calls.append(genome)
         self.directories.append(directory)

@@ -1,0 +1,55 @@
+"""`python -m dashboards --study dark`: a study in the browser, live while a search runs.
+
+Serves optuna-dashboard on this machine (127.0.0.1) until Ctrl-C. It reads the study and changes nothing; with --writable notes
+can be edited and trials told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from dashboards.reading import ARTIFACTS, Parser, default_url, open_storage, run
+from dashboards.serve import ADDRESS, listen, make_app, study_id
+
+EXAMPLE = "python -m dashboards --study dark"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; its exit status."""
+    return run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = Parser(prog="python -m dashboards", description=__doc__, example=EXAMPLE)
+    parser.add_study()
+    parser.add_argument("--artifacts", type=Path, help=f"folder of the trials' files (RUNS/STUDY/{ARTIFACTS})")
+    parser.add_argument("--port", type=int, default=8080, help="where to listen (8080)")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    parser.add_argument("--writable", action="store_true", help="allow changes: notes, and whatever the page offers")
+    args = parser.parse_args(argv)
+    url = args.storage or default_url(args.study, args.runs)
+    artifacts = args.artifacts or args.runs / args.study / ARTIFACTS
+    storage = open_storage(url, writable=args.writable)
+    number = study_id(storage, args.study, url)
+    server = listen(args.port)
+    server.set_app(make_app(storage, artifacts=artifacts, port=server.server_port, writable=args.writable))
+    page = f"http://{ADDRESS}:{server.server_port}/dashboard/studies/{number}"
+    if not artifacts.is_dir():
+        print(f"note: there is no folder {artifacts}, so the trials have no pictures; give --artifacts if it is elsewhere")
+    print(f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)", flush=True)
+    if args.open:
+        threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with server, contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""A network and its figures in words, as the page's table and card say them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dashboards.records import Record
+
+NONE = "–"
+# What became of a trial that is no network on the plots.
+KINDS = {
+    "stopped": "stopped early at a rung",
+    "over_limit": "slower than the limit, not trained",
+    "out_of_memory": "out of memory",
+    "diverged": "its training diverged",
+    "error": "failed",
+    "fail": "failed",
+    "interrupted": "killed, and tried again",
+    "running": "running",
+    "waiting": "waiting",
+    "pruned": "pruned",
+}
+
+
+def network_in_words(genome: Mapping[str, Any] | None) -> str:
+    """What a network is, in one line; empty where nothing is known of it."""
+    if not genome:
+        return ""
+    branches = [_branch(branch) for branch in genome.get("branches") or ()]
+    trunk = f"trunk {genome.get('skip_width', '?')} wide"
+    if genome.get("skip_blocks"):
+        trunk += f", {genome['skip_blocks']} {genome.get('skip_block')}"
+    deep = " + ".join(branches) if branches else "no deep branch"
+    if len(branches) > 1:
+        deep += f", meeting by {genome.get('fusion')}"
+    head = {"none": "no head", "add": "head added", "concat": "head concatenated"}.get(str(genome.get("head")), "")
+    return "; ".join(part for part in (deep, trunk, head) if part)
+
+
+def _branch(branch: Mapping[str, Any]) -> str:
+    blocks, block = branch.get("blocks"), {"rdb": "RDB"}.get(str(branch.get("block")), branch.get("block"))
+    chain = f"{blocks} {block}" if blocks else "no blocks"
+    if branch.get("growth") and blocks:
+        layers, first = branch.get("layers"), branch.get("first_layers")
+        dense = layers if first in (None, layers) or blocks == 1 else f"{first}/{layers}"
+        chain += f" of {dense} layers, growth {branch['growth']}"
+    return f"{branch.get('scale')}x: {chain}, {branch.get('width')} wide" + (", refined" if branch.get("refine") else "")
+
+
+def figures_in_words(record: Record) -> list[tuple[str, str]]:
+    """(what, value with its unit) of one trial, for its card; what is unknown is left out."""
+    told = [
+        ("PSNR", decibels(record.psnr_db)),
+        ("SSIM", number(record.ssim, 3)),
+        ("latency", milliseconds(record)),
+        ("times MO", ratio(record)),
+        ("work", gmac(record)),
+        ("parameters", millions(record)),
+    ]
+    return [(what, value) for what, value in told if value != NONE]
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A figure with so many decimals, or a dash."""
+    return NONE if value is None else f"{value:.{decimals}f}"
+
+
+def decibels(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f} dB"
+
+
+def milliseconds(record: Record) -> str:
+    """Three digits; with the interval where there is one."""
+    value = record.latency_ms
+    if value is None:
+        return NONE
+    return f"{value:.{1 if value >= 10 else 2}f} ms"
+
+
+def ratio(record: Record) -> str:
+    """To MO, with its 95 % interval."""
+    if record.ratio_to_mo is None:
+        return NONE
+    if record.ratio_low is None or record.ratio_high is None or record.ratio_low == record.ratio_high:
+        return f"{record.ratio_to_mo:.2f}"
+    return f"{record.ratio_to_mo:.2f} ({record.ratio_low:.2f} to {record.ratio_high:.2f})"
+
+
+def gmac(record: Record) -> str:
+    return NONE if record.macs is None else f"{record.macs / 1e9:.2f} GMAC"
+
+
+def millions(record: Record) -> str:
+    return NONE if record.parameters is None else f"{record.parameters / 1e6:.2f} M"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """"1 network", "2,000 networks"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def size(count: int) -> str:
+    """Bytes in MB."""
+    return f"{count / 1e6:.1f} MB"

@@ -1,0 +1,81 @@
+"""A study served to a browser on this machine: optuna-dashboard over a storage that is only read.
+
+Nothing is written unless asked for, three times over: requests that write are refused (guard.py), the storage refuses
+writes (read_only.py), and the database itself is opened read-only (reading.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import BaseStorage
+
+from dashboards.guard import Application, guard
+from dashboards.live_front import LiveFront
+from dashboards.read_only import ShownStorage
+from dashboards.reading import DashboardError, open_storage, shown, unreadable
+
+ADDRESS = "127.0.0.1"
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """Each request in a thread of its own; none of them holds up the end."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def make_app(storage: BaseStorage, *, artifacts: Path, port: int, writable: bool = False) -> Application:
+    """The WSGI application; DashboardError where optuna-dashboard isn't installed. `artifacts` may be missing."""
+    try:
+        from optuna_dashboard import wsgi
+    except ImportError as error:
+        raise DashboardError("the dashboard needs the package optuna-dashboard; run pip install 'dark-nas[dashboard]' "
+                             "(in the project's folder: pip install '.[dashboard]')") from error  # fmt: skip
+    seen = ShownStorage(storage, writable=writable, also=LiveFront().attributes)
+    return guard(wsgi(seen, artifact_store=FileSystemArtifactStore(artifacts)), port=port, writable=writable)
+
+
+def study_id(storage: BaseStorage, name: str, url: str) -> int:
+    """The study's number in the database; DashboardError with the names that are there where it isn't."""
+    try:
+        return storage.get_study_id_from_name(name)
+    except KeyError as error:
+        there = ", ".join(sorted(study.study_name for study in storage.get_all_studies())) or "none"
+        raise DashboardError(f"there is no study {name!r} in {shown(url)}; there are: {there}") from error
+    except Exception as error:
+        raise unreadable(url, error) from error
+
+
+def listen(port: int) -> Server:
+    """A server at 127.0.0.1:`port` (0: any free one), without an application yet; DashboardError that names a free port
+    where it is taken."""
+    if not 0 <= port <= 65535:
+        raise DashboardError(f"--port must be within 0 to 65535, but got {port}; 8080 is the usual one")
+    try:
+        return Server((ADDRESS, port), _Quiet)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise DashboardError(f"port {port} is in use; give another, such as --port {free_port(port)}") from error
+        raise DashboardError(f"--port must be one that this user may open, but {port}: {error.strerror}") from error
+
+
+def free_port(near: int) -> int:
+    """A port that nobody listens at: the next above `near`, or any."""
+    for port in (*range(near + 1, min(near + 100, 65536)), 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((ADDRESS, port))
+            return int(probe.getsockname()[1])
+    raise DashboardError("no port is free; close a program that listens")
