@@ -38,8 +38,9 @@ def _main(argv: Sequence[str]) -> int:
     storage = open_storage(url, writable=args.writable)
     number = study_id(storage, args.study, url)
     server = listen(args.port)
-    server.set_app(make_app(storage, artifacts=artifacts, port=server.server_port, writable=args.writable))
-    page = f"http://{ADDRESS}:{server.server_port}/dashboard/studies/{number}"
+    port = server.server_port
+    server.set_app(make_app(storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable))
+    page = f"http://{ADDRESS}:{port}/dashboard/studies/{number}"
     if not artifacts.is_dir():
         print(f"note: there is no folder {artifacts}, so the trials have no pictures; give --artifacts if it is elsewhere")
     print(f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)", flush=True)

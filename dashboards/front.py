@@ -12,7 +12,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from dashboards.plots import front
-from dashboards.plots.picture import write_picture
+from dashboards.plots.picture import write_pictures
 from dashboards.plots.style import PAPER_LIGHT
 from dashboards.reading import DashboardError, Parser, default_url, open_study, run
 from dashboards.records import StudyRecords, read_records
@@ -45,7 +45,7 @@ def write(figure: go.Figure, path: Path) -> None:
     if not path.parent.is_dir():
         raise DashboardError(f"--out needs a folder that exists, but there is no {path.parent}; make it first")
     if kind != "html":
-        write_picture(figure, path)
+        write_pictures([(figure, path)], "give --out front.html")
         return
     figure.update_layout(width=None, height=None, autosize=True)  # as large as the window
     try:

@@ -14,12 +14,12 @@ import optuna
 import plotly.graph_objects as go
 from optuna.storages import BaseStorage
 
-from dashboards.front import draw_front
+from dashboards.plots.front import compute_front, draw_front
 from dashboards.records import StudyRecords, read_records
 
 KEY = "dashboard:plot_data:front:0"
-# Readable on white and on optuna-dashboard's dark gray, and apart for colour-blind eyes.
-INK, GRID, GRAY, BLUE, ORANGE = "#808b96", "rgba(128,139,150,0.3)", "#8d99a6", "#3b82f6", "#e8590c"
+# Both can be read on white and on optuna-dashboard's dark gray.
+INK, GRID = "#808b96", "rgba(128,139,150,0.3)"
 
 
 class LiveFront:
@@ -44,22 +44,20 @@ class LiveFront:
 
 
 def draw_live(study: StudyRecords, study_id: int) -> go.Figure:
-    """draw_front's picture on a transparent ground; the seeds' names lead to their trials."""
-    if not study.points:
+    """The front as all our plots draw it, on whatever ground; the seeds' names lead to their trials."""
+    data = compute_front(study)
+    if data.missing:
         figure = go.Figure()
         figure.add_annotation(text="No network has been both timed and trained yet.", showarrow=False)
         figure.update_layout(xaxis_visible=False, yaxis_visible=False)
     else:
-        figure = draw_front(study)
-        others, front, seeds = figure.data
-        others.marker.color, front.marker.color, front.line.color, seeds.marker.color = GRAY, BLUE, BLUE, ORANGE
-        seeds.textfont.color = ORANGE
-        seeds.text = [f'<a href="/dashboard/studies/{study_id}/trials?numbers={p.number}" target="_self">{p.name}</a>'
-                      for p in study.seeds]  # fmt: skip
+        figure = draw_front(data)
+        for trace in figure.select_traces({"mode": "markers+text"}):
+            trace.text = [f'<a href="/dashboard/studies/{study_id}/trials?numbers={number}" target="_self">{name}</a>'
+                          for number, name in zip(trace.customdata, trace.text, strict=True)]  # fmt: skip
     figure.update_layout(
-        template="none", width=None, height=None, autosize=True, paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)", font={"color": INK, "size": 13}, legend={"bgcolor": "rgba(0,0,0,0)"},
-    )  # fmt: skip
-    figure.update_xaxes(gridcolor=GRID, linecolor=INK, zeroline=False)
-    figure.update_yaxes(gridcolor=GRID, linecolor=INK, zeroline=False)
+        font_color=INK, title={"text": "Front, the seeds marked", "font_size": 16}, margin={"t": 70, "b": 60}
+    )
+    figure.update_xaxes(gridcolor=GRID, linecolor=INK)
+    figure.update_yaxes(gridcolor=GRID, linecolor=INK)
     return figure

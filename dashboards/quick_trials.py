@@ -6,6 +6,7 @@ few distributions 98,000 times. What comes back here is equal (tests/dashboards/
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import threading
@@ -38,6 +39,11 @@ USER = _table("trial_user_attributes", "trial_user_attribute_id", "trial_id", "k
 SYSTEM = _table("trial_system_attributes", "trial_system_attribute_id", "trial_id", "key", "value_json")
 
 
+def _local(utc: datetime.datetime | None) -> datetime.datetime | None:
+    """As Optuna tells it: stored in UTC, told in local time, both without a zone."""
+    return None if utc is None else utc.replace(tzinfo=datetime.UTC).astimezone().replace(tzinfo=None)
+
+
 class QuickTrials:
     """The trials of one study behind `engine`, by number; `read()` may be called from any thread."""
 
@@ -50,13 +56,10 @@ class QuickTrials:
         with self._lock, self._engine.connect() as connection:
             # States first: whatever belongs to a trial that has finished by then is there already.
             mine = sa.select(TRIALS).where(TRIALS.c.study_id == self._study_id)
-            if self._finished:
-                known = sa.select(TRIALS.c.number).where(TRIALS.c.study_id == self._study_id)
-                del known
             rows = [row for row in connection.execute(mine) if row.number not in self._finished]
             fresh = self._built(connection, rows) if rows else []
             self._finished |= {trial.number: trial for trial in fresh if trial.state.is_finished()}
-            return sorted((self._finished | {trial.number: trial for trial in fresh}).values(), key=lambda t: t.number)
+            return sorted([*self._finished.values(), *(t for t in fresh if not t.state.is_finished())], key=lambda t: t.number)
 
     def _built(self, connection: sa.Connection, rows: list[Row[Any]]) -> list[FrozenTrial]:
         ids = [row.trial_id for row in rows]
@@ -77,7 +80,7 @@ class QuickTrials:
         return [
             FrozenTrial(
                 number=row.number, state=TrialState[row.state], value=None, values=values.get(row.trial_id),
-                datetime_start=row.datetime_start, datetime_complete=row.datetime_complete, params=params[row.trial_id],
+                datetime_start=_local(row.datetime_start), datetime_complete=_local(row.datetime_complete), params=params[row.trial_id],
                 distributions=distributions[row.trial_id], user_attrs=user[row.trial_id],
                 system_attrs=system[row.trial_id], intermediate_values=steps[row.trial_id], trial_id=row.trial_id,
             )

@@ -1,18 +1,21 @@
 """A storage that can be looked at and not be changed: every read passes, every write is refused.
 
-Finished trials never change, so they are read once and kept; only new and running ones are asked for again. A study's
-system attributes may be shown with more than is stored (`also`: the live front).
+Finished trials are read once and kept (quick_trials.py). A study's system attributes may be shown with more than is stored
+(`also`: the live front).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+
+from dashboards.quick_trials import QuickTrials
 
 Attributes = dict[str, Any]
 
@@ -26,9 +29,10 @@ class ShownStorage(BaseStorage):
     attributes that are shown beside the stored ones."""
 
     def __init__(
-        self, storage: BaseStorage, *, writable: bool = False, also: Callable[[BaseStorage, int], Attributes] | None = None
+        self, storage: RDBStorage, *, writable: bool = False, also: Callable[[BaseStorage, int], Attributes] | None = None
     ) -> None:
-        self._stored = get_storage(storage)  # Optuna's own cache of finished trials
+        self._stored = storage
+        self._trials: dict[int, QuickTrials] = {}
         self._writable = writable
         self._also = also or (lambda storage, study_id: {})
 
@@ -45,12 +49,12 @@ class ShownStorage(BaseStorage):
         return self._stored.get_study_user_attrs(study_id)
 
     def get_study_system_attrs(self, study_id: int) -> Attributes:
-        return self._stored.get_study_system_attrs(study_id) | self._also(self._stored, study_id)
+        return self._stored.get_study_system_attrs(study_id) | self._also(self, study_id)
 
     def get_all_studies(self) -> list[Any]:
         studies = sorted(self._stored.get_all_studies(), key=lambda study: study._study_id)
         for study in studies:
-            study.system_attrs = study.system_attrs | self._also(self._stored, study._study_id)
+            study.system_attrs = study.system_attrs | self._also(self, study._study_id)
         return studies
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
@@ -62,7 +66,10 @@ class ShownStorage(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        return self._stored.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        self._stored.get_study_name_from_id(study_id)  # KeyError where there is no such study (any more)
+        trials = self._trials.setdefault(study_id, QuickTrials(self._stored.engine, study_id)).read()
+        chosen = trials if states is None else [trial for trial in trials if trial.state in states]
+        return copy.deepcopy(chosen) if deepcopy else chosen
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         return self._stored.get_best_trial(study_id)

@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import socket
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.storages import BaseStorage
+from optuna.storages import RDBStorage
 
 from dashboards.guard import Application, guard
 from dashboards.live_front import LiveFront
+from dashboards.quick_detail import QuickDetail
 from dashboards.read_only import ShownStorage
-from dashboards.reading import DashboardError, open_storage, shown, unreadable
+from dashboards.reading import DashboardError, shown, unreadable
 
 ADDRESS = "127.0.0.1"
+
+
+DETAIL, AFTER = re.compile(r"/api/studies/(\d+)/?"), re.compile(r"(?:after=(\d+))?")
 
 
 class Server(ThreadingMixIn, WSGIServer):
@@ -37,18 +44,38 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-def make_app(storage: BaseStorage, *, artifacts: Path, port: int, writable: bool = False) -> Application:
-    """The WSGI application; DashboardError where optuna-dashboard isn't installed. `artifacts` may be missing."""
+def make_app(storage: RDBStorage, *, artifacts: Path, port: int, shown_first: int, writable: bool = False) -> Application:
+    """The WSGI application; DashboardError where optuna-dashboard isn't installed. `artifacts` may be
+    missing; `shown_first` is the number of the study whose page is likely to be opened first."""
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
-        raise DashboardError("the dashboard needs the package optuna-dashboard; run pip install 'dark-nas[dashboard]' "
-                             "(in the project's folder: pip install '.[dashboard]')") from error  # fmt: skip
+        raise DashboardError("the dashboard needs the package optuna-dashboard; run pip install 'optuna-dashboard>=0.20'"
+                             ) from error  # fmt: skip
     seen = ShownStorage(storage, writable=writable, also=LiveFront().attributes)
-    return guard(wsgi(seen, artifact_store=FileSystemArtifactStore(artifacts)), port=port, writable=writable)
+    app = wsgi(seen, artifact_store=FileSystemArtifactStore(artifacts))
+    detail = QuickDetail(seen)
+    # While the browser gets the page, which is long, what the page will ask for next is read.
+    threading.Thread(target=detail.answer, args=(shown_first, 0), daemon=True).start()
+    return guard(quickly(app, detail), port=port, writable=writable)
 
 
-def study_id(storage: BaseStorage, name: str, url: str) -> int:
+def quickly(app: Application, detail: QuickDetail) -> Application:
+    """`app`, with the answer about a study given by `detail` where it can."""
+
+    def answered(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = DETAIL.fullmatch(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "GET" else None
+        after = AFTER.fullmatch(environ.get("QUERY_STRING", ""))
+        body = detail.answer(int(asked[1]), int(after[1] or 0)) if asked and after else None
+        if body is None:
+            return app(environ, start_response)
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return answered
+
+
+def study_id(storage: RDBStorage, name: str, url: str) -> int:
     """The study's number in the database; DashboardError with the names that are there where it isn't."""
     try:
         return storage.get_study_id_from_name(name)

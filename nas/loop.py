@@ -16,6 +16,7 @@ import optuna
 from nas.config import StudyConfig
 from nas.front import REFERENCE_RATIO, Reference
 from nas.live import View
+from nas.notes import note_interrupted
 from nas.objective import Objective
 from nas.recovery import Claim, asking, recover
 from nas.results import Row, finished, mo_latency_ms, read_rows
@@ -123,6 +124,7 @@ class Search:
 
     def _recover(self, *, died: bool = True) -> None:
         for number in recover(self.study, self.folder, self.objective.space, owns_storage=self.owns_storage, died=died):
+            note_interrupted(self.study, number)
             row = read_rows(self.study)[number]
             self.view.note(f"trial {number} {row.name} was interrupted ({row.message})")
 

@@ -7,6 +7,7 @@ depend on the study alone: not on which process asks, nor on how often the searc
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from nas.results import Row, finished
-from space import DesignSpace
+from space import DesignSpace, Genome
 
 # The budget, in trials, up to which `auto` takes TPE.
 TPE_UP_TO = 3000
@@ -49,6 +50,13 @@ def make_sampler(name: str, *, seed: int, number: int, trials: int) -> BaseSampl
     if name == "gp":
         return GPSampler(seed=own_seed, n_startup_trials=startup)
     raise ValueError(f"sampler must be random, tpe, nsga2 or gp, but got {name!r}")
+
+
+def random_genome(*, seed: int, number: int) -> Genome:
+    """A genome drawn gene by gene; the same for the same two numbers."""
+    space = DesignSpace()
+    chance = random.Random(f"{seed}/{number}")
+    return space.decode({gene.name: chance.choice(gene.choices) for gene in space.genes})
 
 
 def usable_sampler(name: str, study: optuna.Study, rows: Sequence[Row]) -> str:

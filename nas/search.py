@@ -24,6 +24,7 @@ from nas.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
 from nas.live import HYPERVOLUME_UNIT, Board, View, make_view
 from nas.loop import Ending, Search, settle_reference
 from nas.objective import Objective, Runner
+from nas.proxy import warnings_of
 from nas.remeasure import Measure, remeasure, wanting
 from nas.results import Row, finished, read_rows
 from nas.samplers import choose_sampler
@@ -135,6 +136,9 @@ def _search(
             _note_baseline(study, data)
             if (notice := _note_device(study, config.device)) is not None:
                 view.note(notice)
+            if config.stopping:
+                for notice in warnings_of(study):
+                    view.note(notice)
             objective = Objective(
                 study=study, space=DesignSpace(), config=config.for_trial(), latency_limit_ms=config.latency_limit_ms,
                 data=data, runner=runner or _run_trial, stopping=config.stopping,

@@ -11,14 +11,16 @@ The study's user attributes
                       trials.LatencyRatio, "device_ratio_to_mo": the same or null, "latency": trials.Latency,
                       "measured_at"}, and the same run's MO under "mo": {"latency", "measured_at"}
     reference         {"psnr_db", "latency_ms"} from which the front's hypervolume counts
-Objectives: psnr_db (maximised), latency_ms (minimised): ratio_to_mo times the median that MO itself had in this study, so that
-a machine which is slower in one hour than in the next does not reorder the networks.
+Its note (nas/study_note.py) and those of the trials (nas/notes.py) are system attributes, in optuna-dashboard's form.
+Objectives: psnr_db (maximised), latency_ms (minimised), named for readers by METRICS. latency_ms is ratio_to_mo times the median
+that MO itself had in this study, so that a machine which is slower in one hour than in the next does not reorder the networks.
 
 A trial's user attributes (those that its kind has)
-    kind              complete | over_limit | diverged | out_of_memory | error | interrupted
+    kind              complete | stopped | over_limit | diverged | out_of_memory | error | interrupted
     genome, digest    the network: its JSON, and 16 digits equal for equal networks
     seed              MO | M1 | M2, on the published networks only
-    cost              {"parameters", "macs"} at the latency's shape
+    cost              {"parameters", "deployed_parameters", "macs", "parts": MACs by part, "height", "width"}, at the latency's shape
+    parts             {part name: share of the MACs}, which sum to 1; parts as in space.Cost
     latency           trials.Latency as a dictionary (median_ms, p10_ms, p90_ms, device_time, peak_memory_mib, steady,
                       height, dtype, runtime, memory_format, device, ...); milliseconds are end to end
     ratio_to_mo       latency divided by MO's, both timed in turn in that trial (trials.LatencyRatio.value);
@@ -30,14 +32,22 @@ A trial's user attributes (those that its kind has)
     repeat_of         number of the finished trial with the same network, whose values this one was told
     sampler           who proposed it, on those that are no seeds
     retry_of, attempts, folder, alive_at    see nas/recovery.py
-Only kinds complete (Optuna's COMPLETE), over_limit and out_of_memory (PRUNED, infeasible) and diverged (FAIL) are verdicts
-about a network; the others may be tried again.
+    rungs             [{"step", "psnr_db", "ssim", "loss", "seconds", "latency_ms", "decision"}, ...]: how it was judged on its
+                      way; decision is on (it goes on) | stopped | exempt (a seed or queued genome) | end (the last)
+A trial's artifacts lie in the folder `artifacts` beside `trials` (optuna.artifacts, FileSystemArtifactStore), by file name as far
+as the trial has them: drawing.svg (the network, coloured by share of the MACs), preview.png (rows: amplified only, restored,
+ground truth, for two held-out pairs), curve.csv (step, loss, lr, seconds) and curve.svg, genome.json, weights.safetensors.
+A file may be missing there. Repeats have none of their own.
+A stopped trial has no objective values (Optuna's PRUNED); its psnr_db, ssim and images are those of its last rung.
+Only kinds complete (Optuna's COMPLETE), stopped (PRUNED), over_limit and out_of_memory (PRUNED, infeasible) and diverged (FAIL)
+are verdicts about a network; the others may be tried again.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,18 +55,24 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from nas.artifacts import ARTIFACTS
 from nas.config import StudyConfig
+from nas.notes import note_study
 from nas.results import VERDICTS, read_rows
-from nas.storage import is_storage_error, shown, storage_error
+from nas.storage import default_url, is_storage_error, shown, storage_error
+from nas.study_note import compose_study
 from space import SEEDS, DesignSpace, InputError
 
 SCHEMA = 1
-METRICS = ("psnr_db", "latency_ms")
+# The names of the objectives, as optuna-dashboard shows them on its axes.
+METRICS = ("PSNR, dB (held-out)", "latency, ms")
 DIRECTIONS: tuple[Literal["maximize"], Literal["minimize"]] = ("maximize", "minimize")
 
 
-def open_study(config: StudyConfig, storage: RDBStorage, url: str, folder: Path) -> optuna.Study:
-    """The study `config.name` in `storage` (opened from `url`), made where there is none.
+def open_study(
+    config: StudyConfig, storage: RDBStorage, url: str, folder: Path, *, launch: str | None = None
+) -> optuna.Study:
+    """The study `config.name` in `storage` (opened from `url`), made where there is none; its note tells the command `launch`.
 
     Raises InputError where the storage can't be used, where the study belongs to another
     program, or where a key that is fixed has changed (each such key is told with both values).
@@ -71,6 +87,7 @@ def open_study(config: StudyConfig, storage: RDBStorage, url: str, folder: Path)
         study.set_user_attr("config", config.to_dict())
         # A value never written before: SQLite skips nothing, but a read-only storage must be found out now.
         study.set_user_attr("opened_at", datetime.datetime.now(datetime.UTC).isoformat())
+        note_study(study, compose_study(config, launch or _usual_launch(config, url, folder)))
     except InputError:
         raise
     except Exception as error:
@@ -126,11 +143,18 @@ def check_data(study: optuna.Study, description: dict[str, Any]) -> None:
 def make_folder(folder: Path) -> None:
     """Makes the study's folder; InputError where that can't be, or where it can't be written."""
     try:
-        (folder / "trials").mkdir(parents=True, exist_ok=True)
+        for name in ("trials", ARTIFACTS):
+            (folder / name).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"folder {folder} can't be made, a file is in the way; give another --runs") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"the study's folder {folder} must be writable; give another --runs")
+
+
+def _usual_launch(config: StudyConfig, url: str, folder: Path) -> str:
+    where = [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]
+    storage = [] if url == default_url(folder) else ["--storage", shown(url)]
+    return shlex.join(["python", "-m", "nas.search", "--study", config.name, *where, *storage])
 
 
 def _load_or_create(storage: RDBStorage, name: str) -> optuna.Study:

@@ -11,12 +11,14 @@ from trials.latency import Latency, Measured, measure_against, measure_all, meas
 from trials.metrics import psnr_db, ssim
 from trials.pairs import Pair, Progress, TrialData
 from trials.raw import RawImage, read_raw
-from trials.run import TrialResult, run_trial
+from trials.run import TrialResult, run_trial, train_to_the_end
+from trials.rungs import RungScore, rung_steps
 from trials.train import ImageScore, TrainLog, evaluate, train
 
 __all__ = [
     "DataConfig", "ImageScore", "Latency", "LatencyConfig", "LatencyRatio", "Measured", "Pair", "Progress",
-    "RawImage", "Timing", "TrainConfig", "TrainLog", "TrialConfig", "TrialData", "TrialResult", "amplified_only",
+    "RawImage", "RungScore", "Timing", "TrainConfig", "TrainLog", "TrialConfig", "TrialData", "TrialResult", "amplified_only",
     "amplified_psnr_db", "evaluate", "load_data", "load_pairs", "measure_against", "measure_all", "measure_latency",
-    "psnr_db", "read_raw", "run_trial", "ssim", "train",
+    "psnr_db", "read_raw", "run_trial", "rung_steps", "ssim", "train",
+    "train_to_the_end",
 ]  # fmt: skip

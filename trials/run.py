@@ -132,8 +132,20 @@ def run_trial(
     return found
 
 
+def train_to_the_end(
+    genome: Genome, config: TrialConfig, *, data: TrialData, on_progress: Progress | None = None
+) -> list[RungScore]:
+    """The scores of a whole training at each of its rungs, the last step's included: what a trial of `genome` shows that
+    nobody stops. No clock, and nothing is left on disk. Of a training that diverges, those until then."""
+    torch.manual_seed(config.seed)
+    model = build_model(genome)
+    height, width = frame_size(config.latency, config.device)
+    found = TrialResult(kind="complete", genome=genome, cost=count_cost(genome, height, width))
+    return _train(found, model, data, config, None, lambda _: True, on_progress)[0].rungs
+
+
 def _train(
-    found: TrialResult, model: DarkUNet, data: TrialData, config: TrialConfig, latency_ms: float, decide: Decide | None,
+    found: TrialResult, model: DarkUNet, data: TrialData, config: TrialConfig, latency_ms: float | None, decide: Decide | None,
     on_progress: Progress | None,
 ) -> tuple[TrialResult, TrainLog]:  # fmt: skip
     """Trains and judges `model`, and asks `decide` on the way."""
@@ -142,8 +154,7 @@ def _train(
 
     def judge(network: DarkUNet, log: TrainLog) -> RungScore:
         images[:] = _scores(network, data, config, on_progress)
-        loss = log.rows[-1]["loss"] if log.rows else math.nan
-        rungs.append(RungScore(step=log.steps, psnr_db=_mean(images, "psnr_db"), ssim=_mean(images, "ssim"), loss=loss,
+        rungs.append(RungScore(step=log.steps, psnr_db=_mean(images, "psnr_db"), ssim=_mean(images, "ssim"), loss=log.loss,
                                seconds=log.seconds, latency_ms=latency_ms))  # fmt: skip
         return rungs[-1]
 

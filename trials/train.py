@@ -40,6 +40,8 @@ class TrainLog:
     """The learning curve: step, loss (smoothed), lr, seconds."""
     diverged: bool = False
     seconds: float = 0.0
+    loss: float = math.nan
+    """Training loss at its end (or at the rung where it is), smoothed."""
     steps: int = 0
     """Steps done, fewer than asked for only if it diverged or was stopped."""
     rungs: list[RungScore] = field(default_factory=list)
@@ -92,15 +94,15 @@ def train(
             mosaic, target = data.sample(config.batch, config.crop, generator)
             log.diverged = not trainer.step(step, mosaic, target)
         log.steps = step + 1
+        log.loss = trainer.watch.smoothed
         if log.diverged:
             break
         if log.steps % ROW_STEPS == 0 or log.steps == config.steps:
             log.seconds = time.perf_counter() - started
-            smoothed = trainer.watch.smoothed
-            row = {"step": float(log.steps), "loss": smoothed, "lr": learning_rate(step, config), "seconds": log.seconds}
+            row = {"step": float(log.steps), "loss": log.loss, "lr": learning_rate(step, config), "seconds": log.seconds}
             log.rows.append(row)
             if on_progress:
-                on_progress("train", log.steps, config.steps, {"loss": smoothed})
+                on_progress("train", log.steps, config.steps, {"loss": log.loss})
         if at_rung and log.steps in rungs and log.steps < config.steps:
             log.seconds = time.perf_counter() - started
             log.stopped = not at_rung(trainer.averaged(), log)

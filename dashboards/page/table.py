@@ -59,10 +59,10 @@ def _rows(record: Record, command: str) -> str:
     figures = "".join(f'<td class="number" data-value="{"" if value is None else value}">{escape(text)}</td>' for text, value in cells)
     words = escape(network_in_words(record.genome))
     return (
-        f'<tbody data-trial="{record.number}" class="{"on-front" if record.on_front else "beside"}"><tr>'
+        f'<tbody data-trial="{record.number}" class="{"on-front" if record.on_front else "off-front"}"><tr>'
         f'<th scope="row" data-value="{escape(record.name)}"><button type="button" class="link" data-pin="{record.number}">'
         f'{escape(record.name)}</button> <small>{mark}</small></th>{figures}<td class="words" data-value="{words}">{words}</td></tr>'
-        f'<tr class="command"><td colspan="{len(COLUMNS)}"><code>{escape(command)}</code>'
+        f'<tr class="command"><td colspan="{len(COLUMNS)}"><div><code>{escape(command)}</code>'
         f'<button type="button" data-copy="{escape(command)}" aria-label="copy the export command of trial {record.number}">copy'
-        "</button></td></tr></tbody>"
+        "</button></div></td></tr></tbody>"
     )

@@ -14,6 +14,8 @@ from dashboards.plots.style import BLUE, GRAY, VERMILLION, figure
 from dashboards.records import Rung, StudyRecords
 
 DASHES = ("solid", "dash", "dot")
+# One template and not a text for each point: there are thousands.
+HOVER = "trial %{customdata}<br>step %{x:,}: %{y:.2f} dB"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def compute_curves(study: StudyRecords) -> CurvesData:
             group = "seed" if record.seed else "front" if record.on_front else "other"
             curves.append(Curve(number=record.number, name=record.name, kind=record.kind, group=group, rungs=rungs))
     if not curves:
-        finished = "Networks were trained to the end without being judged on the way (no rungs), so that there are no curves to compare."
+        finished = "Networks were trained to the end and not judged on the way (no rungs): there are no curves to compare."
         return CurvesData(missing=finished if study.points else none_finished(study))
     return CurvesData(curves=tuple(curves), caption=_caption(curves))
 
@@ -78,13 +80,11 @@ def _lines(curves: Sequence[Curve], name: str, line: dict[str, Any], opacity: fl
     x: list[float | None] = []
     y: list[float | None] = []
     numbers: list[int | None] = []
-    said: list[str] = []
     for curve in curves:
         x += [*(r.step for r in curve.rungs), None]
         y += [*(r.psnr_db for r in curve.rungs), None]
         numbers += [curve.number] * (len(curve.rungs) + 1)
-        said += [*(_hover(curve, r) for r in curve.rungs), ""]
-    return go.Scatter(x=x, y=y, customdata=numbers, hovertext=said, hoverinfo="text", mode="lines+markers", name=name, line=line,
+    return go.Scatter(x=x, y=y, customdata=numbers, hovertemplate=HOVER, mode="lines+markers", name=name, line=line,
                       opacity=opacity, marker={"size": 4}, connectgaps=False)  # fmt: skip
 
 
@@ -94,18 +94,12 @@ def _mark(drawn: go.Figure, curves: Sequence[Curve], name: str, symbol: str, cho
         drawn.add_trace(go.Scatter(
             x=[r.step for _, r in at], y=[r.psnr_db for _, r in at], customdata=[c.number for c, _ in at], mode="markers",
             name=name, marker={"symbol": symbol, "size": 8, "color": [_colour(c) for c, _ in at]},
-            hovertext=[_hover(c, r) for c, r in at], hoverinfo="text",
+            hovertemplate=HOVER,
         ))  # fmt: skip
 
 
 def _colour(curve: Curve) -> str:
     return {"seed": VERMILLION, "front": BLUE}.get(curve.group, GRAY)
-
-
-def _hover(curve: Curve, rung: Rung) -> str:
-    told = {"on": "went on", "stopped": "stopped", "exempt": "exempt from stopping", "end": "trained to the end"}
-    return (f"<b>{curve.name}</b> (trial {curve.number})<br>step {rung.step:,}: {rung.psnr_db:.2f} dB"
-            f"<br>{told.get(rung.decision, rung.decision)}")  # fmt: skip
 
 
 def _caption(curves: Sequence[Curve]) -> str:

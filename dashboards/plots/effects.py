@@ -153,7 +153,7 @@ def _caption(effects: Sequence[Effect]) -> str:
         fast, gain = min(timed, key=lambda pair: pair[1].mean)
         said.append(f"The largest gain in speed goes with {fast.gene} {fast.choice}: {gain.mean:+.2f} octaves of latency, "
                     f"{2 ** gain.mean:.2f} times.")  # fmt: skip
-    said.append("These are observations, not experiments: the search chose what to try, and other genes vary along.")
+    said.append("These are observations, not experiments: the search chose what to try, and other genes vary with them.")
     return " ".join(said)
 
 

@@ -1,9 +1,10 @@
-"""How much of a figure's variance the genes explain, and how much is lost when one of them is shuffled.
+"""How much of a figure's variance the genes explain, and how much of it goes with each of them.
 
 A forest of random trees learns the figure from the genes; each network is judged only by trees that never saw it (out of bag).
-A gene is shuffled only among the networks on which it acts, so that no network comes up that couldn't be: the growth of
-a branch that isn't there stays out of it. The interval is a bootstrap over networks: each of its forests learns
-and is judged on another draw of them, never on the same network twice.
+A gene's share is half of the error that comes in when it is shuffled: where genes are independent, that is the variance which
+it makes, alone and together with others (Sobol's total effect). It is shuffled only among the networks on which it acts, so
+that no network comes up that couldn't be: the growth of a branch that isn't there stays out of it. The interval is a
+bootstrap over networks: each of its forests learns and is judged on another draw of them, never on the same network twice.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 
 from dashboards.plots.genes import Value, levels
 
-TREES = 60
-# Each draw's forest is small: what varies between draws is the networks, far more than the trees.
-DRAWS, TREES_PER_DRAW = 16, 12
+TREES = 50
+# The forest of a draw is smaller the more networks there are: time, and what varies between draws is the networks by then.
+DRAWS, TREES_PER_DRAW = 12, (10, 50)
 IN_BAG = 0.632  # the share of networks that a tree learns from, as in a bootstrap sample
 LEAF = 3  # networks at least in each leaf
 
@@ -28,8 +29,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Explained:
-    """`r2`: out-of-bag share of the variance that all genes explain (may be below 0); of each gene: the share that is lost
-    when it is shuffled, and the ends of its 95 % interval."""
+    """`r2`: out-of-bag share of the variance that all genes explain (may be below 0); of each gene: its share
+    of the variance, and the ends of its 95 % interval."""
 
     r2: float
     share: dict[str, float]
@@ -43,17 +44,19 @@ def explain(rows: Sequence[dict[str, Value]], genes: Sequence[str], figure: Sequ
     values = np.asarray(figure, dtype=np.float64)
     chance = np.random.default_rng(0)
     r2, share = _forest(features, acts, values, np.ones(len(values)), TREES, chance)
+    fewest, most = TREES_PER_DRAW
+    trees = min(most, max(fewest, 20_000 // len(values)))
     draws = []
     for _ in range(DRAWS):
         counts = np.bincount(chance.integers(0, len(values), len(values)), minlength=len(values)).astype(np.float64)
-        draws.append(_forest(features, acts, values, counts, TREES_PER_DRAW, chance)[1])
+        draws.append(_forest(features, acts, values, counts, trees, chance)[1])
     reach = 1.96 * np.std(draws, axis=0, ddof=1)
     return Explained(r2=r2, share=_named(genes, share), low=_named(genes, share - reach), high=_named(genes, share + reach))
 
 
 def _forest(features: NDArray[np.float32], acts: NDArray[np.bool_], values: Floats, counts: Floats, trees: int,
             chance: np.random.Generator) -> tuple[float, Floats]:  # fmt: skip
-    """(R², loss by gene) of one forest on the networks drawn, each weighted by how often it was."""
+    """(R², share by gene) of one forest on the networks drawn, each weighted by how often it was."""
     from sklearn.tree import ExtraTreeRegressor  # a second to load, and an extra
 
     drawn = np.flatnonzero(counts)
@@ -81,7 +84,7 @@ def _forest(features: NDArray[np.float32], acts: NDArray[np.bool_], values: Floa
         return 0.0, np.zeros(genes)
     error = np.average((told[seen] / judged[seen] - values[seen]) ** 2, weights=weights)
     errors = np.average((told_shuffled[:, seen] / judged[seen] - values[seen]) ** 2, axis=1, weights=weights)
-    return float(1 - error / variance), np.asarray((errors - error) / variance)
+    return float(1 - error / variance), np.asarray((errors - error) / (2 * variance))
 
 
 def _features(

@@ -55,7 +55,7 @@ def draw_front(data: FrontData) -> go.Figure:
                         line={"color": GRAY, "dash": "dash"})  # fmt: skip
         drawn.add_annotation(x=math.log10(data.latency_limit_ms), y=1, yref="paper", text="limit", showarrow=False,
                              xanchor="left", yanchor="top")  # fmt: skip
-    drawn.update_xaxes(title=f"latency, ms ({data.timed})", type="log", range=[math.log10(low), math.log10(high)],
+    drawn.update_xaxes(title=f"latency, ms<br><sup>{data.timed}</sup>", type="log", range=[math.log10(low), math.log10(high)],
                        tickvals=ticks(low, high))  # fmt: skip
     drawn.update_yaxes(title="PSNR on the held-out pairs, dB")
     return drawn
@@ -75,7 +75,8 @@ def _caption(study: StudyRecords, stopped: int) -> str:
     if study.latency_limit_ms is not None:
         said.append(f"The front is within the limit of {study.latency_limit_ms:g} ms.")
     if stopped:
-        said.append(f"{stopped} more were stopped early; their PSNR is what they had reached by then.")
+        said.append("One more was stopped early; its PSNR is what it had reached by then." if stopped == 1 else
+                    f"{stopped} more were stopped early; their PSNR is what they had reached by then.")  # fmt: skip
     said.append("Bars are 95 % intervals of the latency, where they are wider than the dot.")
     return " ".join(said)
 

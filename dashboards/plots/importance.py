@@ -1,4 +1,4 @@
-"""Which genes matter to PSNR and to latency: the share of each one's variance that is lost when a gene is shuffled."""
+"""Which genes matter to PSNR and to latency: the share of the variance among networks that goes with each gene."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def draw_importance(data: ImportanceData) -> go.Figure:
         ))  # fmt: skip
     drawn.add_shape(type="line", x0=0, x1=0, y0=0, y1=1, yref="paper", line={"color": GRAY, "width": 1})
     drawn.update_yaxes(tickvals=list(range(len(genes))), ticktext=genes, range=[-0.6, len(genes) - 0.4])
-    drawn.update_xaxes(title="share of the variance lost when the gene is shuffled", tickformat=".0%")
+    drawn.update_xaxes(title="share of the variance among networks", tickformat=".0%")
     return drawn
 
 
@@ -130,9 +130,9 @@ def _caption(psnr: Explained | None, latency: Explained | None, counts: tuple[in
         first = sorted(found.share, key=lambda gene: -found.share[gene])[:3]
         most = ", ".join(f"{gene} ({found.share[gene]:.0%})" for gene in first)
         said.append(f"From the genes of {count} networks that were {what}, a model tells {max(found.r2, 0):.0%} of the variance of "
-                    f"the {name} of networks it didn't see; most is lost by shuffling {most}.")  # fmt: skip
-    said.append("A gene is shuffled among the networks on which it acts. Bars are 95 % bootstrap intervals; an interval that "
-                "reaches 0 tells nothing. Genes that the search varied together share what they explain.")  # fmt: skip
+                    f"the {name} of networks it didn't see; the largest shares go with {most}.")  # fmt: skip
+    said.append("A gene's share is what it does alone and together with others, so that shares may add up to more than the whole. "
+                "Bars are 95 % bootstrap intervals; one that reaches 0 tells nothing.")  # fmt: skip
     return " ".join(said)
 
 

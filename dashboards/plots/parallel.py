@@ -42,6 +42,10 @@ class ParallelData(Data):
     groups: tuple[int, ...] = ()
     axes: tuple[Axis, ...] = ()
 
+    @property
+    def width_px(self) -> int:
+        return 76 * len(self.axes)
+
     def table(self) -> Table:
         rows = zip(self.numbers, *(axis.values for axis in self.axes), strict=True)
         return ["trial", *(axis.column for axis in self.axes)], [list(row) for row in rows]

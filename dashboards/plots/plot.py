@@ -31,6 +31,11 @@ class Data:
         """A height that suits the plot where its width is free."""
         return 460
 
+    @property
+    def width_px(self) -> int:
+        """The least width in which the plot can be read."""
+        return 300
+
     def table(self) -> Table:
         """The columns, with units in their names, and the rows."""
         raise NotImplementedError

@@ -25,11 +25,15 @@ def stopped(study: StudyRecords) -> list[Record]:
 def add_networks(
     figure: go.Figure, points: Sequence[Record], stopped: Sequence[Record], reach: Reach, span: float
 ) -> None:
-    """Adds the dots: the searched, the front as a line, the seeds named, and the stopped, faint, where there are any.
+    """Adds the dots: the stopped, faint, where there are any, the searched, the front as a line, the seeds named.
 
     `reach` gives a record's value and the ends of its 95 % interval; `span` is the x axis' highest value
     divided by its lowest, which says what intervals can be seen.
     """
+    if stopped:
+        faint = _dots(stopped, "stopped early (PSNR so far)", reach, span, {"color": GRAY, "size": 6, "symbol": "circle-open"})
+        faint.update(opacity=0.55, legendrank=1100)  # drawn beneath the others, but told last
+        figure.add_trace(faint)
     others = [p for p in points if not p.on_front and not p.seed]
     trace = _dots(others, "searched", reach, span, {"color": GRAY, "size": 7})
     figure.add_trace(trace)
@@ -39,13 +43,9 @@ def add_networks(
     named = [p for p in points if p.seed]
     seeds = _dots(named, ", ".join(p.name for p in named) or "MO, M1, M2", reach, span,
                   {"color": VERMILLION, "size": 11, "symbol": "diamond"})  # fmt: skip
-    seeds.update(mode="markers+text", text=[p.name for p in named], textposition="bottom right",
+    seeds.update(mode="markers+text", text=[p.name for p in named], textposition=_sides(named, reach, points),
                  textfont={"color": VERMILLION, "size": 14})  # fmt: skip
     figure.add_trace(seeds)
-    if stopped:
-        faint = _dots(stopped, "stopped early (PSNR so far)", reach, span, {"color": GRAY, "size": 6, "symbol": "circle-open"})
-        faint.update(opacity=0.55)
-        figure.add_trace(faint)
 
 
 def hover(point: Record) -> str:
@@ -81,6 +81,12 @@ def none_finished(study: StudyRecords) -> str:
     under_way = sum(r.kind in ("running", "waiting") for r in study.records)
     more = f"{under_way} under way" if under_way else "none under way"
     return f"Study {study.study} has no finished network yet ({more}); run python -m nas.search --study {study.study}."
+
+
+def _sides(named: Sequence[Record], reach: Reach, points: Sequence[Record]) -> list[str]:
+    """Names go to the right of their diamonds, but not over the right edge of the plot."""
+    furthest = max((value for value, _, _ in map(reach, points) if value is not None), default=0.0)
+    return ["bottom left" if (reach(p)[0] or 0.0) > 0.8 * furthest else "bottom right" for p in named]
 
 
 def _dots(points: Sequence[Record], name: str, reach: Reach, span: float, marker: dict[str, Any]) -> go.Scatter:

@@ -48,7 +48,7 @@ def draw_ratio(data: RatioData) -> go.Figure:
     drawn.add_shape(type="line", x0=1, x1=1, y0=0, y1=1, yref="paper", line={"color": GRAY, "dash": "dot", "width": 1})
     dots.add_networks(drawn, data.points, data.stopped, lambda p: (p.ratio_to_mo, p.ratio_low, p.ratio_high), high / low)
     values, words = octaves(low, high)
-    drawn.update_xaxes(title="latency, times MO's (timed in turn with it)", type="log", tickvals=values, ticktext=words,
+    drawn.update_xaxes(title="latency, times MO's", type="log", tickvals=values, ticktext=words,
                        range=[math.log10(low), math.log10(high)])  # fmt: skip
     drawn.update_yaxes(title="PSNR on the held-out pairs, dB")
     return drawn
@@ -62,7 +62,7 @@ def octaves(low: float, high: float) -> tuple[list[float], list[str]]:
 
 def _caption(points: tuple[Record, ...]) -> str:
     faster = [p for p in points if (p.ratio_to_mo or 1.0) < 1 and p.seed != "MO"]
-    said = [f"{len(faster)} of {len(points)} networks are faster than MO (left of 1)."]
+    said = [f"{len(faster)} of {len(points)} networks {'is' if len(faster) == 1 else 'are'} faster than MO (left of 1)."]
     mo = next((p for p in points if p.seed == "MO"), None)
     if mo is not None:
         beat = [p for p in faster if (p.psnr_db or 0.0) > (mo.psnr_db or 0.0)]

@@ -93,8 +93,8 @@ class Runner:
         steps, psnr_db, seconds = scores[-1].step, scores[-1].psnr_db, scores[-1].seconds
         self.leave(directory, genome, psnr_db, steps, seconds, noise)
         apart = [noise.gauss(0, 2.5) for _ in range(PAIRS)]
-        images = [ImageScore(name=f"scene_{n:02d}", psnr_db=psnr_db + one - sum(apart) / PAIRS, ssim=min(0.95, max(0.1, 0.7 + one / 20)))
-                  for n, one in enumerate(apart)]  # fmt: skip
+        images = [ImageScore(name=f"scene_{n:02d}", psnr_db=psnr_db + one - sum(apart) / PAIRS,
+                             ssim=min(0.95, max(0.1, 0.7 + one / 20))) for n, one in enumerate(apart)]  # fmt: skip
         message = f"stopped at step {steps} of {STEPS}: not among the best third there" if stopped else ""
         return TrialResult(kind="stopped" if stopped else "complete", psnr_db=psnr_db, ssim=sum(i.ssim for i in images) / PAIRS,
                            images=images, rungs=scores, train_seconds=seconds, message=message, **found)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import random
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,8 @@ def make_study(made: Iterable[Made], storage: str | BaseStorage | None = None, *
                artifacts: Path | None = None, **attrs: Any) -> optuna.Study:  # fmt: skip
     """A study of these trials in their order; in memory where no `storage` (URL) is given. `attrs` change the study's own."""
     study = optuna.create_study(study_name=name, storage=storage, directions=["maximize", "minimize"])
-    study.set_metric_names(["psnr_db", "latency_ms"])
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["psnr_db", "latency_ms"])
     own = {
         "schema": 1, "config": {"latency_limit_ms": None}, "baseline_psnr_db": 20.0,
         "device": {"kind": "cpu", "name": "A processor"}, "data": {"source": "synthetic", "held_out": 2},

@@ -33,7 +33,7 @@ def test_seeds_first_then_the_sampler_and_the_budget_counts_both(run_search: Com
 def test_the_contract_with_the_dashboards(run_search: Command, read_study: Read, runs: Path) -> None:
     run_search()
     study = read_study()
-    assert study.metric_names == ["psnr_db", "latency_ms"]
+    assert study.metric_names == ["PSNR, dB (held-out)", "latency, ms"]
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     attrs = study.user_attrs
     assert {"schema", "config", "fixed", "device", "data", "baseline_psnr_db", "reference"} <= attrs.keys()

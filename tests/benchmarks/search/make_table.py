@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import math
 import platform
 import random
 import sys
@@ -81,9 +80,8 @@ def run(genome: Genome, data: Any, config: TrainConfig, *, seed: int, ratio: flo
 
     def judge(network: Any, log: TrainLog) -> bool:
         scores = evaluate(network, data.held_out)
-        loss = log.rows[-1]["loss"] if log.rows else math.nan
         rungs.append({"step": log.steps, "psnr_db": sum(s.psnr_db for s in scores) / len(scores),
-                      "ssim": sum(s.ssim for s in scores) / len(scores), "loss": loss, "seconds": log.seconds})  # fmt: skip
+                      "ssim": sum(s.ssim for s in scores) / len(scores), "loss": log.loss, "seconds": log.seconds})  # fmt: skip
         return True
 
     log = train(model, data, config, seed=seed, rungs=RUNGS, at_rung=judge)

@@ -1,0 +1,77 @@
+"""`python -m dashboards.figures --study dark --out figures`: the plots of a study for papers, and the data of each as CSV.
+
+The plots are those of the report (dashboards.plots). One that a study has too little for is named with its reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from dashboards.plots import PLOTS
+from dashboards.plots.picture import FORMATS, write_pictures
+from dashboards.plots.plot import Data
+from dashboards.plots.style import PAPER_LIGHT
+from dashboards.reading import DashboardError, Parser, default_url, open_study, run
+from dashboards.records import read_records
+
+EXAMPLE = "python -m dashboards.figures --study dark --out figures --format csv"
+WIDTH_PX = 900
+
+
+def for_paper(figure: go.Figure, data: Data) -> go.Figure:
+    """`figure` on white, in a size for print."""
+    return figure.update_layout(width=WIDTH_PX, height=data.height_px, paper_bgcolor=PAPER_LIGHT)
+
+
+def write_table(data: Data, path: Path) -> None:
+    """The data's table as CSV; an empty cell is a figure that isn't known."""
+    columns, rows = data.table()
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; its exit status."""
+    return run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = Parser(prog="python -m dashboards.figures", description=__doc__, example=EXAMPLE)
+    parser.add_study()
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to; it is made where there is none")
+    parser.add_argument("--format", nargs="+", choices=(*FORMATS, "csv"), default=list(FORMATS), metavar="FORMAT",
+                        help="svg and png (the default; pip install '.[pictures]', Chromium); csv: the data only")  # fmt: skip
+    args = parser.parse_args(argv)
+    study = read_records(open_study(args.study, args.storage or default_url(args.study, args.runs)))
+    found = [(plot, plot.compute(study)) for plot in PLOTS]
+    there = [(plot, data) for plot, data in found if data.missing is None]
+    if not there:
+        raise DashboardError(f"study {study.study!r} must have networks to draw, but: {found[0][1].missing}")
+    kinds = [kind for kind in FORMATS if kind in args.format]
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        for plot, data in there:
+            write_table(data, args.out / f"{plot.name}.csv")
+    except OSError as error:
+        raise DashboardError(f"--out {args.out} must be a folder that can be written, but: {error.strerror}; choose another") from error
+    if kinds:
+        write_pictures([(for_paper(plot.draw(data), data), args.out / f"{plot.name}.{kind}") for plot, data in there for kind in kinds],
+                       "give --format csv (the data is written already)")  # fmt: skip
+    for plot, data in found:
+        if data.missing is None:
+            print(f"{plot.name}: {', '.join(f'{plot.name}.{kind}' for kind in (*kinds, 'csv'))}")
+        else:
+            print(f"{plot.name}: not drawn. {data.missing}")
+    print(f"wrote {len(there) * (len(kinds) + 1)} files to {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,79 @@
+"""A study as one page: `build_page` computes and draws the plots, fills the sections and gives back the whole file's text."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from dashboards.artifacts import Artifacts
+from dashboards.page import gallery as pictures
+from dashboards.page import sections
+from dashboards.page.islands import island
+from dashboards.page.measured import how_measured
+from dashboards.page.table import export_command, front_table
+from dashboards.page.words import counted, figures_in_words, network_in_words
+from dashboards.plots import DARK, LIGHT, PLOTS
+from dashboards.records import Record, StudyRecords
+
+# Bytes of a whole page: what mail servers still let pass, with a little left for what isn't counted.
+LIMIT = 12_000_000
+SPARE = 300_000
+GENERATOR = "dark-nas report"
+
+
+def build_page(study: StudyRecords, artifacts: Artifacts, *, runs: Path = Path("runs"), storage: str | None = None) -> str:
+    """The page as HTML, below LIMIT bytes; `runs` and `storage` go into the export commands."""
+    data = {plot.name: plot.compute(study) for plot in PLOTS}
+    figures = {plot.name: _figure(plot.draw(data[plot.name])) for plot in PLOTS if not data[plot.name].missing}
+    if "parallel" in figures:
+        figures["parallel"]["numbers"] = list(data["parallel"].numbers)
+    members = pictures.members(study)
+    table = front_table(members, [export_command(study.study, one.number, runs, storage) for one in members])
+    islands = [island("trials", {one.number: _card(one) for one in study.records if _is_shown(one)}), island("plots", figures)]
+    islands.append(island("templates", {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json()}))
+    plotly = get_plotlyjs()
+    fixed = len(plotly) + sum(len(one.encode()) for one in islands) + len(table.encode())
+    shown = pictures.fill(study, artifacts, LIMIT - SPARE - fixed)
+    missing = [*artifacts.told(study.records), *shown.told]
+    titles = {plot.name: plot.title for plot in PLOTS}
+    plots = {name: sections.plot(name, titles[name], one.missing, one.caption) for name, one in data.items()}
+    body = sections.body(study, members, plots, shown, table, how_measured(study), missing)
+    now = datetime.datetime.now(datetime.UTC)
+    return Template(_file("page.html")).substitute(
+        generator=GENERATOR, title=escape(f"{study.study}: report"), heading=escape(study.study),
+        sentence=escape(sections.sentence(study)), style=_file("style.css"),
+        figures="".join(f"<div><dt>{escape(what)}</dt><dd>{escape(value)}</dd></div>" for what, value in sections.key_figures(study)),
+        sections=body, footer=escape(f"Written {now:%Y-%m-%d %H:%M} UTC by python -m dashboards.report, from "
+                                     f"{counted(len(study.records), 'trial')}. This file needs no internet."),
+        islands="\n".join([*islands, island("gallery", shown.island())]), plotly=plotly, script=_file("page.js"),
+    )  # fmt: skip
+
+
+def _figure(figure: Any) -> dict[str, Any]:
+    """A figure as plain values, without its template: the page has both."""
+    plain: dict[str, Any] = json.loads(figure.to_json())
+    plain["layout"].pop("template", None)
+    return plain
+
+
+def _is_shown(record: Record) -> bool:
+    """Whether a plot has a dot for it."""
+    return record.is_point or (record.kind == "stopped" and record.repeat_of is None)
+
+
+def _card(record: Record) -> dict[str, Any]:
+    mark = ", ".join(word for word, holds in (("published", record.seed), ("on the front", record.on_front),
+                                              ("stopped early", record.kind == "stopped")) if holds)  # fmt: skip
+    return {"name": record.name, "mark": mark or "searched", "figures": figures_in_words(record),
+            "words": network_in_words(record.genome), "message": record.message}  # fmt: skip
+
+
+def _file(name: str) -> str:
+    return files("dashboards.page").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,87 @@
+"""`python -m dashboards.report --study dark --out report.html`: a study as one file to send, which opens offline.
+
+The front with each network's drawing and pictures, before and after, what the genes do, and how all was measured.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from dashboards.artifacts import Artifacts, artifacts_folder
+from dashboards.page.build import GENERATOR, build_page
+from dashboards.page.words import counted, size
+from dashboards.reading import DashboardError, Parser, default_url, open_study, run
+from dashboards.records import read_records
+
+EXAMPLE = "python -m dashboards.report --study dark --out report.html"
+# So far into a file stands what wrote it.
+HEAD = 1000
+
+
+def check_out(out: Path) -> None:
+    """DashboardError where no report may be written: a report may be written again, another file is nobody's to replace."""
+    if not out.parent.is_dir():
+        raise DashboardError(f"--out needs a folder that exists, but there is no {out.parent}; make it first")
+    if out.is_dir():
+        raise DashboardError(f"--out must be a file, but {out} is a folder; give {out / 'report.html'}")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise DashboardError(f"--out must end in .html, but got {out}; rename it")
+    if out.exists():
+        try:
+            with out.open("rb") as file:
+                head = file.read(HEAD)
+        except OSError as error:
+            raise DashboardError(f"{out} must be readable, but: {error.strerror}; choose another --out") from error
+        if head and GENERATOR.encode() not in head:
+            raise DashboardError(f"--out must be new or an earlier report, but {out} is another page; choose another --out")
+
+
+def write(page: str, out: Path) -> None:
+    """Writes `page` whole or not at all; DashboardError where the disk won't take it."""
+    try:
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
+        beside = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(page)
+            beside.chmod(0o644)
+            os.replace(beside, out)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise DashboardError(f"{out} must be writable, but: {error.strerror}; choose another --out") from error
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; its exit status."""
+    return run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    parser = Parser(prog="python -m dashboards.report", description=__doc__, example=EXAMPLE)
+    parser.add_study()
+    parser.add_argument("--artifacts", type=Path, metavar="DIR", help="where its trials' pictures and drawings lie "
+                        "(default: RUNS/STUDY/artifacts)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write (report.html); an earlier report "
+                        "is replaced")  # fmt: skip
+    args = parser.parse_args(argv)
+    check_out(args.out)
+    study = read_records(open_study(args.study, args.storage or default_url(args.study, args.runs)))
+    if study.records and not study.ours:
+        raise DashboardError(f"study {args.study!r} must be one of nas.search, but another tool made its "
+                             f"{counted(len(study.records), 'trial')}; look at it in optuna-dashboard")  # fmt: skip
+    if args.artifacts is not None and not args.artifacts.is_dir():
+        raise DashboardError(f"--artifacts must be a folder, but there is no {args.artifacts}; leave it out for the default")
+    artifacts = Artifacts(args.artifacts or artifacts_folder(args.study, args.runs, args.storage))
+    page = build_page(study, artifacts, runs=args.runs, storage=args.storage)
+    write(page, args.out)
+    print(f"wrote {args.out}: {counted(len(study.points), 'network')}, {size(len(page.encode()))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
