@@ -1,7 +1,7 @@
 """A study's trials read by plain SELECTs, and finished ones never twice.
 
 Optuna's own reading takes seconds at 2,000 trials of 49 parameters: it builds an object for each row, and parses the same
-few distributions 98,000 times. What comes back here is equal (tests/dashboards/test_serve.py compares the two).
+few distributions 98,000 times. What comes back here is equal (tests/dashboards/test_quick_answers.py compares the two).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 
 # The folder beside a study's database with the files that its trials left (written by nas/artifacts.py).
@@ -66,7 +66,7 @@ def shown(url: str) -> str:
         return url if "@" not in url else "(a URL that can't be read)"
 
 
-def open_storage(url: str, *, writable: bool = False) -> BaseStorage:
+def open_storage(url: str, *, writable: bool = False) -> RDBStorage:
     """The storage at `url`, read-only unless `writable`; DashboardError where there is none or it can't be read."""
     try:
         parsed = make_url(url)

@@ -27,9 +27,10 @@ from dashboards.read_only import ShownStorage
 from dashboards.reading import DashboardError, shown, unreadable
 
 ADDRESS = "127.0.0.1"
-
-
+# The versions of optuna-dashboard whose answers quick_detail.py is known to match; others answer themselves.
+KNOWN = "0.21."
 DETAIL, AFTER = re.compile(r"/api/studies/(\d+)/?"), re.compile(r"(?:after=(\d+))?")
+FILE = re.compile(r"/artifacts/(?:\d+/)?\d+/([0-9a-fA-F-]+)/?")
 
 
 class Server(ThreadingMixIn, WSGIServer):
@@ -45,34 +46,58 @@ class _Quiet(WSGIRequestHandler):
 
 
 def make_app(storage: RDBStorage, *, artifacts: Path, port: int, shown_first: int, writable: bool = False) -> Application:
-    """The WSGI application; DashboardError where optuna-dashboard isn't installed. `artifacts` may be
-    missing; `shown_first` is the number of the study whose page is likely to be opened first."""
+    """The WSGI application; DashboardError where optuna-dashboard isn't installed. The folder `artifacts` may be missing;
+    `shown_first` is the number of the study whose page will be opened first."""
     try:
-        from optuna_dashboard import wsgi
+        from optuna_dashboard import __version__, wsgi
     except ImportError as error:
         raise DashboardError("the dashboard needs the package optuna-dashboard; run pip install 'optuna-dashboard>=0.20'"
                              ) from error  # fmt: skip
     seen = ShownStorage(storage, writable=writable, also=LiveFront().attributes)
-    app = wsgi(seen, artifact_store=FileSystemArtifactStore(artifacts))
-    detail = QuickDetail(seen)
-    # While the browser gets the page, which is long, what the page will ask for next is read.
-    threading.Thread(target=detail.answer, args=(shown_first, 0), daemon=True).start()
-    return guard(quickly(app, detail), port=port, writable=writable)
+    app = tell_missing_files(wsgi(seen, artifact_store=FileSystemArtifactStore(artifacts)), artifacts)
+    if __version__.startswith(KNOWN):
+        detail = QuickDetail(seen)
+        app = answer_quickly(app, detail)
+        # While the browser gets the page, which is long, what the page will ask for next is read.
+        threading.Thread(target=_ready, args=(detail, shown_first), daemon=True).start()
+    return guard(app, port=port, writable=writable)
 
 
-def quickly(app: Application, detail: QuickDetail) -> Application:
+def answer_quickly(app: Application, detail: QuickDetail) -> Application:
     """`app`, with the answer about a study given by `detail` where it can."""
 
     def answered(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         asked = DETAIL.fullmatch(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "GET" else None
         after = AFTER.fullmatch(environ.get("QUERY_STRING", ""))
-        body = detail.answer(int(asked[1]), int(after[1] or 0)) if asked and after else None
+        body = _ready(detail, int(asked[1]), int(after[1] or 0)) if asked and after else None
         if body is None:
             return app(environ, start_response)
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
     return answered
+
+
+def tell_missing_files(app: Application, artifacts: Path) -> Application:
+    """`app`, with 404 and a sentence for an artifact that a trial names and the folder lacks."""
+
+    def told(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = FILE.fullmatch(environ["PATH_INFO"])
+        if asked is None or (artifacts / asked[1]).is_file():
+            return app(environ, start_response)
+        body = f"There is no file {asked[1]} in {artifacts}; start the dashboard with --artifacts if it is elsewhere.\n".encode()
+        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    return told
+
+
+def _ready(detail: QuickDetail, study_id: int, after: int = 0) -> bytes | None:
+    """`detail`'s answer; None where the database failed, so that optuna-dashboard tells that in its own way."""
+    try:
+        return detail.answer(study_id, after)
+    except Exception:
+        return None
 
 
 def study_id(storage: RDBStorage, name: str, url: str) -> int:

@@ -113,9 +113,12 @@ def _ending(attrs: Mapping[str, Any], kind: str) -> str:
     label, message = KINDS.get(kind, kind), str(attrs.get("message") or "")[:300]
     # "stopped early: stopped at step 17" says it twice.
     words = message if message.startswith(label.split()[0]) else f"{label}: {message}" if message else label
-    rungs, seconds = attrs.get("rungs") or [], attrs.get("train_seconds")
-    trained = ", ".join([f"{rung['step']} steps" for rung in rungs[-1:]] + [f"{seconds:.0f} s of training"] * bool(seconds))
-    return f"{words[:1].upper()}{words[1:]}{f' ({trained})' if trained else ''}."
+    rungs, seconds = attrs.get("rungs") or [], attrs.get("train_seconds") or 0.0
+    spent = [f"{rungs[-1]['step']} steps"] if rungs else []
+    if seconds >= 0.5:
+        spent.append(f"{seconds:.0f} s of training")
+    told = f" ({', '.join(spent)})" if spent else ""
+    return f"{words[:1].upper()}{words[1:]}{told}."
 
 
 def _figures(attrs: Mapping[str, Any], latency_ms: float | None) -> list[str]:

@@ -177,7 +177,7 @@ def test_with_little_room_the_far_ones_go_first(tmp_path: Path, room: int) -> No
 
 
 def test_noise_cannot_make_it_too_large(tmp_path: Path) -> None:
-    """Pictures of pure noise of the largest size, on a front of 120: no report above the limit."""
+    """Pictures of pure noise of the largest size, on a front of 123: no report above the limit."""
     chance = np.random.default_rng(0)
 
     def noisy() -> bytes:
@@ -187,9 +187,9 @@ def test_noise_cannot_make_it_too_large(tmp_path: Path) -> None:
 
     made = [*seeds(), *(Made(psnr_db=20 + n / 20, latency_ms=5 + n / 10, artifacts={"preview.png": noisy()}) for n in range(120))]
     records, artifacts = records_of(made, tmp_path)
-    assert len(records.front) == 120
+    assert len(records.front) == 123
     page = build_page(records, artifacts)
-    assert 9_000_000 < len(page.encode()) < LIMIT
+    assert 8_000_000 < len(page.encode()) < LIMIT
     assert re.search(r"The pictures of \d+ networks of the front were left out to keep this file small", page)
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from space import SEEDS, Genome
-from trials import LatencyRatio
+from trials import LatencyRatio, RungScore
 
 Command = Callable[..., int]
 
@@ -34,6 +34,7 @@ class Result:
     ssim: float | None
     latency_ms: float | None
     message: str = ""
+    rungs: list[RungScore] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         macs = int(1e9 * (self.latency_ms or 0) / 30)
@@ -49,6 +50,7 @@ class Result:
                 "high": 1.1 * self.latency_ms / mo_latency_ms(), "rounds": 9, "drift": 0.001,
             },
             "cost": {"parameters": 1000 * len(self.genome.branches) + 77, "macs": macs},
+            "rungs": [rung.to_dict() for rung in self.rungs],
             "train_seconds": 0.01,
             "message": self.message,
         }
@@ -56,11 +58,15 @@ class Result:
 
 @dataclass
 class Runner:
-    """Stands in for trials.run_trial; `script` gives the kind (or an exception) of the n-th call, "complete" after."""
+    """Stands in for trials.run_trial; `script` gives the kind (or an exception) of the n-th call, "complete" after.
+
+    At `rungs` it is judged on its way: PSNR is then the final one less 1 dB for each rung that is left.
+    """
 
     script: list[str | BaseException] = field(default_factory=list)
     seconds: float = 0.0
     steps: int = 20
+    rungs: tuple[int, ...] = ()
     calls: list[Genome] = field(default_factory=list)
     directories: list[Path] = field(default_factory=list)
 
@@ -79,12 +85,19 @@ class Runner:
         for step in range(1, self.steps + 1):
             time.sleep(self.seconds / self.steps)
             on_progress("train", step, self.steps, {"loss": 0.1 / step})
+        scores: list[RungScore] = []
+        for place, step in enumerate(self.rungs):
+            left = len(self.rungs) - 1 - place
+            scores.append(RungScore(step=step, psnr_db=psnr_db - left, ssim=0.7, loss=0.1, seconds=step / 100, latency_ms=latency_ms))
+            if left and not decide(scores[-1]):
+                message = f"stopped at step {step} of {self.rungs[-1]}"
+                return Result("stopped", genome, scores[-1].psnr_db, 0.7, latency_ms, message, scores)
         if isinstance(told, BaseException):
             raise told
         if told != "complete":
             return Result(told, genome, None, None, latency_ms if told == "diverged" else None, f"it {told}")
         (directory / "result.json").write_text(json.dumps({"psnr_db": psnr_db}))
-        return Result("complete", genome, psnr_db, 0.7, latency_ms)
+        return Result("complete", genome, psnr_db, 0.7, latency_ms, rungs=scores)
 
 
 @dataclass

@@ -126,7 +126,7 @@ def test_an_interrupted_trial_says_so(run_search: Command, read_study: Read) -> 
 def test_every_note_fits_into_one_attribute(seed: int, pictures: int, words: str) -> None:
     genome = DesignSpace().decode(DesignSpace().sample(random.Random(seed)))
     images = [{"name": words[:80] + str(k), "psnr_db": 20 + k / 7, "ssim": None} for k in range(pictures)]
-    urls = {name: f"/artifacts/123456/1234567/{'0' * 36}" for name in notes.PICTURES}
+    urls = dict.fromkeys(notes.PICTURES, f"/artifacts/123456/1234567/{'0' * 36}")
     parts = dict.fromkeys(["skip", "merge", "head", *(f"stem{b.scale}" for b in genome.branches)], 0.01)
     attrs = {"genome": genome.to_json(), "images": images, "parts": parts, "message": words, "train_seconds": 12345.0,
              "psnr_db": 25.1234, "ssim": 0.9, "ratio_to_mo": 0.123, "ratio_to_mo_interval": [0.12, 0.13],

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from dataclasses import replace
 
 import cv2
@@ -10,7 +11,17 @@ import torch
 from safetensors.torch import load_file
 
 from space import SEEDS, Branch, Genome, build_model
-from trials import DataConfig, LatencyConfig, TrainConfig, TrialConfig, evaluate, load_data, run_trial
+from trials import (
+    DataConfig,
+    ImageScore,
+    LatencyConfig,
+    TrainConfig,
+    TrialConfig,
+    evaluate,
+    load_data,
+    run_trial,
+    train_to_the_end,
+)
 from trials import run as trial_run
 
 QUICK = TrialConfig(
@@ -132,3 +143,38 @@ def test_a_64x_branch_trains_on_the_same_crops(tmp_path, data):
     deep = Branch(scale=64, width=64, stem_groups=64, block="rep", blocks=1)
     genome = Genome(branches=(deep,), deep_width=8, skip_width=8, skip_blocks=0, merge_width=0, head="none")
     assert run_trial(genome, QUICK, data=data, directory=tmp_path).kind == "complete"
+
+
+RUNGS = replace(QUICK, train=replace(QUICK.train, steps=36))
+
+
+def test_a_trial_is_judged_at_its_rungs_and_asks(tmp_path, data):
+    asked = []
+    result = run_trial(SMALL, RUNGS, data=data, directory=tmp_path, mo_latency_ms=20.0,
+                       decide=lambda score: asked.append(score) or True)  # fmt: skip
+    assert result.kind == "complete" and [score.step for score in asked] == [12]
+    assert [score.step for score in result.rungs] == [12, 36] and result.rungs[-1].psnr_db == result.psnr_db
+    assert {score.latency_ms for score in result.rungs} == {result.ratio_to_mo.value * 20.0}, "on MO's clock"
+    assert 0 < result.rungs[0].seconds <= result.rungs[1].seconds == result.train_seconds
+    again = train_to_the_end(SMALL, RUNGS, data=data)
+    assert [(score.step, score.psnr_db) for score in again] == [(score.step, score.psnr_db) for score in result.rungs]
+
+
+def test_a_stopped_trial_leaves_what_it_learnt(tmp_path, data):
+    result = run_trial(SMALL, RUNGS, data=data, directory=tmp_path, decide=lambda score: False)
+    assert result.kind == "stopped" and result.message == "stopped at step 12 of 36: not among the best third there"
+    assert [score.step for score in result.rungs] == [12] and result.psnr_db == result.rungs[0].psnr_db
+    assert result.psnr_db == pytest.approx(sum(image.psnr_db for image in result.images) / 2)
+    model = build_model(SMALL)
+    model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    again = evaluate(model.eval(), data.held_out)
+    assert [image.psnr_db for image in again] == pytest.approx([image.psnr_db for image in result.images], abs=1e-3)
+    assert (tmp_path / "preview.png").is_file() and json.loads((tmp_path / "result.json").read_text())["kind"] == "stopped"
+
+
+def test_a_psnr_that_is_no_number_at_a_rung_is_diverged(tmp_path, data, monkeypatch):
+    """The loss may still look well while a held-out picture comes out as NaN."""
+    scores = [ImageScore(name="a", psnr_db=math.nan, ssim=0.1)]
+    monkeypatch.setattr(trial_run, "evaluate", lambda model, pairs: scores)
+    result = run_trial(SMALL, RUNGS, data=data, directory=tmp_path, decide=lambda score: True)
+    assert result.kind == "diverged" and result.message == "the loss ran away or was no number at step 12" and result.psnr_db is None

@@ -13,8 +13,9 @@ from space.model import DarkUNet
 from trials import DataConfig, TrainConfig, evaluate, load_data, psnr_db, train
 from trials.config import TrainConfig as Recipe
 from trials.pairs import Pair
+from trials.precision import has_bfloat16, settled_dtype
 from trials.synthetic import SyntheticData
-from trials.train import LossWatch, learning_rate, restoration_loss, update_average
+from trials.train import LossWatch, TrainLog, learning_rate, restoration_loss, update_average
 
 QUICK = TrainConfig(steps=12, batch=2, crop=64)
 
@@ -190,3 +191,45 @@ def test_evaluate_takes_any_even_size() -> None:
 def test_what_is_refused(change: dict[str, float], words: str, data: SyntheticData) -> None:
     with pytest.raises(InputError, match=words):
         train(new_model(), data, replace(QUICK, **change), seed=0)  # type: ignore[arg-type]
+
+
+def test_rungs_change_nothing_in_the_training(data: SyntheticData) -> None:
+    """It is judged on a copy: the weights at the end are those of a training without rungs, bit for bit."""
+    plain, judged = new_model(), new_model()
+    train(plain, data, QUICK, seed=5)
+    seen: list[tuple[int, float]] = []
+
+    def at_rung(network: DarkUNet, log: TrainLog) -> bool:
+        assert not network.training and network is not judged
+        seen.append((log.steps, mean_psnr(network, data)))
+        return True
+
+    log = train(judged, data, QUICK, seed=5, rungs=[4, 8, 12], at_rung=at_rung)
+    assert [step for step, _ in seen] == [4, 8], "the last step is the caller's to judge"
+    assert not log.stopped and log.steps == 12
+    assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(judged), strict=True))
+
+
+def test_stopped_at_a_rung_it_has_the_weights_that_were_judged(data: SyntheticData) -> None:
+    model, seen = new_model(), []
+
+    def at_rung(network: DarkUNet, log: TrainLog) -> bool:
+        seen.append((weights(network), log.loss))
+        return log.steps < 8
+
+    log = train(model, data, QUICK, seed=5, rungs=[4, 8, 12], at_rung=at_rung)
+    assert log.stopped and log.steps == 8 and len(seen) == 2 and not model.training and not log.diverged
+    assert all(torch.equal(a, b) for a, b in zip(weights(model), seen[-1][0], strict=True))
+    assert 0 < seen[1][1] < seen[0][1], "the loss at the rung, smoothed"
+
+
+def test_what_a_step_computes_in_is_a_setting(data: SyntheticData) -> None:
+    """bfloat16 where the processor has it: other numbers, much the same network; an unknown word is refused."""
+    plain, half = new_model(), new_model()
+    train(plain, data, replace(QUICK, dtype="float32", steps=60), seed=5)
+    train(half, data, replace(QUICK, dtype="bfloat16", steps=60), seed=5)
+    assert any(not torch.equal(a, b) for a, b in zip(weights(plain), weights(half), strict=True))
+    assert mean_psnr(half, data) == pytest.approx(mean_psnr(plain, data), abs=1.0)
+    assert settled_dtype("auto", torch.device("cpu")) == ("bfloat16" if has_bfloat16(torch.device("cpu")) else "float32")
+    with pytest.raises(InputError, match=r"train\.dtype must be auto, float32 or bfloat16, but got 'float8'; change it"):
+        train(new_model(), data, replace(QUICK, dtype="float8"), seed=0)
