@@ -42,7 +42,9 @@ def _main(argv: Sequence[str]) -> int:
     server.set_app(make_app(storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable))
     page = f"http://{ADDRESS}:{port}/dashboard/studies/{number}"
     if not artifacts.is_dir():
-        print(f"note: there is no folder {artifacts}, so the trials have no pictures; give --artifacts if it is elsewhere")
+        print(
+            f"note: there is no folder {artifacts}, so the trials have no pictures; give --artifacts if it is elsewhere"
+        )
     print(f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)", flush=True)
     if args.open:
         threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()

@@ -30,7 +30,14 @@ class LiveFront:
         self._drawn: dict[int, tuple[object, dict[str, Any]]] = {}
 
     def attributes(self, storage: BaseStorage, study_id: int) -> dict[str, Any]:
-        """The system attribute that holds the figure, as it is now."""
+        """The system attribute that holds the figure, as it is now; empty too where the study can't be read as one of ours:
+        the rest of the page must not suffer for it."""
+        try:
+            return self._attributes(storage, study_id)
+        except (KeyError, TypeError, ValueError):
+            return {}
+
+    def _attributes(self, storage: BaseStorage, study_id: int) -> dict[str, Any]:
         user_attrs = storage.get_study_user_attrs(study_id)
         if "schema" not in user_attrs:
             return {}

@@ -86,12 +86,15 @@ class QuickDetail:
             "number": trial.number,
             "state": trial.state.name.capitalize(),
             "fixed_params": [
-                {"name": name, "param_external_value": str(value)} for name, value in system.get("fixed_params", {}).items()
+                {"name": name, "param_external_value": str(value)}
+                for name, value in system.get("fixed_params", {}).items()
             ],
             "user_attrs": _attributes(trial.user_attrs),
             "artifacts": _artifacts(system),
             "constraints": system.get("constraints", []),
-            "intermediate_values": [{"step": s, "value": _number(v)} for s, v in sorted(trial.intermediate_values.items())],
+            "intermediate_values": [
+                {"step": s, "value": _number(v)} for s, v in sorted(trial.intermediate_values.items())
+            ],
         }
         if trial.values is not None:
             about["values"] = [_number(value) for value in trial.values]
@@ -166,7 +169,9 @@ def _spaces(trials: Iterable[FrozenTrial]) -> tuple[dict[str, BaseDistribution],
 def _merged(one: Any, other: Any) -> BaseDistribution:
     if type(one) is not type(other) or isinstance(one, CategoricalDistribution):
         return cast(BaseDistribution, one)  # Optuna allows no other kind and no other choices
-    return cast(BaseDistribution, type(one)(min(one.low, other.low), max(one.high, other.high), log=one.log, step=one.step))
+    return cast(
+        BaseDistribution, type(one)(min(one.low, other.low), max(one.high, other.high), log=one.log, step=one.step)
+    )
 
 
 def _sortable(trials: Sequence[FrozenTrial]) -> dict[str, bool]:
@@ -195,7 +200,10 @@ def _plots(system_attrs: Attributes) -> list[dict[str, str]]:
         if key.startswith(PLOT):
             name, _, number = key.removeprefix(PLOT).rpartition(":")
             parts[name][int(number)] = value
-    return [{"id": name, "graph_object": "".join(text for _, text in sorted(texts.items()))} for name, texts in parts.items()]
+    return [
+        {"id": name, "graph_object": "".join(text for _, text in sorted(texts.items()))}
+        for name, texts in parts.items()
+    ]
 
 
 def _space(name: str, distribution: BaseDistribution) -> dict[str, Any]:

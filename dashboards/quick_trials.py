@@ -31,7 +31,9 @@ def _table(name: str, *columns: str, **typed: type[sa.types.TypeEngine[Any]]) ->
     return sa.table(name, *(sa.column(c) for c in columns), *(sa.column(c, kind()) for c, kind in typed.items()))
 
 
-TRIALS = _table("trials", "trial_id", "study_id", "number", "state", datetime_start=sa.DateTime, datetime_complete=sa.DateTime)
+TRIALS = _table(
+    "trials", "trial_id", "study_id", "number", "state", datetime_start=sa.DateTime, datetime_complete=sa.DateTime
+)
 PARAMS = _table("trial_params", "param_id", "trial_id", "param_name", "param_value", "distribution_json")
 VALUES = _table("trial_values", "trial_id", "objective", "value", "value_type")
 STEPS = _table("trial_intermediate_values", "trial_id", "step", "intermediate_value", "intermediate_value_type")
@@ -59,7 +61,9 @@ class QuickTrials:
             rows = [row for row in connection.execute(mine) if row.number not in self._finished]
             fresh = self._built(connection, rows) if rows else []
             self._finished |= {trial.number: trial for trial in fresh if trial.state.is_finished()}
-            return sorted([*self._finished.values(), *(t for t in fresh if not t.state.is_finished())], key=lambda t: t.number)
+            return sorted(
+                [*self._finished.values(), *(t for t in fresh if not t.state.is_finished())], key=lambda t: t.number
+            )
 
     def _built(self, connection: sa.Connection, rows: list[Row[Any]]) -> list[FrozenTrial]:
         ids = [row.trial_id for row in rows]
@@ -87,7 +91,9 @@ class QuickTrials:
             for row in rows
         ]  # fmt: skip
 
-    def _attributes(self, connection: sa.Connection, table: Any, ids: list[int], order: Any) -> dict[int, dict[str, Any]]:
+    def _attributes(
+        self, connection: sa.Connection, table: Any, ids: list[int], order: Any
+    ) -> dict[int, dict[str, Any]]:
         found: dict[int, dict[str, Any]] = defaultdict(dict)
         for row in self._of(connection, table, ids, order):
             found[row.trial_id][row.key] = json.loads(row.value_json)

@@ -29,7 +29,11 @@ class ShownStorage(BaseStorage):
     attributes that are shown beside the stored ones."""
 
     def __init__(
-        self, storage: RDBStorage, *, writable: bool = False, also: Callable[[BaseStorage, int], Attributes] | None = None
+        self,
+        storage: RDBStorage,
+        *,
+        writable: bool = False,
+        also: Callable[[BaseStorage, int], Attributes] | None = None,
     ) -> None:
         self._stored = storage
         self._trials: dict[int, QuickTrials] = {}
@@ -97,9 +101,7 @@ class ShownStorage(BaseStorage):
     ) -> None:
         self._written().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         return self._written().set_trial_state_values(trial_id, state, values)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:

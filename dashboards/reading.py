@@ -15,6 +15,8 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 
+from dashboards.read_only import ShownStorage
+
 # The folder beside a study's database with the files that its trials left (written by nas/artifacts.py).
 ARTIFACTS = "artifacts"
 # Seconds to wait for a search that is writing just then.
@@ -96,7 +98,7 @@ def open_storage(url: str, *, writable: bool = False) -> RDBStorage:
 
 def open_study(name: str, url: str) -> optuna.Study:
     """The study `name` at `url`, read-only; DashboardError with the names that are there where it isn't."""
-    storage = open_storage(url)
+    storage = ShownStorage(open_storage(url))
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -39,13 +40,20 @@ class Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     allow_reuse_address = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle of an answer is nothing to tell; all else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
-def make_app(storage: RDBStorage, *, artifacts: Path, port: int, shown_first: int, writable: bool = False) -> Application:
+def make_app(
+    storage: RDBStorage, *, artifacts: Path, port: int, shown_first: int, writable: bool = False
+) -> Application:
     """The WSGI application; DashboardError where optuna-dashboard isn't installed. The folder `artifacts` may be missing;
     `shown_first` is the number of the study whose page will be opened first."""
     try:
@@ -86,7 +94,9 @@ def tell_missing_files(app: Application, artifacts: Path) -> Application:
         if asked is None or (artifacts / asked[1]).is_file():
             return app(environ, start_response)
         body = f"There is no file {asked[1]} in {artifacts}; start the dashboard with --artifacts if it is elsewhere.\n".encode()
-        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
+        start_response(
+            "404 Not Found", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        )
         return [body]
 
     return told

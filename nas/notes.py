@@ -8,6 +8,7 @@ one. (Tests hold both against each other.) A note is short, one attribute: a das
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -110,11 +111,12 @@ def _counted(count: int, block: str) -> str:
 
 
 def _ending(attrs: Mapping[str, Any], kind: str) -> str:
-    label, message = KINDS.get(kind, kind), str(attrs.get("message") or "")[:300]
+    # What an exception said may hold what Markdown takes for something.
+    label, message = KINDS.get(kind, kind), re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", str(attrs.get("message") or "")[:300])
     # "stopped early: stopped at step 17" says it twice.
     words = message if message.startswith(label.split()[0]) else f"{label}: {message}" if message else label
     rungs, seconds = attrs.get("rungs") or [], attrs.get("train_seconds") or 0.0
-    spent = [f"{rungs[-1]['step']} steps"] if rungs else []
+    spent = [f"{rungs[-1]['step']} steps"] if rungs and not message else []
     if seconds >= 0.5:
         spent.append(f"{seconds:.0f} s of training")
     told = f" ({', '.join(spent)})" if spent else ""
@@ -128,7 +130,10 @@ def _figures(attrs: Mapping[str, Any], latency_ms: float | None) -> list[str]:
     if attrs.get("ssim") is not None:
         told.append(f"SSIM {attrs['ssim']:.3f}")
     ratio, interval = attrs.get("ratio_to_mo"), attrs.get("ratio_to_mo_interval")
-    if latency_ms is not None and ratio and interval:
+    latency = attrs.get("latency") or {}
+    if latency_ms is not None and attrs.get("seed") == "MO" and latency.get("low_ms") is not None:
+        told.append(f"**{latency_ms:.1f} ms** ({latency['low_ms']:.1f} to {latency['high_ms']:.1f}), the unit of all others")
+    elif latency_ms is not None and ratio and interval:
         low, high = (latency_ms / ratio * bound for bound in interval)
         told.append(f"**{latency_ms:.1f} ms** ({low:.1f} to {high:.1f}), {ratio:.2f} x MO ({interval[0]:.2f} to {interval[1]:.2f})")
     elif latency_ms is not None:

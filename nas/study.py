@@ -47,7 +47,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +58,7 @@ from nas.artifacts import ARTIFACTS
 from nas.config import StudyConfig
 from nas.notes import note_study
 from nas.results import VERDICTS, read_rows
-from nas.storage import default_url, is_storage_error, shown, storage_error
+from nas.storage import is_storage_error, shown, storage_error
 from nas.study_note import compose_study
 from space import SEEDS, DesignSpace, InputError
 
@@ -87,7 +86,7 @@ def open_study(
         study.set_user_attr("config", config.to_dict())
         # A value never written before: SQLite skips nothing, but a read-only storage must be found out now.
         study.set_user_attr("opened_at", datetime.datetime.now(datetime.UTC).isoformat())
-        note_study(study, compose_study(config, launch or _usual_launch(config, url, folder)))
+        note_study(study, compose_study(config, launch))
     except InputError:
         raise
     except Exception as error:
@@ -149,12 +148,6 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"folder {folder} can't be made, a file is in the way; give another --runs") from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"the study's folder {folder} must be writable; give another --runs")
-
-
-def _usual_launch(config: StudyConfig, url: str, folder: Path) -> str:
-    where = [] if folder.parent == Path("runs") else ["--runs", str(folder.parent)]
-    storage = [] if url == default_url(folder) else ["--storage", shown(url)]
-    return shlex.join(["python", "-m", "nas.search", "--study", config.name, *where, *storage])
 
 
 def _load_or_create(storage: RDBStorage, name: str) -> optuna.Study:

@@ -9,27 +9,29 @@ from nas.config import SYNTHETIC, StudyConfig
 from nas.notes import LONGEST
 
 
-def compose_study(config: StudyConfig, launch: str) -> str:
-    """The note of the study of `config`, started by the command `launch`; at most LONGEST characters."""
+def compose_study(config: StudyConfig, launch: str | None = None) -> str:
+    """The note of the study of `config`, last started by the command `launch`; at most LONGEST characters."""
     at, device = config.latency, config.device
     threads = f", {at.threads} thread{'s' * (at.threads != 1)}" if at.threads and device == "cpu" else ""
     frame = f"{at.height} x {at.width} mosaic" if at.height and at.width else "mosaic"
     limit = f" Networks slower than {config.latency_limit_ms:g} ms are not trained." if config.latency_limit_ms else ""
-    pairs = f"{config.data.held_out} synthetic pairs" if config.data.source == SYNTHETIC else f"the pairs of {config.data.source}"
+    synthetic = config.data.source == SYNTHETIC
+    pairs = f"{config.data.held_out} held-out synthetic pairs" if synthetic else f"the held-out pairs of {config.data.source}"
     told = [
         f"**{config.name}**: a search for U-nets that restore extremely dark raw photos in real time. Each trial is a network; "
         "trials 0 to 2 are the published MO, M1 and M2.",
-        f"- **PSNR, dB** (higher is better): mean over held-out pictures of {pairs}, floats, after {config.train.steps} steps of "
+        f"- **PSNR, dB** (higher is better): mean over {pairs}, float pictures, after {config.train.steps} steps of "
         f"training.\n- **latency, ms** (lower is better): one {frame}, end to end, {at.dtype}, {at.runtime}, on {device}{threads}; "
         f"timed in turn with MO before any training, as the ratio to MO times MO's own milliseconds.{limit}",
         "Complete trials have both. Pruned ones were stopped early, over the limit or out of memory, failed ones diverged or were "
         "interrupted: each trial's note tells.",
-        f"Started by\n\n```\n{launch}\n```",
     ]
+    if launch:
+        told.append(f"Last started by\n\n```\n{launch}\n```")
     default = _flat(StudyConfig(name=config.name).to_dict())
     other = [f"{key} {value}" for key, value in _flat(config.to_dict()).items() if default[key] != value]
     note = "\n\n".join(told)
-    settings = f"\n\nUnlike the defaults: {', '.join(other)}." if other else ""
+    settings = f"\n\nSettings other than the defaults: {', '.join(other)}." if other else ""
     return (note + settings if len(note + settings) <= LONGEST else note)[:LONGEST]
 
 

@@ -36,14 +36,17 @@ def build_page(study: StudyRecords, artifacts: Artifacts, *, runs: Path = Path("
         figures["parallel"]["numbers"] = list(data["parallel"].numbers)
     members = pictures.members(study)
     table = front_table(members, [export_command(study.study, one.number, runs, storage) for one in members])
-    islands = [island("trials", {one.number: _card(one) for one in study.records if _is_shown(one)}), island("plots", figures)]
+    islands = [island("trials", {one.number: _card(one) for one in study.records if pictures.has_dot(one)}), island("plots", figures)]
     islands.append(island("templates", {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json()}))
     plotly = get_plotlyjs()
     fixed = len(plotly) + sum(len(one.encode()) for one in islands) + len(table.encode())
     shown = pictures.fill(study, artifacts, LIMIT - SPARE - fixed)
     missing = [*artifacts.told(study.records), *shown.told]
     titles = {plot.name: plot.title for plot in PLOTS}
-    plots = {name: sections.plot(name, titles[name], one.missing, one.caption) for name, one in data.items()}
+    plots = {
+        name: sections.plot(name, titles[name], one.missing, one.caption, _height(figures.get(name)))
+        for name, one in data.items()
+    }
     body = sections.body(study, members, plots, shown, table, how_measured(study), missing)
     now = datetime.datetime.now(datetime.UTC)
     return Template(_file("page.html")).substitute(
@@ -63,9 +66,10 @@ def _figure(figure: Any) -> dict[str, Any]:
     return plain
 
 
-def _is_shown(record: Record) -> bool:
-    """Whether a plot has a dot for it."""
-    return record.is_point or (record.kind == "stopped" and record.repeat_of is None)
+def _height(figure: dict[str, Any] | None) -> int | None:
+    """Pixels that a figure with a row for each tick needs; None where its usual height will do."""
+    rows = len(((figure or {}).get("layout", {}).get("yaxis") or {}).get("ticktext") or ())
+    return 110 + 17 * rows if rows > 18 else None
 
 
 def _card(record: Record) -> dict[str, Any]:

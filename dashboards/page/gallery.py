@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboards.artifacts import DRAWING, PREVIEW, Artifacts
+from dashboards.artifacts import CURVE, DRAWING, PREVIEW, Artifacts
+from dashboards.page.losses import loss_curve
 from dashboards.page.packs import TOGETHER, pack
 from dashboards.page.previews import Panels, Shared, cut, decoded, thumbnail
 from dashboards.page.words import counted
@@ -15,8 +16,8 @@ from dashboards.records import Record, StudyRecords
 
 # Of the room that is left, at most so much for the pictures in full, and then so much for drawings; thumbnails take the rest.
 FULL_SHARE, DRAWINGS_SHARE = 0.5, 0.6
-# Each thumbnail's preview must be decoded: 2,000 take some ten seconds.
-MOST_THUMBNAILS = 2000
+# Each thumbnail's preview must be decoded, which takes some 5 ms.
+MOST_THUMBNAILS = 800
 # Characters that a thumbnail or a network's keys take in JSON besides the picture itself.
 AROUND = 40
 
@@ -32,18 +33,25 @@ class Gallery:
     drawings: dict[int, int] = field(default_factory=dict)
     """Places in the packs, by trial."""
     packs: list[str] = field(default_factory=list)
+    losses: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    """Of the members: (step, loss)."""
     told: list[str] = field(default_factory=list)
     """What was left out to keep the file small."""
 
     def island(self) -> dict[str, Any]:
         """All of it, for the page's script."""
         return {"pictures": self.pictures, "pairs": self.pairs, "thumbnails": self.thumbnails, "drawings": self.drawings,
-                "packs": self.packs, "together": TOGETHER}  # fmt: skip
+                "packs": self.packs, "together": TOGETHER, "losses": self.losses}  # fmt: skip
 
 
 def members(study: StudyRecords) -> list[Record]:
     """The front and the seeds, fastest first: what table, slider and card show in full."""
     return [point for point in study.points if point.on_front or point.seed]
+
+
+def has_dot(record: Record) -> bool:
+    """Whether the plots show it: as a network, or faintly as one that was stopped early."""
+    return record.is_point or (record.kind == "stopped" and record.repeat_of is None)
 
 
 def fill(study: StudyRecords, artifacts: Artifacts, room: int) -> Gallery:
@@ -52,7 +60,7 @@ def fill(study: StudyRecords, artifacts: Artifacts, room: int) -> Gallery:
     shown = members(study)
     others = by_distance(study)
     _full(gallery, shown, artifacts, int(room * FULL_SHARE))
-    room -= sum(map(len, gallery.pictures))
+    room -= sum(map(len, gallery.pictures)) + sum(len(str(curve)) for curve in gallery.losses.values())
     _drawings(gallery, [*shown, *others], artifacts, int(room * DRAWINGS_SHARE))
     room -= sum(map(len, gallery.packs)) + AROUND * len(gallery.drawings)
     _thumbnails(gallery, others, artifacts, room)
@@ -60,16 +68,17 @@ def fill(study: StudyRecords, artifacts: Artifacts, room: int) -> Gallery:
 
 
 def by_distance(study: StudyRecords) -> list[Record]:
-    """The networks that are neither on the front nor seeds, nearest to the front first: by the dB that it has over them."""
+    """The networks that are neither on the front nor seeds, nearest to the front first: by the dB that it has over them. Those
+    that were stopped early come last."""
     front = study.front
     latencies = [point.latency_ms or 0.0 for point in front]
 
-    def behind(record: Record) -> tuple[float, int]:
+    def behind(record: Record) -> tuple[bool, float, int]:
         place = bisect.bisect_right(latencies, record.latency_ms or 0.0)
         best = front[place - 1].psnr_db if place else front[0].psnr_db if front else 0.0
-        return (best or 0.0) - (record.psnr_db or 0.0), record.number
+        return record.kind == "stopped", (best or 0.0) - (record.psnr_db or 0.0), record.number
 
-    return sorted((point for point in study.points if not point.on_front and not point.seed), key=behind)
+    return sorted((one for one in study.records if has_dot(one) and not one.on_front and not one.seed), key=behind)
 
 
 def _full(gallery: Gallery, shown: Sequence[Record], artifacts: Artifacts, room: int) -> None:
@@ -82,6 +91,7 @@ def _full(gallery: Gallery, shown: Sequence[Record], artifacts: Artifacts, room:
         if shared.size > room:
             left_out += 1
             continue
+        gallery.losses[record.number] = loss_curve(artifacts.text(record, CURVE) or "")
         gallery.pairs[record.number] = [
             (shared.add(pair.amplified), shared.add(pair.restored), shared.add(pair.truth)) for pair in panels
         ]

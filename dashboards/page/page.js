@@ -73,6 +73,17 @@
       make("img", { className: "preview", src: webp(gallery.pictures[key]), alt: `${titles[index]}, trial ${number}` }),
       make("figcaption", {}, titles[index]))))));
   };
+  const lossOf = (number) => {
+    const curve = gallery.losses[number] ?? [];
+    if (curve.length < 3) return "";
+    const steps = curve.map(([step]) => step), losses = curve.map(([, loss]) => Math.log(Math.max(loss, 1e-9)));
+    const [low, high, last] = [Math.min(...losses), Math.max(...losses), steps.at(-1)];
+    const line = curve.map((_, i) => `${(300 * steps[i] / last).toFixed(1)},${(42 - 40 * (losses[i] - low) / (high - low || 1)).toFixed(1)}`);
+    const told = `loss while training, logarithmic: ${curve[0][1]} to ${curve.at(-1)[1]} in ${last} steps`;
+    const picture = make("div", { className: "loss" });
+    picture.innerHTML = `<svg viewBox="0 0 300 44" role="img" aria-label="${told}"><polyline points="${line.join(" ")}"/></svg>`;
+    return make("figure", {}, picture, make("figcaption", {}, told)); // numbers only: nothing here can be markup
+  };
   const show = async (number) => {
     if (!card || shown === number) return;
     shown = number;
@@ -95,6 +106,7 @@
       drawing ? make("img", { className: "drawing", src: drawing, alt: `drawing of the network of trial ${number}` })
         : make("p", { className: "quiet" }, "No drawing of it is in this file."),
       restoredOf(number),
+      lossOf(number),
       gallery.pairs[number] ? compare : "",
     );
   };

@@ -59,12 +59,14 @@ def _by(record: Record | None) -> str:
     return "" if record is None else f", {record.name}"
 
 
-def plot(name: str, title: str, missing: str | None, caption: str) -> str:
-    """One plot's place with its caption; where it is missing the sentence that says why."""
+def plot(name: str, title: str, missing: str | None, caption: str, height: int | None = None) -> str:
+    """One plot's place with its caption (`height` in pixels, where it isn't the usual); where it is missing why."""
     if missing:
         return f'<div class="missing" id="plot-{name}"><h3>{escape(title)}</h3><p class="note">{escape(missing)}</p></div>'
     kind = {"hypervolume": " short", "curves": " short"}.get(name, "")
-    chart = f'<div class="chart{kind}" data-plot="{name}" role="img" aria-label="{escape(title)}: {escape(caption)}"></div>'
+    style = f' style="height: {height}px"' if height else ""
+    label = f"{escape(title)}: {escape(caption)}"
+    chart = f'<div class="chart{kind}"{style} data-plot="{name}" role="img" aria-label="{label}"></div>'
     if name == "parallel":  # its axes need room: on a phone it is scrolled sideways, and told apart for the keyboard
         chart = f'<div class="wide" tabindex="0" role="region" aria-label="parallel coordinates, scrolls sideways">{chart}</div>'
     return f'<figure id="plot-{name}"><h3>{escape(title)}</h3>{chart}<figcaption>{escape(caption)}</figcaption></figure>'

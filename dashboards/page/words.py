@@ -88,11 +88,16 @@ def ratio(record: Record) -> str:
 
 
 def gmac(record: Record) -> str:
-    return NONE if record.macs is None else f"{record.macs / 1e9:.2f} GMAC"
+    return NONE if record.macs is None else f"{_small(record.macs / 1e9)} GMAC"
 
 
 def millions(record: Record) -> str:
-    return NONE if record.parameters is None else f"{record.parameters / 1e6:.2f} M"
+    return NONE if record.parameters is None else f"{_small(record.parameters / 1e6)} M"
+
+
+def _small(value: float) -> str:
+    """Two decimals; four below 0.1, so that the smallest networks are told apart."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from dashboards.plots.points import none_finished
 from dashboards.plots.style import BLUE, GRAY, VERMILLION, figure
 from dashboards.records import Rung, StudyRecords
 
+AXIS_STEPS = 8  # more rungs than this have no tick each
 DASHES = ("solid", "dash", "dot")
 # One template and not a text for each point: there are thousands.
 HOVER = "trial %{customdata}<br>step %{x:,}: %{y:.2f} dB"
@@ -70,7 +71,11 @@ def draw_curves(data: CurvesData) -> go.Figure:
         drawn.add_trace(_lines([curve], curve.name, line, opacity=1.0))
     _mark(drawn, data.curves, "stopped here", "x", lambda rung: rung.decision == "stopped")
     _mark(drawn, data.curves, "exempt from stopping", "diamond-open", lambda rung: rung.decision == "exempt")
-    drawn.update_xaxes(title="training step", rangemode="tozero")
+    steps = sorted({r.step for c in data.curves for r in c.rungs})
+    # Rungs are usually each a few times the one before.
+    drawn.update_xaxes(title="training step", type="log" if 0 < 4 * steps[0] < steps[-1] else "linear")
+    if len(steps) <= AXIS_STEPS:
+        drawn.update_xaxes(tickvals=steps, ticktext=[f"{step:,}" for step in steps])
     drawn.update_yaxes(title="PSNR on the held-out pairs, dB")
     return drawn
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from dashboards.plots.genes import Value, flat, levels
-from dashboards.plots.importance import compute_importance, networks_with_genes, octaves
+from dashboards.plots.importance import compute_importance, left_out, networks_with_genes, octaves
 from dashboards.plots.plot import Data, Plot, Table
 from dashboards.plots.style import BLUE, GRAY, LIGHT, VERMILLION
 from dashboards.records import StudyRecords
@@ -68,7 +68,7 @@ def compute_effects(study: StudyRecords) -> EffectsData:
     rows = [flat(r.genome) for r in networks if r.genome is not None]
     figures = np.array([[r.psnr_db, octaves(r)] for r in networks], dtype=np.float64)
     found = [effect for gene in importance.genes[:GENES] for effect in effects_of(gene, rows, figures)]
-    return EffectsData(effects=tuple(found), caption=_caption(found))
+    return EffectsData(effects=tuple(found), caption=" ".join([_caption(found), *left_out(study)]))
 
 
 def effects_of(gene: str, rows: Sequence[dict[str, Value]], figures: Floats) -> list[Effect]:

@@ -90,6 +90,12 @@ def too_few(found: int, to_tell: str) -> str:
     return f"{found} of at least {AT_LEAST} networks: too few to tell {to_tell}."
 
 
+def left_out(study: StudyRecords) -> list[str]:
+    """The sentence on the networks that have no final PSNR, where there are any."""
+    stopped = sum(r.kind == "stopped" for r in networks_with_genes(study))
+    return [f"PSNR leaves out {stopped} stopped early: what holds among the rest needn't hold for all."] * (stopped > 0)
+
+
 def _compute(study: StudyRecords) -> ImportanceData:
     known = networks_with_genes(study)
     points = [r for r in known if r.is_point]
@@ -108,7 +114,8 @@ def _compute(study: StudyRecords) -> ImportanceData:
                               "(out-of-bag R² below 0.1), so that no gene's importance can.", networks=counts)  # fmt: skip
     names = dict.fromkeys(gene for found in shown for gene in found.share)
     ranked = sorted(names, key=lambda gene: -max(found.share.get(gene, 0.0) for found in shown))
-    return ImportanceData(psnr=psnr, latency=latency, networks=counts, genes=tuple(ranked), caption=_caption(psnr, latency, counts))
+    return ImportanceData(psnr=psnr, latency=latency, networks=counts, genes=tuple(ranked),
+                          caption=" ".join([*_told(psnr, latency, counts), *left_out(study)]))  # fmt: skip
 
 
 def _explained(records: list[Record], values: list[float]) -> Explained | None:
@@ -121,7 +128,7 @@ def _of(found: Explained | None, gene: str) -> list[float | None]:
     return [None] * 3 if found is None else [found.share.get(gene), found.low.get(gene), found.high.get(gene)]
 
 
-def _caption(psnr: Explained | None, latency: Explained | None, counts: tuple[int, int]) -> str:
+def _told(psnr: Explained | None, latency: Explained | None, counts: tuple[int, int]) -> list[str]:
     said = []
     for found, name, count, what in ((psnr, "PSNR", counts[0], "trained"), (latency, "latency", counts[1], "timed")):
         if found is None:
@@ -133,7 +140,7 @@ def _caption(psnr: Explained | None, latency: Explained | None, counts: tuple[in
                     f"the {name} of networks it didn't see; the largest shares go with {most}.")  # fmt: skip
     said.append("A gene's share is what it does alone and together with others, so that shares may add up to more than the whole. "
                 "Bars are 95 % bootstrap intervals; one that reaches 0 tells nothing.")  # fmt: skip
-    return " ".join(said)
+    return said
 
 
 IMPORTANCE = Plot("importance", "Which genes matter", compute_importance, draw_importance)

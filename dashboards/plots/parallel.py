@@ -105,8 +105,8 @@ def _figures(networks: Sequence[Record]) -> list[Axis]:
 
 def _linear(label: str, column: str, values: Sequence[float]) -> Axis:
     low, high = min(values), max(values)
-    step = 10.0 ** math.floor(math.log10((high - low) or 1.0))
-    step = step if (high - low) / step >= 3 else step / 4
+    decade = 10.0 ** math.floor(math.log10((high - low) or 1.0))
+    step = next(decade * part for part in (1, 0.5, 0.2) if (high - low) / (decade * part) >= 3 or part == 0.2)
     marks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)] or [low]
     return Axis(label=label, column=column, values=tuple(values), heights=tuple(values), tick_heights=tuple(marks),
                 tick_texts=tuple(f"{mark:g}" for mark in marks))  # fmt: skip

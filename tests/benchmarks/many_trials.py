@@ -3,9 +3,10 @@
     python tests/benchmarks/many_trials.py --trials 2000 --out /tmp/many
     python -m dashboards.report --study many --runs /tmp/many --out report.html
 
-What the search, its sampler, its storage, the notes and the artifacts do is real; so are each network's cost, drawing, picture
-and curve. Only PSNR, latency and weights are made up: smooth in the genome, with noise. Prints what a trial costs the search after
-100, 1,000 and all trials, and where the time goes; exits 1 where notes and artifacts take more than 1 % of a trial of 30 s.
+What the search, its sampler, its stopping rule, its storage, the notes and the artifacts do is real; so are each network's cost and
+drawing. PSNR, latency, pictures, curves and weights are made up: smooth in the genome, with noise. Prints what a trial costs the
+search after 100, 1,000 and all trials, and where the time goes; exits 1 where notes and artifacts take more than 1 % of a trial
+of 30 s. NSGA-II reads all of a study's system attributes for each proposal, the notes among them: that is counted too.
 """
 
 from __future__ import annotations
@@ -193,6 +194,7 @@ def main() -> int:
     clock.wrap(objective.Objective, "propose", "propose (one write a gene)")
     clock.wrap(objective, "leave", "artifacts")
     clock.wrap(objective, "note_trial", "note")
+    clock.wrap(optuna.storages.RDBStorage, "get_study_system_attrs", "all notes read by the sampler")
     clock.wrap(optuna.Study, "tell", "tell")
     clock.wrap(Runner, "__call__", "stand-in for timing and training")
     started, said = time.perf_counter(), io.StringIO()
@@ -211,7 +213,8 @@ def main() -> int:
     print(f"{args.trials:,} trials in {took:.0f} s, {1000 * took / args.trials:.0f} ms a trial; the study: {args.out / 'many'}")
     print(clock.table([end for end in (100, 1000, args.trials) if end <= args.trials]))
     last = slice(-50, None)
-    extra = sum(sum(clock.spent[label][last]) / len(clock.spent[label][last]) for label in ("artifacts", "note"))
+    ours = ("artifacts", "note", "all notes read by the sampler")
+    extra = sum(sum(clock.spent[label][last]) / len(clock.spent[label][last]) for label in ours)
     print(f"notes and artifacts: {1000 * extra:.1f} ms a trial at the end, {100 * extra / LONG_S:.2f} % of one of {LONG_S:g} s")
     return int(extra > 0.01 * LONG_S)
 

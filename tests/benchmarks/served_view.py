@@ -41,7 +41,9 @@ def main() -> None:
         seen.append(view(words))
         print(" ".join(f"{key} {value}" for key, value in seen[-1].items()), flush=True)
     for key in ("command_s", "page_s"):
-        print(f"{key}: median {statistics.median(one[key] for one in seen):.2f}, at most {max(one[key] for one in seen):.2f}")
+        print(
+            f"{key}: median {statistics.median(one[key] for one in seen):.2f}, at most {max(one[key] for one in seen):.2f}"
+        )
     if args.json:
         args.json.write_text(json.dumps(seen, indent=1) + "\n")
 

@@ -27,9 +27,13 @@ class Tab:
 
     def listen(self) -> None:
         page = self.page
-        page.on("console", lambda said: self.complaints.append(f"console: {said.text}") if said.type == "error" else None)
+        page.on(
+            "console", lambda said: self.complaints.append(f"console: {said.text}") if said.type == "error" else None
+        )
         page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
-        page.on("response", lambda got: self.complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None)
+        page.on(
+            "response", lambda got: self.complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None
+        )
 
     def picture(self, path: Path) -> None:
         """What the window shows, as a PNG."""

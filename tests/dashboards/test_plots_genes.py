@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import time
 
 import numpy as np
@@ -116,13 +117,6 @@ def test_importance_finds_what_a_study_was_made_of(study: StudyRecords) -> None:
     assert [trace.marker.symbol for trace in figure.data] == ["circle", "diamond"] and len(figure.data[0].x) == 12
 
 
-def test_the_same_study_gives_the_same_answer_once(study: StudyRecords) -> None:
-    first = compute_importance(study)
-    assert compute_importance(study) is first
-    again = compute_importance(known(150))
-    assert again is not first and again.table() == first.table()
-
-
 def test_effects_are_those_of_the_genes_that_matter(study: StudyRecords) -> None:
     data = compute_effects(study)
     found = {(effect.gene, effect.choice): effect for effect in data.effects}
@@ -133,6 +127,18 @@ def test_effects_are_those_of_the_genes_that_matter(study: StudyRecords) -> None
     assert len({gene for gene, _ in found}) == 8 and "observations, not experiments" in data.caption
     labels = draw_effects(data).layout.yaxis.ticktext
     assert f"no ({found['32x branch', 'no'].networks})" in labels and "<b>skip width</b>" in labels
+
+
+def test_the_same_study_gives_the_same_answer_once(study: StudyRecords) -> None:
+    first = compute_importance(study)
+    assert compute_importance(study) is first
+    again = compute_importance(known(150))
+    assert again is not first and again.table() == first.table()
+
+
+def test_without_scikit_learn_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as Python has it for what can't be imported
+    assert "scikit-learn isn't installed" in (compute_importance(known(40)).missing or "")
 
 
 def test_few_networks_are_told_and_not_drawn() -> None:
@@ -152,7 +158,9 @@ def test_stopped_networks_count_for_latency_only() -> None:
     rungs = [rung(9, 20.0, "stopped")]
     stopped = [Made(kind="stopped", genome=one, psnr_db=20.0, latency_ms=10.0 + one.skip_width, rungs=rungs)
                for one in genomes(20, seed=5)]  # fmt: skip
-    assert compute_importance(read_records(make_study([*made, *stopped]))).networks == (40, 60)
+    data = compute_importance(read_records(make_study([*made, *stopped])))
+    assert data.networks == (40, 60) and data.caption.endswith("PSNR leaves out 20 stopped early: what holds among the rest "
+                                                               "needn't hold for all.")  # fmt: skip
 
 
 @pytest.mark.slow

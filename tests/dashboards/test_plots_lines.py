@@ -36,6 +36,14 @@ def test_curves_are_drawn_with_gaps_and_signs() -> None:
     assert list(drawn["exempt from stopping"].customdata) == [0]
 
 
+def test_rungs_are_the_ticks_and_far_ones_are_on_a_logarithmic_axis() -> None:
+    axis = draw_curves(compute_curves(on_rungs())).layout.xaxis
+    assert list(axis.tickvals) == [100, 300] and axis.type == "linear"
+    far = seeds(rungs=[rung(17, 20.0), rung(150, 21.0), rung(1350, 22.0, "end")])
+    axis = draw_curves(compute_curves(read_records(make_study(far)))).layout.xaxis
+    assert list(axis.ticktext) == ["17", "150", "1,350"] and axis.type == "log"
+
+
 def test_the_seeds_have_dashes_of_their_own() -> None:
     data = compute_curves(read_records(make_study(seeds(rungs=[rung(1, 20.0), rung(2, 21.0, "end")]))))
     assert len({trace.line.dash for trace in draw_curves(data).data if trace.name in ("MO", "M1", "M2")}) == 3
@@ -64,6 +72,16 @@ def test_axes_are_logarithmic_or_words() -> None:
     scales = axes["scales"]
     assert scales.values[0] == "32x" and scales.tick_texts[int(scales.heights[0])] == "32x"
     assert axes["fusion"].tick_texts[0] == "off" and data.width_px == 76 * len(data.axes)
+
+
+def test_the_ticks_of_psnr_are_few_and_round() -> None:
+    def ticks_of(*psnr_db: float) -> tuple[str, ...]:
+        made = [Made(psnr_db=one, latency_ms=9.0) for one in psnr_db]
+        return compute_parallel(read_records(make_study(made))).axes[1].tick_texts
+
+    assert ticks_of(21.9, 24.7) == ("22", "22.5", "23", "23.5", "24", "24.5")
+    assert ticks_of(20.0, 29.0) == tuple(map(str, range(20, 30)))
+    assert ticks_of(24.0, 25.5) == ("24", "24.5", "25", "25.5")
 
 
 def test_where_importance_is_known_its_genes_are_the_axes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,15 +21,17 @@ from dashboards.page import gallery, previews
 from dashboards.page.build import LIMIT, build_page
 from dashboards.page.gallery import fill
 from dashboards.page.islands import island
+from dashboards.page.losses import POINTS, loss_curve
 from dashboards.page.packs import pack, unpack
 from dashboards.page.table import export_command
 from dashboards.page.words import duration, network_in_words
 from dashboards.records import StudyRecords, read_records
-from dashboards.report import main
+from dashboards.report import EXAMPLE, main
 from space import SEEDS
 from trials.preview import _panel
 
 HOSTILE = "</script><script>alert(1)</script><!-- <b>& \u2028"
+CURVE = b"step,loss,lr,seconds\n10,0.2,1e-3,1\n20,0.1,1e-3,2\n30,0.08,1e-3,3\n"
 
 
 def picture(seed: int, side: int = 48) -> np.ndarray:
@@ -59,7 +62,7 @@ def with_artifacts(made: list[Made], side: int = 48) -> list[Made]:
     """The same trials with a preview and a drawing each."""
     from dataclasses import replace
 
-    return [replace(one, artifacts={"preview.png": preview(number, side=side), "drawing.svg": drawing(number)})
+    return [replace(one, artifacts={"preview.png": preview(number, side=side), "drawing.svg": drawing(number), "curve.csv": CURVE})
             for number, one in enumerate(made)]  # fmt: skip
 
 
@@ -104,6 +107,14 @@ def test_the_command_writes_one_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(page.encode()) < LIMIT
     assert main(words) == 0, "a report is written again"
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".html" or path.name.startswith(".")] == ["r.html"]
+
+
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_file(networks(1), tmp_path / "runs" / "dark")
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(EXAMPLE)
+    assert words[:3] == ["python", "-m", "dashboards.report"]
+    assert main(words[3:]) == 0 and (tmp_path / "report.html").is_file()
 
 
 def test_nothing_is_asked_of_another_place(tmp_path: Path) -> None:
@@ -155,6 +166,14 @@ def test_what_all_networks_share_is_stored_once(tmp_path: Path) -> None:
     assert np.abs(first[:, :, ::-1].astype(int) - picture(30)).mean() < 12
     texts = unpack(shown.packs)
     assert {number: texts[place].encode() for number, place in shown.drawings.items()} == {n: drawing(n) for n in range(8)}
+
+
+def test_a_training_curve_is_thinned() -> None:
+    rows = "".join(f"{step}.0,{1 / (step + 1)},1e-3,1.0\n" for step in range(1000))
+    curve = loss_curve("step,loss,lr,seconds\n" + rows)
+    assert len(curve) == POINTS and curve[0] == (0, 1.0) and curve[-1] == (999, 0.001)
+    assert loss_curve("step,loss\n10,0.5\n20,nan\n30\nx,y\n40,0.25\n") == [(10, 0.5), (40, 0.25)]
+    assert loss_curve("") == loss_curve("epoch\n1\n") == []
 
 
 def test_packs_keep_every_text() -> None:

@@ -105,6 +105,7 @@ def test_pointing_shows_a_network_and_a_click_keeps_it(page: Any) -> None:
     page.mouse.move(*middle(page, 3))
     page.wait_for_selector("#card h3:has-text('trial 3, on the front')")
     assert loaded(page, "#card img.drawing") == 1 and loaded(page, "#card img.preview") == 6
+    assert page.locator("#card .loss svg").get_attribute("aria-label") == "loss while training, logarithmic: 0.2 to 0.08 in 30 steps"
     page.mouse.move(*middle(page, 4))
     page.wait_for_selector("#card h3:has-text('trial 4, searched')")
     assert loaded(page, "#card img.preview") == 1, "a thumbnail"

@@ -19,6 +19,8 @@ from test_artifacts import Leaving
 from nas import notes
 from nas.config import StudyConfig, load_config
 from nas.notes import LONGEST, compose, in_words, save
+from nas.storage import open_storage, quiet_optuna
+from nas.study import open_study
 from nas.study_note import compose_study
 from space import SEEDS, DesignSpace, Genome, count_cost
 
@@ -49,7 +51,7 @@ def test_a_note_tells_what_the_trial_found_and_shows_its_pictures(run_search: Co
         assert note.startswith(f"**{trial.user_attrs['seed']}**: a trunk at 8x")
         psnr_db, latency_ms = trial.values
         assert f"**{psnr_db:.2f} dB**" in note and f"**{latency_ms:.1f} ms**" in note
-        assert f"{trial.user_attrs['ratio_to_mo']:.2f} x MO" in note
+        assert f"{trial.user_attrs['ratio_to_mo']:.2f} x MO (" in note
         urls = dict(re.findall(r"!\[(.*?)\]\((.*?)\)", note))
         assert list(urls) == ["the network", "amplified only, restored, ground truth", "learning curve"]
         asked = optuna.trial.Trial(study, trial._trial_id)
@@ -88,11 +90,19 @@ def test_the_studys_note_follows_its_settings(run_search: Command, read_study: R
     run_search("--trials", 2, "--latency-limit-ms", 50)
     note = dashboard.get_note(read_study())
     assert "trials 2" in note and "Networks slower than 50 ms" in note and "64 x 64 mosaic" in note
-    assert "python -m nas.search --study tiny --runs" in note and "PSNR, dB" in note and "latency, ms" in note
+    assert "PSNR, dB" in note and "latency, ms" in note and "2 held-out synthetic pairs" in note
+
+
+def test_a_study_is_opened_with_its_launch_line_in_its_note(tmp_path: Path) -> None:
+    quiet_optuna()
+    config, url = StudyConfig(name="dark"), f"sqlite:///{tmp_path}/study.db"
+    study = open_study(config, open_storage(url), url, tmp_path, launch="python -m nas.search --study dark")
+    assert "Last started by\n\n```\npython -m nas.search --study dark\n```" in dashboard.get_note(study)
+    assert study.metric_names == ["PSNR, dB (held-out)", "latency, ms"], "what the dashboard writes at its axes"
 
 
 @pytest.mark.parametrize(
-    ("kind", "begins"), [("diverged", "Diverged: it diverged."), ("out_of_memory", "Out of memory: it out_of_memory."),
+    ("kind", "begins"), [("diverged", "Diverged: it diverged."), ("out_of_memory", r"Out of memory: it out\_of\_memory."),
                          (ValueError("it broke"), "Failed: ValueError: it broke.")], ids=str,
 )  # fmt: skip
 def test_why_a_trial_is_not_complete(run_search: Command, read_study: Read, kind: Any, begins: str) -> None:
@@ -143,7 +153,13 @@ def test_pictures_are_listed_worst_first_and_counted() -> None:
     assert "|branch 32x|3 RDBs, 64 ch., 5 layers +32|13 %|" in note and "(14.7 to 15.3), 0.50 x MO (0.49 to 0.51)" in note
     assert "Trained (32 s of training)." in note
     stopped = attributes(SEEDS["MO"], message="stopped at step 50 of 450", rungs=[{"step": 50, "psnr_db": 20.0}])
-    assert "\n\nStopped at step 50 of 450 (50 steps, 32 s of training).\n\n" in compose(stopped, kind="stopped", latency_ms=1, urls={})
+    assert "\n\nStopped at step 50 of 450 (32 s of training).\n\n" in compose(stopped, kind="stopped", latency_ms=1, urls={})
+
+
+def test_mo_is_the_unit() -> None:
+    measured = {"low_ms": 29.0, "high_ms": 31.0}
+    attrs = attributes(SEEDS["MO"], seed="MO", ratio_to_mo=1.0, ratio_to_mo_interval=[1.0, 1.0], latency=measured)
+    assert "**30.0 ms** (29.0 to 31.0), the unit of all others" in compose(attrs, kind="complete", latency_ms=30.0, urls={})
 
 
 def test_networks_in_words() -> None:
@@ -163,7 +179,7 @@ def test_the_studys_note_is_short_whatever_its_settings() -> None:
     config = load_config("dark", {"data.source": "synthetic", "train.steps": 123})
     assert len(compose_study(config, "x" * 5000)) <= LONGEST
     note = compose_study(StudyConfig(name="dark"), "python -m nas.search --study dark")
-    assert "Unlike" not in note and "```\npython -m nas.search --study dark\n```" in note
+    assert "Settings" not in note and "```\npython -m nas.search --study dark\n```" in note
 
 
 def test_writing_a_note_does_not_take_longer_the_more_there_are(tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=100, help="of a search without stopping, in mean random trainings")
     parser.add_argument("--most", type=int, default=1000, help="trials at most")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="where the curves go; methods that are there already are not run again")
+    parser.add_argument("--json", type=Path, help="where all runs go; methods that are there already are not run again")
+    parser.add_argument("--summary", type=Path, help="where medians and quartiles go, for the picture and the README")
     args = parser.parse_args()
     chosen = args.methods or [name for name in methods() if name != "gp"]
     surrogate = fit(load(args.table), baseline_psnr_db=BASELINE_PSNR_DB)
@@ -208,24 +209,42 @@ def main() -> int:
             print(f"{name}: {args.seeds} seeds in {time.monotonic() - started:.0f} s", flush=True)
             if args.json:
                 args.json.write_text(json.dumps(kept))
-    report({name: [Run(**run) for run in runs] for name, runs in kept.items()}, args.budget)
+    found = {name: [Run(**run) for run in runs] for name, runs in kept.items()}
+    summary = {"budget": args.budget, "seeds": args.seeds, "surrogate": surrogate.errors, "unit_seconds": unit_seconds(surrogate),
+               "methods": {name: summarise(made, args.budget) for name, made in found.items()}}  # fmt: skip
+    summary["reached"] = report(found, args.budget)
+    if args.summary:
+        args.summary.write_text(json.dumps(summary, indent=1) + "\n")
     return 0
 
 
-def report(runs: dict[str, list[Run]], budget: float) -> None:
+def summarise(made: list[Run], budget: float) -> dict[str, list[float]]:
+    """Quartiles of the hypervolume at 60 amounts of training, as far as the method went."""
+    end = min(budget, float(np.median([run.spent[-1] for run in made])))
+    spent = [float(value) for value in np.geomspace(1, end, 60)]
+    volumes = np.array([[at(run, value) for value in spent] for run in made])
+    low, median, high = ([float(value) for value in row] for row in np.percentile(volumes, [25, 50, 75], axis=0))
+    return {"spent": spent, "low": low, "median": median, "high": high}
+
+
+def report(runs: dict[str, list[Run]], budget: float) -> dict[str, Any]:
     """One line a method: median training to reach the median hypervolume of random and of Optuna's default at `budget`."""
+    told_all: dict[str, Any] = {}
     goals = {name: float(np.median([at(run, budget) for run in runs[name]])) for name in ("random", "optuna default") if name in runs}
     print("goals:", {name: round(goal, 2) for name, goal in goals.items()})
     for name, made in runs.items():
         told = [f"{name:32s}", f"{np.mean([len(run.spent) for run in made]):5.0f} trials"]
         told += [f"stopped {np.sum([run.stopped for run in made]) / np.sum([len(run.spent) for run in made]):4.0%}"]
         told += [f"HV at {share:g}: {np.median([at(run, share * budget) for run in made]):.2f}" for share in (0.05, 0.1, 0.25, 0.5, 1)]
-        for goal in goals.values():
+        told_all[name] = {"trials": float(np.mean([len(run.spent) for run in made]))}
+        for against, goal in goals.items():
             reach = np.array([spent_to_reach(run, goal) for run in made]) / budget
             low, middle, high = np.percentile(reach, [25, 50, 75], method="closest_observation")
             told.append(f"{middle:.3f} ({low:.3f} to {high:.3f})")
+            told_all[name][against] = {"median": middle, "low": low, "high": high}
         told.append(f"{1000 * sum(run.suggest_seconds for run in made) / sum(len(run.spent) for run in made):.0f} ms a proposal")
         print(", ".join(told))
+    return told_all
 
 
 if __name__ == "__main__":

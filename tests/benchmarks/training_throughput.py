@@ -1,0 +1,124 @@
+"""Training steps per second of a trial, against a plain loop, block by block in one run.
+
+    python tests/benchmarks/training_throughput.py --networks MO M1 --json throughput.json
+
+The plain loop is what many published trainings do: a DataLoader with worker processes gives the crops (here of scenes that
+lie decoded in memory, noise and all: a loader that opens raw files is slower still, see loader_speed.py), the network runs
+eagerly in float32, and the optimiser walks parameter by parameter. Ours is trials.train's step. Both see the same
+scenes, batch, crop, threads and device; blocks take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from space import SEEDS, build_model
+from trials import DataConfig, TrainConfig, TrialData, load_data
+from trials.precision import settled_dtype, training_dtype
+from trials.train import Trainer, restoration_loss, update_average
+
+BLOCK_STEPS = 8
+
+
+class Crops(IterableDataset[tuple[Tensor, Tensor]]):
+    """One crop after the other, without end."""
+
+    def __init__(self, data: TrialData, crop: int) -> None:
+        self.data, self.crop = data, crop
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        generator = torch.Generator().manual_seed(worker.id if worker else 0)
+        while True:
+            mosaic, target = self.data.sample(1, self.crop, generator)
+            yield mosaic[0], target[0]
+
+
+def plain_step(name: str, data: TrialData, config: TrainConfig, device: torch.device, workers: int) -> Callable[[], Any]:
+    """A step of the plain loop."""
+    model = build_model(SEEDS[name]).to(device).train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.9, 0.99), foreach=False)
+    average = [parameter.detach().clone() for parameter in parameters]
+    batches = iter(DataLoader(Crops(data, config.crop), batch_size=config.batch, num_workers=workers))
+
+    def step() -> None:
+        mosaic, target = (tensor.to(device) for tensor in next(batches))
+        loss = restoration_loss(model(mosaic), target, 0.0)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+        optimiser.step()
+        update_average(average, parameters, config.ema_decay)
+
+    return step
+
+
+def our_step(name: str, data: TrialData, config: TrainConfig, device: torch.device) -> Callable[[], Any]:
+    """A step of trials.train."""
+    trainer = Trainer(build_model(SEEDS[name]), config, device, precision=training_dtype(config.dtype, device))
+    generator = torch.Generator(device).manual_seed(0)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        trainer.step(done, *data.sample(config.batch, config.crop, generator))
+        done += 1
+
+    return step
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=["MO"], choices=list(SEEDS))
+    parser.add_argument("--rounds", type=int, default=12, help="blocks of each loop")
+    parser.add_argument("--workers", type=int, default=2, help="of the plain loop's loader")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    config = TrainConfig()
+    in_memory, on_device = load_data(DataConfig(scenes=48), device="cpu"), load_data(DataConfig(scenes=48), device=args.device)
+    found: dict[str, Any] = {
+        "machine": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads(),
+        "device": args.device, "batch": config.batch, "crop": config.crop, "dtype": settled_dtype(config.dtype, device),
+        "workers": args.workers, "networks": {},
+    }  # fmt: skip
+    for name in args.networks:
+        loops = {"plain": plain_step(name, in_memory, config, device, args.workers), "ours": our_step(name, on_device, config, device)}
+        times: dict[str, list[float]] = {loop: [] for loop in loops}
+        for block in range(args.rounds + 1):
+            for loop, step in loops.items():
+                started = time.perf_counter()
+                for _ in range(BLOCK_STEPS):
+                    step()
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                if block:  # the first warms up
+                    times[loop].append((time.perf_counter() - started) / BLOCK_STEPS)
+        ratios = sorted(plain / ours for plain, ours in zip(times["plain"], times["ours"], strict=True))
+        low, middle, high = ratios[len(ratios) // 10], statistics.median(ratios), ratios[-1 - len(ratios) // 10]
+        plain_ms, ours_ms = (1000 * statistics.median(times[loop]) for loop in ("plain", "ours"))
+        told = {"plain_ms": plain_ms, "ours_ms": ours_ms, "times_as_fast": middle, "low": low, "high": high}
+        found["networks"][name] = told
+        print(f"{name}: plain {told['plain_ms']:.0f} ms a step, ours {told['ours_ms']:.0f} ms ({found['dtype']}), "
+              f"{middle:.2f} times as fast ({low:.2f} to {high:.2f} over blocks)", flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
