@@ -37,20 +37,18 @@ def _main(argv: Sequence[str]) -> int:
     artifacts = args.artifacts or args.runs / args.study / ARTIFACTS
     storage = open_storage(url, writable=args.writable)
     number = study_id(storage, args.study, url)
-    server = listen(args.port)
-    port = server.server_port
-    server.set_app(make_app(storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable))
-    page = f"http://{ADDRESS}:{port}/dashboard/studies/{number}"
-    if not artifacts.is_dir():
-        print(
-            f"note: there is no folder {artifacts}, so the trials have no pictures; give --artifacts if it is elsewhere"
-        )
-    print(f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)", flush=True)
-    if args.open:
-        threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with server, contextlib.suppress(KeyboardInterrupt):
-        server.serve_forever()
+    with listen(args.port) as server:
+        port = server.server_port
+        server.set_app(make_app(storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable))
+        page = f"http://{ADDRESS}:{port}/dashboard/studies/{number}"
+        if not artifacts.is_dir():
+            print(f"note: there is no folder {artifacts}, so the trials have no pictures; give --artifacts if it is elsewhere")
+        print(f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)", flush=True)
+        if args.open:
+            threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
     return 0
 
 

@@ -61,12 +61,17 @@ class Artifacts:
         lost = {name: count for name, count in self.unreadable.items() if count}
         if lost and not self.folder.is_dir():
             return [f"Pictures and drawings are missing: there is no folder {self.folder}; give it by --artifacts."]
-        said = [f"{count} {WORDS.get(name, name)} could not be read from {self.folder}." for name, count in lost.items()]
+        said = [f"{count} {_words(name, count)} could not be read from {self.folder}." for name, count in lost.items()]
         for name in (PREVIEW, DRAWING):
             none = sum(name not in record.artifacts for record in networks)
             if none:
-                said.append(f"{none} of {len(networks)} networks left no {WORDS[name][:-1]}.")
+                said.append(f"{none} of {len(networks)} networks left no {_words(name, 1)}.")
         return said
+
+
+def _words(name: str, count: int) -> str:
+    many = WORDS.get(name, name)
+    return many.removesuffix("s") if count == 1 else many
 
 
 def artifacts_folder(study: str, runs: Path, storage: str | None) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dashboards.artifacts import Artifacts, artifacts_folder
-from dashboards.page.build import GENERATOR, build_page
+from dashboards.page.build import GENERATOR, LIMIT, build_page
 from dashboards.page.words import counted, size
 from dashboards.reading import DashboardError, Parser, default_url, open_study, run
 from dashboards.records import read_records
@@ -79,7 +79,9 @@ def _main(argv: Sequence[str]) -> int:
     artifacts = Artifacts(args.artifacts or artifacts_folder(args.study, args.runs, args.storage))
     page = build_page(study, artifacts, runs=args.runs, storage=args.storage)
     write(page, args.out)
-    print(f"wrote {args.out}: {counted(len(study.points), 'network')}, {size(len(page.encode()))}")
+    large = len(page.encode())
+    more = f", more than the {size(LIMIT)} that mail takes" if large > LIMIT else ""
+    print(f"wrote {args.out}: {counted(len(study.points), 'network')}, {size(large)}{more}")
     return 0
 
 

@@ -79,6 +79,8 @@ def answer_quickly(app: Application, detail: QuickDetail) -> Application:
         after = AFTER.fullmatch(environ.get("QUERY_STRING", ""))
         body = _ready(detail, int(asked[1]), int(after[1] or 0)) if asked and after else None
         if body is None:
+            if environ["PATH_INFO"].endswith("/param_importances"):
+                detail.settle()
             return app(environ, start_response)
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]

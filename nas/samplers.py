@@ -56,7 +56,11 @@ def random_genome(*, seed: int, number: int) -> Genome:
     """A genome drawn gene by gene; the same for the same two numbers."""
     space = DesignSpace()
     chance = random.Random(f"{seed}/{number}")
-    return space.decode({gene.name: chance.choice(gene.choices) for gene in space.genes})
+    params: dict[str, int | str] = {}
+    for gene in space.genes:
+        choices: tuple[int | str, ...] = gene.choices
+        params[gene.name] = chance.choice(choices)
+    return space.decode(params)
 
 
 def usable_sampler(name: str, study: optuna.Study, rows: Sequence[Row]) -> str:

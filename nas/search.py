@@ -90,7 +90,7 @@ def main(
     make_folder(folder)
     storage = open_storage(url)
     try:
-        study = open_study(config, storage, url, folder)
+        study = open_study(config, storage, url, folder, launch=_again(argv, None))
         console = Console(width=None if sys.stdout.isatty() else 120)
         signal.signal(signal.SIGTERM, _terminate)
         return _search(study, config, folder, url, console, argv, runner, load, measure, owns_storage=not args["storage"])

@@ -30,6 +30,6 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether `device` multiplies in bfloat16 by itself (elsewhere torch would do it in float32, and slower)."""
     if device.type == "cuda":
         with torch.cuda.device(device):
-            return torch.cuda.is_bf16_supported(including_emulation=False)
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # since torch 2.6; not public, so it may go
     return device.type == "cpu" and supported is not None and bool(supported())

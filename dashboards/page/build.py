@@ -22,16 +22,19 @@ from dashboards.page.words import counted, figures_in_words, network_in_words
 from dashboards.plots import DARK, LIGHT, PLOTS
 from dashboards.records import Record, StudyRecords
 
-# Bytes of a whole page: what mail servers still let pass, with a little left for what isn't counted.
+# Bytes of a whole page, of which a little is left for what isn't counted: words, style, script, and so many for each member.
+# Only plots and figures of far more than 2,000 trials can go beyond it.
 LIMIT = 12_000_000
-SPARE = 300_000
+SPARE, SPARE_EACH = 300_000, 600
+# Plots whose dots are told by the card, not by a label beside the pointer.
+CARDED = ("front", "ratio")
 GENERATOR = "dark-nas report"
 
 
 def build_page(study: StudyRecords, artifacts: Artifacts, *, runs: Path = Path("runs"), storage: str | None = None) -> str:
     """The page as HTML, below LIMIT bytes; `runs` and `storage` go into the export commands."""
     data = {plot.name: plot.compute(study) for plot in PLOTS}
-    figures = {plot.name: _figure(plot.draw(data[plot.name])) for plot in PLOTS if not data[plot.name].missing}
+    figures = {plot.name: _figure(plot.name, plot.draw(data[plot.name])) for plot in PLOTS if not data[plot.name].missing}
     if "parallel" in figures:
         figures["parallel"]["numbers"] = list(data["parallel"].numbers)
     members = pictures.members(study)
@@ -40,7 +43,7 @@ def build_page(study: StudyRecords, artifacts: Artifacts, *, runs: Path = Path("
     islands.append(island("templates", {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json()}))
     plotly = get_plotlyjs()
     fixed = len(plotly) + sum(len(one.encode()) for one in islands) + len(table.encode())
-    shown = pictures.fill(study, artifacts, LIMIT - SPARE - fixed)
+    shown = pictures.fill(study, artifacts, LIMIT - SPARE - SPARE_EACH * len(members) - fixed)
     missing = [*artifacts.told(study.records), *shown.told]
     titles = {plot.name: plot.title for plot in PLOTS}
     plots = {
@@ -59,10 +62,13 @@ def build_page(study: StudyRecords, artifacts: Artifacts, *, runs: Path = Path("
     )  # fmt: skip
 
 
-def _figure(figure: Any) -> dict[str, Any]:
-    """A figure as plain values, without its template: the page has both."""
+def _figure(name: str, figure: Any) -> dict[str, Any]:
+    """A figure as plain values, without what the page has itself: both templates, and cards for what is pointed at."""
     plain: dict[str, Any] = json.loads(figure.to_json())
     plain["layout"].pop("template", None)
+    for trace in plain["data"]:
+        if len(trace.get("customdata") or ()) == len(trace.get("hovertext") or ()) and name in CARDED:
+            trace.pop("hovertext", None)
     return plain
 
 

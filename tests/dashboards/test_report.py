@@ -251,7 +251,7 @@ def test_missing_artifacts_are_told(tmp_path: Path) -> None:
         path.unlink()
     (tmp_path / "a" / "0004-drawing.svg").write_bytes(b"\xff\xfe")
     page = build_page(records, artifacts)
-    assert "2 pictures could not be read from" in page and "1 drawings could not be read from" in page
+    assert "2 pictures could not be read from" in page and "1 drawing could not be read from" in page
     gone = build_page(records, Artifacts(tmp_path / "nowhere"))
     assert f"there is no folder {tmp_path / 'nowhere'}; give it by --artifacts" in gone
     assert "No network of the front left pictures" in gone
