@@ -62,9 +62,8 @@ def draw_live(study: StudyRecords, study_id: int) -> go.Figure:
         for trace in figure.select_traces({"mode": "markers+text"}):
             trace.text = [f'<a href="/dashboard/studies/{study_id}/trials?numbers={number}" target="_self">{name}</a>'
                           for number, name in zip(trace.customdata, trace.text, strict=True)]  # fmt: skip
-    figure.update_layout(
-        font_color=INK, title={"text": "Front, the seeds marked", "font_size": 16}, margin={"t": 70, "b": 60}
-    )
+    # No title: on a narrow page it would lie across the legend, which says as much.
+    figure.update_layout(font_color=INK, margin={"t": 60, "b": 60})
     figure.update_xaxes(gridcolor=GRID, linecolor=INK)
     figure.update_yaxes(gridcolor=GRID, linecolor=INK)
     return figure
