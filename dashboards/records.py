@@ -193,7 +193,8 @@ def _rungs(stored: Any) -> list[Rung]:
 
 def _artifacts(system_attrs: Mapping[str, Any]) -> dict[str, str]:
     metas = (json.loads(value) for key, value in system_attrs.items() if key.startswith(ARTIFACT_PREFIX) and value)
-    return {meta["filename"]: meta["artifact_id"] for meta in metas}
+    # What a user deletes in optuna-dashboard stays as null.
+    return {meta["filename"]: meta["artifact_id"] for meta in metas if meta is not None}
 
 
 def _json(text: Any) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import RDBStorage
 
+from dashboards.dress import dress
 from dashboards.guard import Application, guard
 from dashboards.live_front import LiveFront
 from dashboards.quick_detail import QuickDetail
@@ -68,7 +69,7 @@ def make_app(
         app = answer_quickly(app, detail)
         # While the browser gets the page, which is long, what the page will ask for next is read.
         threading.Thread(target=_ready, args=(detail, shown_first), daemon=True).start()
-    return guard(app, port=port, writable=writable)
+    return guard(dress(app), port=port, writable=writable)
 
 
 def answer_quickly(app: Application, detail: QuickDetail) -> Application:

@@ -219,15 +219,15 @@ def _report(
         best = max(front, key=lambda row: row.psnr_db or 0.0)
         model = folder / (best.directory or "")
         data = config.data.source if config.data.source != SYNTHETIC else "DIR"
-        usual = default_url(Path("runs") / config.name)  # where dashboards.front looks by itself
-        named = ["--study", config.name, *([] if url == usual else ["--storage", shown(url)])]
-        draw = [*named, "--out", "front.html"]
+        # Left out is where the other commands look by themselves.
+        named = ["--study", config.name, *([] if folder.parent == Path("runs") else ["--runs", folder.parent]),
+                 *([] if url == default_url(folder) else ["--storage", shown(url)])]  # fmt: skip
         lines += [
             ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
             ("time the front again", _python("nas.bench", *named, "--front")),
             ("what it is", _python("nas.describe", model / "genome.json")),
-            ("look at the study", shlex.join(["optuna-dashboard", shown(url)])),
-            ("draw the front", _python("dashboards.front", *draw)),
+            ("look at the study", _python("dashboards", *named)),
+            ("one page to send", _python("dashboards.report", *named, "--out", "report.html")),
         ]
     for name, value in lines:
         console.print(f"  [dim]{name:<24}[/]{escape(value)}", highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from help_texts import help_of
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
-    f"{folder}.{path.stem}"
+    f"{folder}.{path.stem}".removesuffix(".__main__")
     for folder in ("nas", "dashboards")
     for path in sorted((ROOT / folder).glob("*.py"))
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
@@ -41,8 +41,8 @@ def run(words, folder):
 
 
 def test_there_are_commands():
-    named = ("search", "describe", "evaluate", "bench", "retrain", "export", "restore")
-    assert {f"nas.{name}" for name in named} | {"dashboards.front"} <= set(COMMANDS)
+    named = ("search", "describe", "evaluate", "bench", "retrain", "export", "restore", "proxy")
+    assert {f"nas.{name}" for name in named} | {"dashboards", "dashboards.report", "dashboards.figures"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -84,9 +84,13 @@ def test_the_example_of_retrain_runs(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_examples_of_search_front_and_export_run(tmp_path):
+def test_the_examples_of_search_and_of_what_reads_its_study_run(tmp_path):
     assert "MO" in run([*example_of("nas.search"), *LESS["nas.search"]], tmp_path)
+    assert "Kendall" in run(example_of("nas.proxy"), tmp_path)
     run(example_of("dashboards.front"), tmp_path)
+    run(example_of("dashboards.figures"), tmp_path)
+    run(example_of("dashboards.report"), tmp_path)
+    assert (tmp_path / "report.html").is_file() and list((tmp_path / "figures").glob("*.csv"))
     run(example_of("nas.export"), tmp_path)
     assert list((tmp_path / "exports").glob("*/card.html"))
     assert list(tmp_path.glob("*.html")) or list(tmp_path.glob("*.svg"))

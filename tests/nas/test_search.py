@@ -75,9 +75,9 @@ def test_the_end_names_what_to_try(run_search: Command, runs: Path, capsys: pyte
     run_search("--trials", 3)
     told = capsys.readouterr().out
     folder = runs / "tiny"
-    assert f"optuna-dashboard sqlite:///{folder}/study.db" in told
+    assert f"python -m dashboards --study tiny --runs {runs}\n" in told
     assert f"python -m nas.describe {folder}/trials/" in told and "MO (seed)" in told
-    assert f"python -m dashboards.front --study tiny --storage sqlite:///{folder}/study.db" in told
+    assert f"python -m dashboards.report --study tiny --runs {runs} --out report.html" in told
     assert "hypervolume" in told and "dB x octaves" in told
 
 
