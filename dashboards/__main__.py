@@ -37,7 +37,10 @@ def _main(argv: Sequence[str]) -> int:
     artifacts = args.artifacts or args.runs / args.study / ARTIFACTS
     storage = open_storage(url, writable=args.writable)
     number = study_id(storage, args.study, url)
-    with listen(args.port) as server:
+    # A shell starts what it puts into the background with SIGINT ignored; both end this one.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), listen(args.port) as server:
         port = server.server_port
         server.set_app(make_app(storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable))
         page = f"http://{ADDRESS}:{port}/dashboard/studies/{number}"
@@ -46,9 +49,7 @@ def _main(argv: Sequence[str]) -> int:
         print(f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)", flush=True)
         if args.open:
             threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
     return 0
 
 

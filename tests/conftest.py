@@ -1,10 +1,14 @@
 """What all tests share: where the material that the project stands without may lie."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+# Processes that tests start share the cores with the other workers' (python -m pytest -n).
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).parents[2] / "shared"
 
 

@@ -258,6 +258,9 @@ def test_its_example_runs(runs: Path) -> None:
     with subprocess.Popen(
         [sys.executable, *words, "--port", "0"], cwd=runs.parent, stdout=subprocess.PIPE, text=True
     ) as command:
-        assert command.stdout is not None and "/dashboard/studies/1" in command.stdout.readline()
-        command.send_signal(signal.SIGINT)
-        assert command.wait(10) == 0 and time.monotonic() - started < 60
+        try:
+            assert command.stdout is not None and "/dashboard/studies/1" in command.stdout.readline()
+            command.send_signal(signal.SIGINT)
+            assert command.wait(10) == 0 and time.monotonic() - started < 60
+        finally:
+            command.kill()  # else the end of the block would wait for it
