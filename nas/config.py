@@ -37,7 +37,7 @@ class StudyConfig:
 
     name: str
     """The study's name: that of its TOML file."""
-    trials: int = 12
+    trials: int = 24
     """Finished trials of different genomes in the whole study, the three seeds included."""
     timeout_min: float | None = None
     """Minutes after which no new trial starts (the running one ends); None: no limit."""

@@ -32,7 +32,8 @@ def main() -> int:
     import optuna
 
     study = optuna.load_study(study_name=options.study.name, storage=open_storage(default_url(options.study)))
-    rows = [row for row in read_rows(study) if row.kind == "complete" and row.repeat_of is None]
+    everything = [row for row in read_rows(study) if row.is_verdict]
+    rows = [row for row in everything if row.kind == "complete"]
     front = {row.number for row in front_rows(rows)}
     pairs = load_pairs(options.real, "all", cache_dir=options.study / "cache")
     networks = []
@@ -53,7 +54,8 @@ def main() -> int:
     trials = [trial for trial in study.trials if trial.datetime_complete]
     minutes = (max(t.datetime_complete for t in trials) - min(t.datetime_start for t in trials)).total_seconds() / 60
     result = {
-        "command": "python -m nas.search --study dark", "trials": len(rows), "minutes": minutes,
+        "command": "python -m nas.search --study dark", "trials": len(everything), "minutes": minutes,
+        "stopped": sum(row.kind == "stopped" for row in everything),
         "machine": {"device": study.user_attrs["device"]["name"], "cores": os.cpu_count()},
         "steps": study.user_attrs["config"]["train"]["steps"], "real_pairs": len(pairs),
         "baseline_psnr_db": study.user_attrs["baseline_psnr_db"], "networks": networks,
