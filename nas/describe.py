@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -31,6 +32,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("network", nargs="?", help="MO, M1, M2, a genome's JSON file, or a trial's folder")
     parser.add_argument("--space", action="store_true", help="show the genes of the design space instead")
     parser.add_argument("--json", action="store_true", help="print the genome as JSON instead")
+    parser.add_argument("--drawing", type=Path, metavar="FILE.svg", help="write the network's drawing there instead")
     parser.add_argument("--height", type=int, default=512, help="rows of the mosaic in pixels (default 512)")
     parser.add_argument("--width", type=int, default=512, help="columns of the mosaic in pixels (default 512)")
     args = parser.parse_args(argv)
@@ -54,8 +56,26 @@ def main(argv: list[str]) -> int:
     if args.json:
         print(genome.to_json(indent=1))
         return 0
+    if args.drawing:
+        write_drawing(args.drawing, args.network, genome, args.height, args.width)
+        print(f"wrote {args.drawing}")
+        return 0
     show_network(console, args.network, genome, args.height, args.width)
     return 0
+
+
+def write_drawing(path: Path, name: str, genome: Genome, height: int, width: int) -> None:
+    """Writes the network as an SVG, coloured by its parts' shares of the MACs; InputError where that can't be."""
+    from nas.drawing import draw_svg, lay_out
+    from space import count_cost
+
+    if path.suffix != ".svg":
+        raise InputError(f"--drawing must end in .svg, but got {path}; rename it")
+    drawing = draw_svg(lay_out(genome, count_cost(genome, height, width).parts), title=f"network {name}")
+    try:
+        path.write_text(drawing, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--drawing must be a file that can be written, but {path}: {error.strerror}; choose another") from error
 
 
 def show_network(console: Console, name: str, genome: Genome, height: int, width: int) -> None:

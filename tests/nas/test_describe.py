@@ -34,6 +34,15 @@ def test_every_counted_part_has_its_line_and_no_other(seed):
     assert set(parts) - counted <= {"mosaic", "packed", "picture", "skip", "head", "meet"}
 
 
+def test_the_drawing_is_written(capsys, tmp_path):
+    status, out, _ = described(capsys, "MO", "--drawing", str(tmp_path / "m1.svg"))
+    text = (tmp_path / "m1.svg").read_text()
+    assert status == 0 and out == f"wrote {tmp_path}/m1.svg\n" and "<title>network MO</title>" in text and "3 x RDB" in text
+    for name, told in (("m1.png", "--drawing must end in .svg, but got"), ("no/m1.svg", "No such file or directory; choose another")):
+        status, _, error = described(capsys, "M1", "--drawing", str(tmp_path / name))
+        assert status == 2 and told in error and error.count("\n") == 1
+
+
 def test_a_genome_goes_through_json_and_back(capsys, tmp_path):
     _, out, _ = described(capsys, "M2", "--json")
     (tmp_path / "genome.json").write_text(out)
