@@ -4,7 +4,7 @@
     python tests/benchmarks/search/make_table.py --out table.jsonl --pack tests/benchmarks/search/table.json.gz
 
 MO, M1 and M2, then random genomes of the space, then mutants of the front found so far (searchers spend most of their
-time near the front, so the table has to know it). It can be stopped at any time; the same command goes on. The first
+time near the front, so the table has to know it). It can be stopped at any time; the same command goes on (--start: from a packed table, on another machine). The first
 line of the file holds machine and recipe; a table that was begun with others is refused.
 """
 
@@ -43,7 +43,12 @@ def main() -> int:
     parser.add_argument("--mutants", type=int, default=60, help="mutants of the front")
     parser.add_argument("--again", type=int, default=0, help="trains the first so many once more, from another seed")
     parser.add_argument("--pack", type=Path, help="writes the table there, compressed, and does nothing else")
+    parser.add_argument("--start", type=Path, help="a packed table to begin with, where --out isn't there yet")
     args = parser.parse_args()
+    if args.start and not args.out.exists():
+        told = json.loads(gzip.decompress(args.start.read_bytes()))
+        rows = told.pop("networks")
+        args.out.write_text("".join(json.dumps(row) + "\n" for row in (told, *rows)))
     if args.pack:
         return pack(args.out, args.pack)
     data = load_data(DataConfig())
