@@ -4,8 +4,9 @@
     python tests/benchmarks/search/make_table.py --out table.jsonl --pack tests/benchmarks/search/table.json.gz
 
 MO, M1 and M2, then random genomes of the space, then mutants of the front found so far (searchers spend most of their
-time near the front, so the table has to know it). It can be stopped at any time; the same command goes on (--start: from a packed table, on another machine). The first
-line of the file holds machine and recipe; a table that was begun with others is refused.
+time near the front, so the table has to know it). It can
+be stopped at any time; the same command goes on (--start: from a packed table, on another machine). The first line of the
+file holds machine and recipe; a table that was begun with others is refused.
 """
 
 from __future__ import annotations
