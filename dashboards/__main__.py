@@ -7,6 +7,7 @@ can be edited and trials told.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -18,6 +19,8 @@ from dashboards.reading import ARTIFACTS, Parser, default_url, open_storage, run
 from dashboards.serve import ADDRESS, listen, make_app, study_id
 
 EXAMPLE = "python -m dashboards --study dark"
+# A viewer waits for the search on the same machine, not the other way round.
+NICENESS = 10
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,6 +40,8 @@ def _main(argv: Sequence[str]) -> int:
     artifacts = args.artifacts or args.runs / args.study / ARTIFACTS
     storage = open_storage(url, writable=args.writable)
     number = study_id(storage, args.study, url)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
     # A shell starts what it puts into the background with SIGINT ignored; both end this one.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)

@@ -14,6 +14,7 @@ from pathlib import Path
 import optuna
 
 from nas.config import StudyConfig
+from nas.foresight import Foresight, ForesightedSampler
 from nas.front import REFERENCE_RATIO, Reference
 from nas.live import View
 from nas.notes import note_interrupted
@@ -50,6 +51,9 @@ class Search:
     view: View
     clock: Callable[[], float] = time.monotonic
     _last: int = -1
+
+    def __post_init__(self) -> None:
+        self._foresight = Foresight(self.study.directions)
 
     def run(self) -> Ending:
         """Trials until the budget is spent; KeyboardInterrupt passes after the running trial was queued again."""
@@ -119,7 +123,9 @@ class Search:
     def _set_sampler(self, rows: Sequence[Row], random: bool) -> str:
         name = choose_sampler(self.config.sampler, self.config.trials)
         name = "random" if random else usable_sampler(name, self.study, rows)
-        self.study.sampler = make_sampler(name, seed=self.config.seed, number=len(rows), trials=self.config.trials)
+        sampler = make_sampler(name, seed=self.config.seed, number=len(rows), trials=self.config.trials)
+        # NSGA-II keeps its generations in the study itself, and a Gaussian process would take the foretold for measured.
+        self.study.sampler = ForesightedSampler(sampler, self._foresight) if name == "tpe" else sampler
         return name
 
     def _recover(self, *, died: bool = True) -> None:

@@ -44,7 +44,8 @@ def make_sampler(name: str, *, seed: int, number: int, trials: int) -> BaseSampl
     if name == "random":
         return RandomSampler(seed=own_seed)
     if name == "tpe":
-        return TPESampler(seed=own_seed, multivariate=True, n_startup_trials=startup)
+        # The constant liar would write into the study that it is shown, which is no stored one (nas/foresight.py).
+        return TPESampler(seed=own_seed, multivariate=True, n_startup_trials=startup, constant_liar=False)
     if name == "nsga2":
         return NSGAIISampler(seed=own_seed, population_size=max(8, min(50, trials // 10)))
     if name == "gp":

@@ -29,6 +29,7 @@ from optuna.trial import TrialState
 sys.path.insert(0, str(Path(__file__).parent))
 from table import PACKED, Curve, Surrogate, fit, load
 
+from nas.foresight import foretell
 from nas.front import REFERENCE_RATIO, Reference, hypervolume
 from nas.samplers import suggest
 from nas.stopping import Standing, goes_on
@@ -143,17 +144,8 @@ class Replay:
             self.study.tell(trial, state=TrialState.PRUNED)
 
     def foretold(self, rung: int, psnr_db: float) -> float:
-        """The final PSNR of a trial stopped at `rung`, by those that went on: a line, drawn towards the mean gain."""
-        pairs = np.array([(at, final) for step, at, final in self.ways if step == rung])
-        if not len(pairs):
-            return psnr_db
-        gain = (pairs[:, 1] - pairs[:, 0]).mean()
-        if len(pairs) < 5:
-            return float(psnr_db + gain)
-        centre = pairs.mean(axis=0)
-        dx, dy = (pairs - centre).T
-        slope = float((dx @ dy + 1.0) / (dx @ dx + 1.0))  # towards 1, with the weight of one pair a dB away
-        return float(centre[1] + min(max(slope, 0.0), 1.5) * (psnr_db - centre[0]))
+        """The final PSNR of a trial stopped at `rung`, by those that went on."""
+        return foretell([(at, final) for step, at, final in self.ways if step == rung], psnr_db)
 
 
 def unit_seconds(surrogate: Surrogate) -> float:
