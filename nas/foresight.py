@@ -21,6 +21,7 @@ FEWEST_FOR_A_LINE = 5
 # The line's slope is drawn towards 1 (all gain alike) with the weight of networks that spread so far, dB².
 PRIOR_DB2 = 1.0
 STEEPEST = 1.5
+NAME = "shown"
 
 
 def foretell(pairs: Sequence[tuple[float, float]], psnr_db: float) -> float:
@@ -42,7 +43,8 @@ class Foresight:
     """The study as the sampler is shown it, kept up with the real one; it lives as long as a search."""
 
     def __init__(self, directions: Sequence[Any]) -> None:
-        self.shown = optuna.create_study(directions=list(directions))
+        self._storage = optuna.storages.InMemoryStorage()
+        self.shown = optuna.create_study(study_name=NAME, storage=self._storage, directions=list(directions))
         self._seen: set[int] = set()
         self._pairs: dict[int, list[tuple[int, float, float]]] = {}
 
@@ -58,6 +60,8 @@ class Foresight:
                 self.shown.add_trial(trial)
             elif trial.state == TrialState.PRUNED:
                 self.shown.add_trial(self._completed(trial))
+        # A study keeps the trials that it has once looked up until it is asked for one, which this one never is.
+        self.shown = optuna.load_study(study_name=NAME, storage=self._storage)
 
     def _remember(self, trial: FrozenTrial) -> None:
         rungs = trial.user_attrs.get("rungs") or []

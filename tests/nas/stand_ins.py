@@ -67,8 +67,6 @@ class Runner:
     seconds: float = 0.0
     steps: int = 20
     rungs: tuple[int, ...] = ()
-    dies_after: int | None = None
-    """Ctrl-C in the call after so many."""
     calls: list[Genome] = field(default_factory=list)
     directories: list[Path] = field(default_factory=list)
 
@@ -77,8 +75,6 @@ class Runner:
                  on_progress: Any) -> Result:  # fmt: skip
         self.calls.append(genome)
         self.directories.append(directory)
-        if self.dies_after is not None and len(self.calls) > self.dies_after:
-            raise KeyboardInterrupt
         told = self.script[len(self.calls) - 1] if len(self.calls) <= len(self.script) else "complete"
         psnr_db, latency_ms = figures(genome)
         (directory / "genome.json").write_text(genome.to_json())
