@@ -15,6 +15,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from dashboards.artifacts import artifacts_folder
 from dashboards.reading import ARTIFACTS, Parser, default_url, open_storage, run
 from dashboards.serve import ADDRESS, listen, make_app, study_id
 
@@ -37,7 +38,7 @@ def _main(argv: Sequence[str]) -> int:
     parser.add_argument("--writable", action="store_true", help="allow changes: notes, and whatever the page offers")
     args = parser.parse_args(argv)
     url = args.storage or default_url(args.study, args.runs)
-    artifacts = args.artifacts or args.runs / args.study / ARTIFACTS
+    artifacts = args.artifacts or artifacts_folder(args.study, args.runs, args.storage)
     storage = open_storage(url, writable=args.writable)
     number = study_id(storage, args.study, url)
     with contextlib.suppress(OSError):

@@ -20,6 +20,7 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from nas.curve_drawing import draw_curve, read_curve
 from nas.drawing import draw_svg, lay_out
 from space import Genome
+from trials.files import replacing
 
 # The store's folder in a study's folder (dashboards.reading.ARTIFACTS).
 ARTIFACTS = "artifacts"
@@ -83,9 +84,5 @@ def shares(cost: Mapping[str, Any]) -> dict[str, float] | None:
 
 
 def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}")
-    try:
+    with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -56,12 +56,7 @@ def make_sampler(name: str, *, seed: int, number: int, trials: int) -> BaseSampl
 def random_genome(*, seed: int, number: int) -> Genome:
     """A genome drawn gene by gene; the same for the same two numbers."""
     space = DesignSpace()
-    chance = random.Random(f"{seed}/{number}")
-    params: dict[str, int | str] = {}
-    for gene in space.genes:
-        choices: tuple[int | str, ...] = gene.choices
-        params[gene.name] = chance.choice(choices)
-    return space.decode(params)
+    return space.decode(space.sample(random.Random(f"{seed}/{number}")))
 
 
 def usable_sampler(name: str, study: optuna.Study, rows: Sequence[Row]) -> str:

@@ -6,6 +6,7 @@ checked as numbers, and the report, the command and a notebook draw the same one
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -18,7 +19,7 @@ Table = tuple[list[str], list[list[Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class Data(ABC):
     """What every plot's data has."""
 
     missing: str | None = None
@@ -36,9 +37,9 @@ class Data:
         """The least width in which the plot can be read."""
         return 300
 
+    @abstractmethod
     def table(self) -> Table:
         """The columns, with units in their names, and the rows."""
-        raise NotImplementedError
 
 
 D = TypeVar("D", bound=Data)
