@@ -90,7 +90,7 @@ class LatencyConfig:
     share of them."""
     max_seconds: float = 5.0
     """Longest time for one try, beyond which it ends after `min_runs` with the precision it has; there are up to three
-    where milliseconds drift or the ratio is not known to `precision` yet."""
+    where the ratio is not known to `precision` yet, or (outside a search, which judges by the ratio) milliseconds drift."""
     front_seconds: float = 8.0
     """`max_seconds` of each network of the front when it is measured again, all in one run, at a search's end."""
 

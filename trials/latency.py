@@ -86,10 +86,14 @@ def measure_latency(model: DarkUNet, config: LatencyConfig, *, device: str = "cp
 
 
 def measure_against(
-    model: DarkUNet, reference: DarkUNet, config: LatencyConfig, *, device: str = "cpu"
+    model: DarkUNet, reference: DarkUNet, config: LatencyConfig, *, device: str = "cpu", ratio_only: bool = False
 ) -> tuple[Latency, LatencyRatio]:
-    """The latency of `model`, and its ratio to that of `reference`, timed in turn; otherwise as `measure_latency`."""
-    _, (measured,) = _measure(reference, [model], config, device, None)
+    """The latency of `model`, and its ratio to that of `reference`, timed in turn; otherwise as `measure_latency`.
+
+    `ratio_only` is for those who judge by the ratio alone, as a search does: it ends when the ratio is precise. A drift of
+    milliseconds, which hits both networks alike, is told by `steady`, but not measured again for.
+    """
+    _, (measured,) = _measure(reference, [model], config, device, None, ratios_only=ratio_only)
     return measured.latency, measured.ratio
 
 
@@ -105,8 +109,9 @@ def measure_all(
 
 
 def _measure(
-    reference: DarkUNet, models: Sequence[DarkUNet], config: LatencyConfig, device: str, on_round: OnRound | None
-) -> tuple[Latency, list[Measured]]:
+    reference: DarkUNet, models: Sequence[DarkUNet], config: LatencyConfig, device: str, on_round: OnRound | None,
+    *, ratios_only: bool = False,
+) -> tuple[Latency, list[Measured]]:  # fmt: skip
     check_config(config)
     where = torch.device(device)
     check_form(config, where)
@@ -114,7 +119,7 @@ def _measure(
     # Not by inference_mode, which would keep weights from being moved.
     with DeviceLock(device).alone(), _threads(config.threads), torch.no_grad(), numerics(where):
         timed = [_ready(model, config, device) for model in (reference, *models)]
-        watch = Watch(timed, config, where, on_round)
+        watch = Watch(timed, config, where, on_round, ratios_only=ratios_only)
         for tries in range(1, TRIES + 1):
             if watch.try_once() and watch.is_precise():
                 break

@@ -112,6 +112,18 @@ def test_whatever_slows_both_leaves_the_ratio(as_it_is):
     assert ratio.value == pytest.approx(2.0, abs=0.15)
 
 
+def test_where_only_the_ratio_counts_a_drift_of_both_is_no_reason_to_measure_again(as_it_is):
+    config = replace(QUICK, precision=0.5)
+    measured, ratio = measure_against(Waits(0.004, more=0.0001), Waits(0.002, more=0.00005), config, ratio_only=True)
+    assert measured.tries == 1 and not measured.steady
+    assert ratio.value == pytest.approx(2.0, abs=0.15)
+
+
+def test_a_ratio_that_is_not_precise_is_measured_again_where_only_it_counts(as_it_is):
+    measured, _ = measure_against(Waits(0.004), Waits(0.002), replace(QUICK, precision=1e-6), ratio_only=True)
+    assert measured.tries == protocol.TRIES
+
+
 def test_a_measurement_is_alone_on_its_device(monkeypatch):
     inside = []
 
