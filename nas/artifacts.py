@@ -35,11 +35,10 @@ class LinkingStore(FileSystemArtifactStore):
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder)
-        self._folder = folder
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Puts the file there, whole; raises OSError where the disk won't take it."""
-        path, source = self._folder / artifact_id, getattr(content_body, "name", None)
+        """Puts the file there, whole; raises OSError where the disk won't take it, ValueError for an id that leads elsewhere."""
+        path, source = self._get_filepath(artifact_id), getattr(content_body, "name", None)
         if isinstance(source, str):
             try:
                 os.link(source, path)

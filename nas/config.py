@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import tomllib
 import types
 import typing
@@ -16,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nas.ranges import check_name, check_ranges
 from space import DesignSpace, InputError
+from space.errors import brief
 from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
 from trials.rungs import rung_steps
 
@@ -25,12 +28,14 @@ STUDIES = Path(__file__).parent / "studies"
 SAMPLERS = ("auto", "random", "tpe", "nsga2", "gp")
 DEVICES = "auto, cpu, cuda or cuda:N"
 SYNTHETIC = "synthetic"
+# Bytes of a study's file; dark.toml has 5,000.
+LARGEST_FILE = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """One study. Fields that a resumed study may change: trials, timeout_min, sampler, stopping,
-    latency_limit_ms.
+    """One study. Fields that a resumed study may change: trials, timeout_min, sampler, judge, stopping,
+    checkpoint_s, heartbeat_s, latency_limit_ms.
 
     Raises InputError where a value is out of its range.
     """
@@ -47,8 +52,15 @@ class StudyConfig:
     """Seeds the sampler, the weights and the order of the training crops."""
     device: str = "auto"
     """Where trials train and are timed: auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    judge: str | None = None
+    """Model of the device whose latencies count, by its maker's name; workers on other devices then train only. None: that
+    of the study's first process, and no other device may join."""
     stopping: bool = True
     """Whether a trial is stopped at a rung of its training where it is not among the best third of those that reached it."""
+    checkpoint_s: float = 20.0
+    """Seconds between two checkpoints of a running trial: what a killed process loses at most."""
+    heartbeat_s: float = 60.0
+    """Seconds between two signs of life of a running trial; after three without one another machine takes it over."""
     latency_limit_ms: float | None = None
     """Genomes slower than this are not trained, milliseconds; None: no limit."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -56,18 +68,22 @@ class StudyConfig:
     latency: LatencyConfig = field(default_factory=LatencyConfig)
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         _require("trials must be at least 1", self.trials >= 1, self.trials)
         _require("timeout_min must be above 0 (leave it out for no limit)", _positive(self.timeout_min),
                  self.timeout_min)  # fmt: skip
         _require(f"sampler must be one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS, self.sampler)
         _require("seed must be from 0 to 4294967295", 0 <= self.seed < 2**32, self.seed)
+        _require("checkpoint_s must be above 0", _positive(self.checkpoint_s), self.checkpoint_s)
+        _require("heartbeat_s must be at least 1", 1 <= self.heartbeat_s < float("inf"), self.heartbeat_s)
         _require("latency_limit_ms must be above 0 (leave it out for no limit)", _positive(self.latency_limit_ms),
                  self.latency_limit_ms)  # fmt: skip
         _require("train.steps must be at least 1", self.train.steps >= 1, self.train.steps)
         _require("train.crop must be a multiple of 64, which every network of the space can take",
                  self.train.crop >= 64 and self.train.crop % 64 == 0, self.train.crop)  # fmt: skip
-        rung_steps(self.train.steps, self.train.first_rung)
         _require("train.batch must be at least 1", self.train.batch >= 1, self.train.batch)
+        check_ranges(self._flat())
+        rung_steps(self.train.steps, self.train.first_rung)
 
     def for_trial(self) -> TrialConfig:
         """What one trial needs to know."""
@@ -76,6 +92,10 @@ class StudyConfig:
     def to_dict(self) -> dict[str, Any]:
         """All keys as plain JSON values."""
         return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
+
+    def _flat(self) -> dict[str, Any]:
+        sections = {"": self, "data.": self.data, "train.": self.train, "latency.": self.latency}
+        return {prefix + key: value for prefix, section in sections.items() for key, value in vars(section).items()}
 
     def fixed(self) -> dict[str, Any]:
         """The keys that may not change in a study, flat ("train.steps"), as plain JSON values.
@@ -98,8 +118,13 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
     """
     path = _find(study)
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has {path.stat().st_size}; see "
+                             f"{STUDIES / 'dark.toml'}")  # fmt: skip
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of thousands of digits, a thousand brackets
         raise InputError(f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}") from error
     except OSError as error:
         raise InputError(f"{path} must be readable, but: {error.strerror}; check the path") from error
@@ -114,9 +139,9 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
         raise InputError(f"{path}: unknown key 'name'; a study is named after its file, so rename that")
     sections: dict[str, type[Any]] = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
     try:
-        made: dict[str, Any] = {key: _make(kind, values.pop(key, {}), key + ".") for key, kind in sections.items()}
+        made: dict[str, Any] = {key: make_section(kind, values.pop(key, {}), key + ".") for key, kind in sections.items()}
         made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
-        return _make(StudyConfig, {**values, **made, "name": path.stem}, "")
+        return make_section(StudyConfig, {**values, **made, "name": path.stem}, "")
     except InputError as error:
         if not flags:
             raise InputError(f"{path}: {error}") from error
@@ -134,8 +159,8 @@ def resolve_device(device: str) -> str:
     import torch  # only here: a refused flag or --help should not wait for torch
 
     kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
-        raise InputError(f"device must be {DEVICES}, but got {device!r}; use --device cpu where there is no GPU")
+    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index in map(str, range(1000)))):
+        raise InputError(f"device must be {DEVICES}, but got {brief(device)}; use --device cpu where there is no GPU")
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cuda" and not seen:
         raise InputError(f"device {device!r} needs a GPU, but torch {torch.__version__} sees none; use --device cpu")
@@ -177,8 +202,8 @@ def space_digest() -> str:
 def _find(study: str) -> Path:
     if study in studies():
         return STUDIES / f"{study}.toml"
-    path = Path(study).expanduser()
-    if path.suffix == ".toml" and path.is_file():
+    path = Path(os.path.expanduser(study))
+    if path.suffix == ".toml" and os.path.isfile(path):
         return path
     there = ", ".join(studies())
     if path.suffix == ".toml":
@@ -190,21 +215,22 @@ def _source(source: str) -> str:
     """ "synthetic", or the data folder's absolute path, so that a study can go on from another folder."""
     if source == SYNTHETIC:
         return source
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"there is no data folder {source}; give one in SID's layout, or --data {SYNTHETIC}")
+    folder = Path(os.path.expanduser(source))
+    if not source or not os.path.isdir(folder):
+        raise InputError(f"there is no data folder {source or '(its name is empty)'}; give one in SID's layout, or --data {SYNTHETIC}")
     return str(folder.resolve())
 
 
-def _make(kind: type[T], values: Any, prefix: str) -> T:
+def make_section(kind: type[T], values: Any, prefix: str) -> T:
+    """A section's config (DataConfig ...) of its table; InputError where a key, told after `prefix`, is unknown or ill-typed."""
     if not isinstance(values, dict):
-        raise InputError(f"{prefix[:-1]!r} must be a table ([{prefix[:-1]}]), but got {values!r}; see dark.toml")
+        raise InputError(f"{prefix[:-1]!r} must be a table ([{prefix[:-1]}]), but got {brief(values)}; see dark.toml")
     hints = typing.get_type_hints(kind)
     known = [f.name for f in dataclasses.fields(kind) if f.name != "name"]  # type: ignore[arg-type]
     given = {}
     for key, value in values.items():
-        if key != "name" and key not in known:
-            raise InputError(f"unknown key {prefix + key!r}; there are {', '.join(prefix + name for name in known)}")
+        if key not in hints:
+            raise InputError(f"unknown key {brief(prefix + key)}; there are {', '.join(prefix + name for name in known)}")
         given[key] = _typed(prefix + key, value, hints[key])
     return kind(**given)
 
@@ -220,19 +246,19 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     if origin is typing.Literal:
         if value in args:
             return value
-        raise InputError(f"{key} must be one of {', '.join(map(str, args))}, but got {value!r}; change it")
+        raise InputError(f"{key} must be one of {', '.join(map(str, args))}, but got {brief(value)}; change it")
     if origin is tuple:
         if isinstance(value, (list, tuple)) and (args[-1] is Ellipsis or len(args) == len(value)):
             kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
             return tuple(_typed(key, item, kind) for item, kind in zip(value, kinds, strict=True))
         wanted = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < 1e300 or isinstance(value, float) else float("inf")  # which no key takes
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     else:
         wanted = _WORDS.get(hint, "a table")
-    raise InputError(f"{key} must be {wanted}, but got {value!r}; change it")
+    raise InputError(f"{key} must be {wanted}, but got {brief(value)}; change it")
 
 
 def _plain(value: Any) -> Any:
@@ -249,4 +275,4 @@ def _positive(value: float | None) -> bool:
 
 def _require(rule: str, holds: bool, value: object) -> None:
     if not holds:
-        raise InputError(f"{rule}, but got {value!r}; change it")
+        raise InputError(f"{rule}, but got {brief(value)}; change it")

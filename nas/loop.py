@@ -8,27 +8,38 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
+from optuna.trial import TrialState
 
+from nas.asked import Asked
+from nas.asking import asking
 from nas.config import StudyConfig
 from nas.foresight import Foresight, ForesightedSampler
 from nas.front import REFERENCE_RATIO, Reference
 from nas.live import View
 from nas.notes import note_interrupted
 from nas.objective import Objective
-from nas.recovery import Claim, asking, recover
+from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, runs_here
 from nas.results import Row, finished, mo_latency_ms, read_rows
 from nas.samplers import choose_sampler, make_sampler, usable_sampler
 from nas.study import enqueue_seeds
+from trials.keeper import Keeper
 
 # So many repeats in a row and the sampler's proposals are random; so many and the search ends.
 REPEATS_TILL_RANDOM = 3
 REPEATS_TILL_END = 100
 # So many trials in a row that raise, and something is wrong with more than a genome.
 ERRORS_TILL_END = 3
+# While the last trials run on other machines, this one looks so often whether they live.
+WAIT_S = 2.0
+# Phases of a trial that end at a step when the process is asked to stop.
+AT_A_STEP = ("resume", "train", "evaluate")
+
+
+STOPPED = "stopped; the running trial was put back, and the same command goes on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,27 +60,48 @@ class Search:
     folder: Path
     owns_storage: bool
     view: View
+    asked: Asked = field(default_factory=Asked)
+    """Told by the process's signals."""
     clock: Callable[[], float] = time.monotonic
     _last: int = -1
+    _waits: bool = False
 
     def __post_init__(self) -> None:
         self._foresight = Foresight(self.study.directions)
 
     def run(self) -> Ending:
-        """Trials until the budget is spent; KeyboardInterrupt passes after the running trial was queued again."""
+        """Trials until the budget is spent or the process is asked to stop: then the running trial is queued again."""
+        try:
+            return self._run()
+        except KeyboardInterrupt:
+            if not self.asked():
+                raise
+            return Ending(reason=STOPPED, status=self.asked.status)
+
+    def _run(self) -> Ending:
         started, errors, repeats = self.clock(), 0, 0
-        with asking(self.folder):
+        with asking(self.folder, self.study):
             self._recover()
             enqueue_seeds(self.study, self.objective.space, self.config.latency_limit_ms)
         self._refresh(None)
         while True:
+            self.asked.deferring = False
+            if self.asked():
+                return Ending(reason=STOPPED, status=self.asked.status)
+            if self.objective.judge is not None:
+                for number in self.objective.judge.serve():
+                    self.view.note(f"timed the network of trial {number}, which runs on another device")
             minutes = (self.clock() - started) / 60
             if self.config.timeout_min is not None and minutes >= self.config.timeout_min:
                 return Ending(reason=f"stopped after {self.config.timeout_min:g} minutes, as asked")
             try:
                 kind = self._one(random=repeats >= REPEATS_TILL_RANDOM)
+            except TakenOverError:
+                self.view.note(f"trial {self._last} was cut off for so long that it runs elsewhere by now: left to that")
+                continue
             except BaseException:
                 # Ctrl-C, a full disk, a failing storage: the running trial goes back to the queue if that still works.
+                self.asked.deferring = True
                 with contextlib.suppress(Exception):
                     self._put_back()
                 raise
@@ -84,14 +116,16 @@ class Search:
                 return Ending(reason=f"the last {repeats} proposals were known networks: the space seems exhausted")
 
     def _one(self, *, random: bool) -> str | Ending:
-        """Asks for and runs one trial; its kind, "repeat", or why there is none to run."""
-        with asking(self.folder):
+        """Asks for and runs one trial; its kind, "repeat", "waits", or why there is none to run."""
+        with asking(self.folder, self.study):
             self._recover()
             rows = read_rows(self.study)
             done = finished(rows)
             elsewhere = sum(row.kind == "running" for row in rows)
             if done >= self.config.trials:
                 return Ending(reason=f"all {self.config.trials} trials finished")
+            if done + elsewhere >= self.config.trials and self._runs_far_away():
+                return self._wait()
             if done + elsewhere >= self.config.trials:
                 return Ending(reason=f"{done} of {self.config.trials} trials finished, the rest run in other processes")
             name = self._set_sampler(rows, random)
@@ -111,14 +145,50 @@ class Search:
                 self.objective.repeat(trial, known)
                 self._refresh(trial.number)
                 return "repeat"
+            with asking(self.folder, self.study):  # two processes must not take the same network at once
+                twin = self.objective.take(trial, genome)
+            if twin is not None:
+                self._refresh(trial.number)
+                return "repeat"
+            keeper = Keeper(folder=checkpoints_folder(self.folder, genome.digest), every_s=self.config.checkpoint_s, stop=self.asked)
 
             def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-                claim.show_life()
+                self.asked.deferring = phase in AT_A_STEP
+                if phase == "train":
+                    claim.show_life(done, figures.get("seconds", 0.0))
+                elif phase == "resume":
+                    self._resumed(trial, done, figures["seconds"])
                 self.view.progress(phase, done, total, figures)
 
-            kind = self.objective.run(trial, genome, claim.directory, on_progress)
+            kind = self.objective.run(trial, genome, claim.directory, on_progress, keeper)
+            for path in keeper.damaged:
+                self.view.note(f"trial {trial.number}: checkpoint {path.name} was damaged and is left out")
+            if kind == "error":
+                keeper.discard()
             self._refresh(trial.number)
             return kind
+
+    def _resumed(self, trial: optuna.Trial, step: int, seconds: float) -> None:
+        """Stores and tells what the interruption of the trial that this one repeats has cost."""
+        reached = trial.user_attrs.get("reached") or {"step": step, "seconds": seconds}
+        if "retry_of" in trial.user_attrs:
+            lost_s = max(0.0, reached["seconds"] - seconds)
+            lost = {"from_step": step, "lost_steps": max(0, reached["step"] - step), "lost_s": round(lost_s, 3)}
+            trial.set_user_attr("resumed", lost)
+            self.view.note(f"trial {trial.number} goes on with trial {trial.user_attrs['retry_of']} from step {step}: "
+                           f"{lost['lost_steps']} steps ({lost_s:.0f} s) were lost")  # fmt: skip
+
+    def _runs_far_away(self) -> bool:
+        """Whether a running trial is another machine's: if that dies, only its heartbeat will tell."""
+        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        return any(not runs_here(trial, self.folder, self.owns_storage) for trial in running)
+
+    def _wait(self) -> str:
+        if not self._waits:
+            self.view.note("the last trials run on other machines: waiting, in case one of them dies")
+            self._waits = True
+        time.sleep(WAIT_S)
+        return "waits"
 
     def _set_sampler(self, rows: Sequence[Row], random: bool) -> str:
         name = choose_sampler(self.config.sampler, self.config.trials)
@@ -129,13 +199,14 @@ class Search:
         return name
 
     def _recover(self, *, died: bool = True) -> None:
+        """To be called inside `asking`."""
         for number in recover(self.study, self.folder, self.objective.space, owns_storage=self.owns_storage, died=died):
             note_interrupted(self.study, number)
             row = read_rows(self.study)[number]
             self.view.note(f"trial {number} {row.name} was interrupted ({row.message})")
 
     def _put_back(self) -> None:
-        with asking(self.folder):
+        with asking(self.folder, self.study):
             self._recover(died=False)
 
     def _refresh(self, number: int | None) -> None:

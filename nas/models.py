@@ -1,16 +1,19 @@
 """What a command's `MO|FILE|FOLDER` means: a genome, and a network with its weights.
 
-A folder is a trial's (genome.json) or an export's (model.json); both hold weights.safetensors.
+A folder is a trial's (genome.json) or an export's (model.json); both hold weights.safetensors. It may come from anyone: no
+file outside of it is read.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from space import SEEDS, Genome, InputError
-from space.saved import MODEL, WEIGHTS, is_saved, load_weights, read_saved
+from space.inside import inside
+from space.saved import MODEL, WEIGHTS, is_saved, load_saved, load_weights, read_saved
 
 if TYPE_CHECKING:
     from space import DarkUNet
@@ -26,13 +29,13 @@ def read_genome(text: str) -> Genome:
     if text in SEEDS:
         return SEEDS[text]
     path = Path(text)
-    if path.name == MODEL and path.is_file():
+    if path.name == MODEL and os.path.isfile(path):
         path = path.parent
     if is_saved(path):
         return read_saved(path).genome
-    if path.is_dir():
-        path = path / GENOME
-    if not path.is_file():
+    if os.path.isdir(path):
+        path = inside(path, GENOME, "a trial's file")
+    if not os.path.isfile(path):
         raise InputError(f"a network must be {', '.join(SEEDS)}, a genome's JSON file or a trial's folder, but there is "
                          f"no {path}; check the path")  # fmt: skip
     try:
@@ -59,10 +62,13 @@ def load_network(text: str, weights: str | None) -> Network:
     genome = read_genome(text)
     if weights is None:
         folder = Path(text)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise InputError(f"a network needs weights to be judged, but {text} has none; give --weights FILE, or a "
                              "trial's folder as the model")  # fmt: skip
-        if not (folder / WEIGHTS).is_file():
+        if is_saved(folder):
+            saved, model = load_saved(folder)
+            return Network(name=genome.digest[:8], model=model, white_balanced_input=saved.white_balanced_input)
+        if not inside(folder, WEIGHTS, "a trial's file").is_file():
             raise InputError(f"a trial's folder must hold {WEIGHTS}, but {folder} does not: was the trial stopped "
                              "before its end? choose a complete one")  # fmt: skip
         weights = str(folder / WEIGHTS)

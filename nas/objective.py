@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from nas.artifacts import leave, shares
 from nas.command import is_disk_full, one_line
+from nas.judge import Judge, Timed
 from nas.notes import note_repeat, note_trial
+from nas.recovery import TakenOverError
 from nas.results import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
 from nas.samplers import suggest
 from nas.stopping import END, Rungs
@@ -25,6 +28,7 @@ from nas.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
 from trials.device_errors import DeviceLostError
+from trials.keeper import Keeper
 from trials.pairs import Progress
 from trials.rungs import Decide
 
@@ -52,6 +56,9 @@ class Runner(Protocol):
         latency_limit_ms: float | None,
         mo_latency_ms: float | None,
         decide: Decide,
+        keeper: Keeper | None,
+        timed: Timed | None,
+        rough_first: bool,
         on_progress: Progress | None,
     ) -> Any:
         """A trials.TrialResult."""  # fmt: skip
@@ -67,15 +74,27 @@ class Objective:
     latency_limit_ms: float | None
     data: Any
     runner: Runner
+    judge: Judge | None = None
+    """Whose clock counts; None: this process's own."""
     stopping: bool = True
     """Whether trials that are not among the best third at a rung are stopped."""
 
     def propose(self, trial: optuna.Trial) -> Genome:
-        """The genome that the sampler (or the queue) proposes for `trial`, stored with its digest."""
+        """The genome that the sampler (or the queue) proposes for `trial`, stored."""
         genome = self.space.decode(suggest(trial, self.space))
         trial.set_user_attr("genome", genome.to_json())
-        trial.set_user_attr("digest", genome.digest)
         return genome
+
+    def take(self, trial: optuna.Trial, genome: Genome) -> int | None:
+        """Marks the network as `trial`'s own; or tells `trial` as interrupted and gives the number of the running trial
+        whose network it is already. To be called where nobody else can take one."""
+        for other in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            if other.user_attrs.get("digest") == genome.digest and other.number != trial.number:
+                trial.set_user_attr("message", f"the same network as trial {other.number}, which runs now")
+                self._tell(trial, "interrupted", None, None)
+                return other.number
+        trial.set_user_attr("digest", genome.digest)
+        return None
 
     def known(self, genome: Genome) -> Row | None:
         """The trial that has already a verdict about this network, which still holds under today's limit."""
@@ -95,20 +114,36 @@ class Objective:
         note_repeat(self.study, trial, row.number)
         self._tell(trial, row.kind, row.psnr_db, row.latency_ms)
 
-    def run(self, trial: optuna.Trial, genome: Genome, directory: Path, on_progress: Progress) -> str:
+    def run(
+        self, trial: optuna.Trial, genome: Genome, directory: Path, on_progress: Progress, keeper: Keeper | None = None
+    ) -> str:
         """Measures and trains `genome`, tells `trial`, and gives back its kind ("error" where it raised).
 
-        Raises only what the whole search must know: Ctrl-C, a full disk, a failing storage, a vanished device.
+        Raises only what the whole search must know: Ctrl-C, a full disk, a failing storage, a vanished device; and
+        TakenOverError where the trial has ended elsewhere meanwhile.
         """
+        try:
+            return self._run(trial, genome, directory, on_progress, keeper)
+        except UpdateFinishedTrialError as error:
+            raise TakenOverError from error
+
+    def _run(
+        self, trial: optuna.Trial, genome: Genome, directory: Path, on_progress: Progress, keeper: Keeper | None
+    ) -> str:
         trial.set_user_attr("directory", f"trials/{directory.name}")
         try:
+            timed = None
+            if self.judge is not None and not self.judge.is_here:
+                timed = self.judge.wait(trial, lambda: on_progress("waiting for a judge", 0, 1, {}))
+            rungs = self._rungs(trial, genome)
             result = self.runner(
                 genome, self.config, data=self.data, directory=directory,
-                latency_limit_ms=self.latency_limit_ms, mo_latency_ms=self._mo_ms(), decide=self._rungs(trial, genome),
-                on_progress=on_progress,
+                latency_limit_ms=self.latency_limit_ms, mo_latency_ms=self._mo_ms(), decide=rungs,
+                keeper=keeper, timed=timed, rough_first=rungs.may_stop, on_progress=on_progress,
             )  # fmt: skip
         except Exception as error:
-            if is_disk_full(error) or is_storage_error(error) or isinstance(error, DeviceLostError):
+            whole = (DeviceLostError, TakenOverError, UpdateFinishedTrialError)
+            if is_disk_full(error) or is_storage_error(error) or isinstance(error, whole):
                 raise
             said = one_line(error)
             message = said if isinstance(error, InputError) else f"{type(error).__name__}: {said}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.ranges import check_name
 from space import InputError
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def study_name(study: str) -> str:
-    """The study's name that --study means: the text itself, or a TOML file's name."""
-    return Path(study).stem if study.endswith(".toml") else study
+    """The study's name that --study means: the text itself, or a TOML file's name. InputError where no folder can have it."""
+    return check_name(Path(study).stem if study.endswith(".toml") else study)
 
 
 def open_to_read(study: str, *, storage: str | None, runs: Path) -> optuna.Study:

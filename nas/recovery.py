@@ -1,27 +1,30 @@
-"""A killed process loses one trial, no more: whose process is gone, and what to do about its trial.
+"""A killed process loses the work since its last checkpoint, no more: whose process is gone, and what to do about its trial.
 
 Every running trial holds a lock (flock) on `trials/<number>/lock` in the study's folder. The kernel frees it
 the moment its process ends, however it ends, so a RUNNING trial whose lock can be taken is known dead at
-once, without waiting for a heartbeat to go stale and with any number of processes at work. Its parameters
-are queued again before it is told as failed: whenever this in turn is killed, nothing is lost or queued twice.
+once, without waiting for a heartbeat to go stale and with any number of processes at work. A trial that runs on another
+machine, or in another study folder, can't be judged by a lock: it counts as dead when Optuna's heartbeat is stale.
 
-A trial that runs in another study folder (another machine on the same database) can't be judged by a lock;
-it counts as dead when its `alive_at` is old.
+A dead trial's parameters are queued again before it is told as failed: whenever this in turn is killed, nothing is lost
+or queued twice. Whoever takes it goes on from its checkpoints, which lie in the folder under the network's digest.
 
-    folder     which study folder the trial runs in
-    alive_at   seconds since 1970 at which it last showed progress
+    folder     which study folder the trial runs in;  machine  and on which machine
+    reached    {"step", "seconds"} of training at its last sign of life before it was interrupted
     retry_of   number of the interrupted trial whose parameters this one repeats
     attempts   how often a process has died with this network
+    resumed    {"from_step", "lost_steps", "lost_s"}: where a retry went on, and what training was lost by the interruption
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
+import shutil
+import socket
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,12 +32,22 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.heartbeat import Heartbeat
 from space import DesignSpace, Genome
 
-ALIVE_EVERY_S = 60.0
+# A trial that was asked for and never claimed, in a storage without heartbeats.
 STALE_AFTER_S = 900.0
 # A network with which the process died this often (a crash in a driver, the out-of-memory killer) is given up.
 MAX_DEATHS = 3
+
+
+class TakenOverError(Exception):
+    """The trial is no longer this process's: it was taken for dead (cut off for too long), and runs elsewhere."""
+
+
+def checkpoints_folder(folder: Path, digest: str) -> Path:
+    """Where a running trial of the network `digest` keeps its checkpoints."""
+    return folder / "checkpoints" / digest
 
 
 def trial_directory(folder: Path, number: int) -> Path:
@@ -42,36 +55,24 @@ def trial_directory(folder: Path, number: int) -> Path:
     return folder / "trials" / f"{number:04d}"
 
 
-@contextlib.contextmanager
-def asking(folder: Path) -> Iterator[None]:
-    """Held while a trial is asked for and claimed, so that nobody takes a trial just asked for as dead."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 class Claim:
-    """The lock of one running trial; as a context it is given back, and removed, at the end."""
+    """The lock and heartbeat of one running trial; as a context they are given back, and the lock removed, at the end."""
 
     def __init__(self, folder: Path, trial: optuna.Trial) -> None:
         self.directory = trial_directory(folder, trial.number)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        self._trial = trial
-        self._alive_at = 0.0
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._heartbeat = Heartbeat(trial)
+        trial.set_user_attr("machine", machine_id())
         trial.set_user_attr("folder", folder_id(folder))
-        self.show_life()
 
-    def show_life(self) -> None:
-        """Called with every progress; stores the time at most once a minute."""
-        now = time.time()
-        if now - self._alive_at >= ALIVE_EVERY_S:
-            self._trial.set_user_attr("alive_at", now)
-            self._alive_at = now
+    def show_life(self, step: int, seconds: float) -> None:
+        """Called with every progress of a training. Raises TakenOverError where the trial runs elsewhere by now."""
+        if self._heartbeat.is_lost:
+            raise TakenOverError
+        # In place, and padded: who reads it sees the old or the new.
+        os.pwrite(self._descriptor, json.dumps({"step": step, "seconds": seconds}).ljust(80).encode(), 0)
 
     def __enter__(self) -> Claim:
         return self
@@ -79,6 +80,7 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._heartbeat.end()
         if kind is None:  # told: nobody will look at the lock again
             (self.directory / "lock").unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -97,16 +99,34 @@ def folder_id(folder: Path) -> str:
     return path.read_text().strip()
 
 
+def machine_id() -> str:
+    """What tells this machine (or container) from every other, through reboots where the system has an id."""
+    with contextlib.suppress(OSError):
+        return f"{Path('/etc/machine-id').read_text().strip()}-{socket.gethostname()}"
+    return socket.gethostname()
+
+
+def runs_here(trial: FrozenTrial, folder: Path, owns_storage: bool) -> bool:
+    """Whether a running trial can be judged by its lock."""
+    attrs = trial.user_attrs
+    if "folder" not in attrs:
+        return owns_storage
+    return bool(attrs["folder"] == folder_id(folder) and attrs.get("machine", machine_id()) == machine_id())
+
+
 def recover(
     study: optuna.Study, folder: Path, space: DesignSpace, *, owns_storage: bool, died: bool = True
 ) -> list[int]:
     """The numbers of the trials that were found dead, told as failed (kind "interrupted") and queued again.
 
-    To be called inside `asking`. `owns_storage` says that no other folder's processes use this storage;
+    To be called inside `asking.asking`, in which a trial is asked for and claimed: one that runs unclaimed is dead.
+    `owns_storage` says that no other folder's processes use this storage;
     `died` is False where the user stopped the process, which is not the network's fault.
     """
     trials = study.get_trials(deepcopy=False)
-    dead = [t for t in trials if t.state == TrialState.RUNNING and not _lives(t, folder, owns_storage)]
+    running = [t for t in trials if t.state == TrialState.RUNNING]
+    stale = stale_ids(study) if running else set()
+    dead = [t for t in running if not _lives(t, folder, owns_storage, stale)]
     queued = {t.user_attrs.get("retry_of") for t in trials}
     for trial in dead:
         attempts = int(trial.user_attrs.get("attempts", 0)) + died
@@ -114,20 +134,42 @@ def recover(
         params = _params(trial, space)
         if attempts >= MAX_DEATHS:
             message = f"given up: the process died {attempts} times with this network"
+            shutil.rmtree(checkpoints_folder(folder, str(trial.user_attrs.get("digest"))), ignore_errors=True)
         elif params is not None and trial.number not in queued:
-            kept: dict[str, Any] = {key: trial.user_attrs[key] for key in ("seed", "genome", "sampler", "queued")
+            kept: dict[str, Any] = {key: trial.user_attrs[key] for key in ("seed", "genome", "sampler", "queued", "timed")
                                     if key in trial.user_attrs}  # fmt: skip
+            if (reached := _reached(trial, folder)) is not None:
+                kept["reached"] = reached
             study.enqueue_trial(params, user_attrs={**kept, "retry_of": trial.number, "attempts": attempts})
         _fail(study, trial, message)
+        if runs_here(trial, folder, owns_storage):
+            shutil.rmtree(trial_directory(folder, trial.number), ignore_errors=True)  # nothing in it was finished
     return [trial.number for trial in dead]
 
 
-def _lives(trial: FrozenTrial, folder: Path, owns_storage: bool) -> bool:
-    owner = trial.user_attrs.get("folder")
-    if owner == folder_id(folder) or (owner is None and owns_storage):
+def stale_ids(study: optuna.Study) -> set[int]:
+    """Ids of the running trials whose heartbeat is older than the storage's grace; none in a storage without heartbeats."""
+    storage = study._storage
+    get, interval = getattr(storage, "_get_stale_trial_ids", None), getattr(storage, "get_heartbeat_interval", lambda: None)()
+    return set(get(study._study_id)) if get is not None and interval is not None else set()
+
+
+def _lives(trial: FrozenTrial, folder: Path, owns_storage: bool, stale: set[int]) -> bool:
+    if runs_here(trial, folder, owns_storage):
         return _is_locked(trial_directory(folder, trial.number) / "lock")
-    started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    return time.time() - float(trial.user_attrs.get("alive_at", started)) < STALE_AFTER_S
+    if "folder" not in trial.user_attrs:
+        started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        return time.time() - started < STALE_AFTER_S
+    return trial._trial_id not in stale
+
+
+def _reached(trial: FrozenTrial, folder: Path) -> dict[str, Any] | None:
+    """How far its training was when it last showed life; None where it never did, or elsewhere."""
+    try:
+        told: dict[str, Any] = json.loads((trial_directory(folder, trial.number) / "lock").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return told
 
 
 def _is_locked(path: Path) -> bool:
@@ -148,8 +190,10 @@ def _params(trial: FrozenTrial, space: DesignSpace) -> dict[str, int | str] | No
     """The trial's parameters; None where it was killed before it had them all (then there is no network to retry)."""
     if set(trial.params) == {gene.name for gene in space.genes}:
         return dict(trial.params)
-    genome = trial.user_attrs.get("genome")
-    return None if genome is None else space.encode(Genome.from_json(genome))
+    genome, fixed = trial.user_attrs.get("genome"), trial.system_attrs.get("fixed_params")
+    if genome is not None:
+        return space.encode(Genome.from_json(genome))
+    return dict(fixed) if fixed else None
 
 
 def _fail(study: optuna.Study, trial: FrozenTrial, message: str) -> None:

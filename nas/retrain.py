@@ -16,10 +16,10 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from nas import command
+from nas.asked import Asked
 from nas.config import SYNTHETIC
 from nas.retrain_plan import PRECISIONS, STEPS, Plan, check_same, claimed, make_plan, write_settings
 from nas.retrain_view import View
@@ -102,14 +102,16 @@ def _retrain(args: Namespace, plan: Plan, known: dict[str, Any] | None, view: Vi
     write_settings(args.out, settings, plan.genome)
     _resume(training, view, plan, data, known is not None)
     view.phase("train", training.log.step)
-    with _asked_to_stop() as asked, _device_errors(plan):
-        log = training.run(checkpoint_s=60 * args.checkpoint_min, stop=lambda: bool(asked), tell=view.tell)
+    asked = Asked()
+    asked.deferring = True
+    with asked.installed(), _device_errors(plan):
+        log = training.run(checkpoint_s=60 * args.checkpoint_min, stop=asked, tell=view.tell)
         if log.diverged:
             return _tell_divergence(training, view)
         if log.stopped:
             again = shlex.join(["python", "-m", "nas.retrain", *argv])
             view.note(f"stopped at step {log.step:,} of {plan.train.steps:,}; the same command goes on: {again}")
-            return EXIT_TERMINATED if signal.SIGTERM in asked else command.EXIT_INTERRUPTED
+            return EXIT_TERMINATED if signal.SIGTERM in asked.signals else command.EXIT_INTERRUPTED
         _leave(args.out, plan, training, data, settings)
     training.checkpoints.remove()
     waited = log.waited_s / log.seconds if log.seconds else 0.0
@@ -175,24 +177,6 @@ def _digest(model: DarkUNet) -> str:
     for parameter in model.parameters():
         digest.update(parameter.detach().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """Inside, the first Ctrl-C or SIGTERM is only written down, so that no step is cut in two; a second one cuts."""
-    asked: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

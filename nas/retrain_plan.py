@@ -22,6 +22,7 @@ from nas.models import load_network, read_genome
 from nas.reading import open_to_read, study_name
 from nas.results import Row, read_rows
 from space import Genome, InputError
+from space.inside import inside
 from space.saved import WEIGHTS
 from trials.config import DataConfig, TrainConfig
 from trials.files import replacing
@@ -153,7 +154,7 @@ def _trial(args: Namespace, study: optuna.Study) -> tuple[Path, Genome, str]:
     if text is None:
         raise InputError(f"a trial must have a network to be trained, but trial {args.trial} has none yet ({row.kind}); "
                          "choose another")  # fmt: skip
-    folder = args.runs / study.study_name / (row.directory or f"trials/{row.number:04d}")
+    folder = inside(args.runs / study.study_name, row.directory or f"trials/{row.number:04d}", "a trial's folder")
     return folder, Genome.from_json(text), f"trial {row.number}" + (f" {row.seed}" if row.seed else "")
 
 

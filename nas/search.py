@@ -6,32 +6,35 @@ the same command goes on.
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import optuna
 from rich.console import Console
-from rich.markup import escape
 
 from nas import command
+from nas.asked import Asked
+from nas.board import Board
 from nas.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
-from nas.live import HYPERVOLUME_UNIT, Board, View, make_view
-from nas.loop import Ending, Search, settle_reference
-from nas.objective import Objective, Runner
+from nas.live import View, make_view
+from nas.loop import Ending, settle_reference
+from nas.objective import Runner
+from nas.part import Load, prepare, run_part
 from nas.proxy import warnings_of
 from nas.remeasure import Measure, remeasure, wanting
 from nas.results import Row, finished, read_rows
 from nas.samplers import choose_sampler
-from nas.storage import default_url, is_storage_error, open_storage, quiet_optuna, shown, storage_error
-from nas.study import check_data, make_folder, note_device, open_study
-from nas.tables import figure, front_table, milliseconds
-from space import DesignSpace
+from nas.search_report import again, report
+from nas.sharing import LOCAL, Wanted, share_out
+from nas.storage import default_url, is_storage_error, open_storage, quiet_optuna, storage_error
+from nas.study import make_folder, open_study
+from nas.worker import Assignment
+from nas.workers import PROGRAM, run_workers
 
 
 def on_off(text: str) -> bool:
@@ -57,10 +60,6 @@ _KEYS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
 )
 
 
-class Terminated(KeyboardInterrupt):
-    """The process was asked to end (SIGTERM), as schedulers do."""
-
-
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError (from command.Parser) where one is unknown or ill-typed."""
     parser = command.Parser(
@@ -71,29 +70,40 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--study", required=True, help="a study by name (dark), or a path to one's own TOML file")
     for flag, key, kind, text in _KEYS:
         parser.add_argument(flag, dest=key, type=kind, help=text, metavar=kind.__name__.upper())
+    parser.add_argument("--workers", type=int, metavar="N", help="processes on this machine that run trials side by side (1)")
+    parser.add_argument("--per-gpu", type=int, metavar="K", help="workers on each GPU (1)")
+    parser.add_argument("--ray", metavar="ADDRESS", help=f"run the workers as tasks of a Ray cluster; {LOCAL}: of one made here")
+    parser.add_argument("--gpu-per-worker", type=float, metavar="G", help="with --ray: the share of a GPU that each worker takes (1)")
     parser.add_argument("--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where studies keep their files (runs)")
     return parser.parse_args(argv)
 
 
 def main(
-    argv: list[str], *, runner: Runner | None = None, load: Callable[..., Any] | None = None,
-    measure: Measure | None = None,
+    argv: list[str], *, runner: Runner | None = None, load: Load | None = None,
+    measure: Measure | None = None, program: Sequence[str] = PROGRAM,
 ) -> int:  # fmt: skip
-    """Runs the command; `runner`, `load` and `measure` replace trials.run_trial, load_data and measure_all."""
+    """Runs the command; `runner`, `load` and `measure` replace trials.run_trial, load_data and measure_all, `program` a worker's."""
     args = vars(parse(argv))
     changes = {key: args[key] for _, key, _, _ in _KEYS}
     config = settle(load_config(args["study"], changes))
     folder = Path(args["runs"]) / config.name
     url = args["storage"] or default_url(folder)
+    wanted = Wanted(workers=args["workers"], per_gpu=args["per_gpu"], ray=args["ray"], gpu_per_worker=args["gpu_per_worker"])
+    wanted.check(config.device, url)
+    crew: list[Assignment] = []  # of the processes beside this one; empty where this one does it all
+    if wanted.count(config.device) > 1 or wanted.ray is not None:
+        crew = share_out(wanted, config, study=args["study"], runs=args["runs"], storage=args["storage"])
     quiet_optuna()
     make_folder(folder)
-    storage = open_storage(url)
+    console, asked = Console(width=None if sys.stdout.isatty() else 120), Asked()
+    storage = open_storage(url, heartbeat_s=config.heartbeat_s, asked=asked,
+                           tell=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))  # fmt: skip
     try:
-        study = open_study(config, storage, url, folder, launch=_again(argv, None))
-        console = Console(width=None if sys.stdout.isatty() else 120)
-        signal.signal(signal.SIGTERM, _terminate)
-        return _search(study, config, folder, url, console, argv, runner, load, measure, owns_storage=not args["storage"])
+        study = open_study(config, storage, url, folder, launch=again(argv, None))
+        command_line = _CommandLine(argv=argv, wanted=wanted, crew=crew, program=program, runner=runner, load=load, measure=measure)
+        with asked.installed():
+            return _search(study, config, folder, url, console, asked, command_line, owns_storage=not args["storage"])
     except Exception as error:
         if is_storage_error(error):
             raise storage_error(error, url) from error
@@ -103,60 +113,77 @@ def main(
         storage.engine.dispose()  # SQLite then folds its write-ahead log into the one file
 
 
+@dataclass(frozen=True, kw_only=True)
+class _CommandLine:
+    """What was asked for beside the study, and what tests put in."""
+
+    argv: list[str]
+    wanted: Wanted
+    crew: list[Assignment]
+    program: Sequence[str]
+    runner: Runner | None
+    load: Load | None
+    measure: Measure | None
+
+
 def _search(
-    study: optuna.Study, config: StudyConfig, folder: Path, url: str, console: Console, argv: list[str],
-    runner: Runner | None, load: Callable[..., Any] | None, measure: Measure | None, *, owns_storage: bool,
+    study: optuna.Study, config: StudyConfig, folder: Path, url: str, console: Console, asked: Asked, given: _CommandLine,
+    *, owns_storage: bool,
 ) -> int:  # fmt: skip
     sampler = choose_sampler(config.sampler, config.trials)
     about = f"{config.device}, {config.data.source}, {config.train.steps} steps, sampler {sampler}"
-    board = Board(study=config.name, total=config.trials, about=about, latency_limit_ms=config.latency_limit_ms,
+    workers = max(1, len(given.crew))
+    about += f", {workers} workers" if workers > 1 else ""
+    board = Board(study=config.name, total=config.trials, about=about, latency_limit_ms=config.latency_limit_ms, workers=workers,
                   timeout_s=None if config.timeout_min is None else 60 * config.timeout_min)  # fmt: skip
     rows = read_rows(study)
     board.rows, board.reference = rows, settle_reference(study, rows)
     done = finished(rows)
-    if done >= config.trials:
+    view = make_view(board, console)
+    over = done >= config.trials
+    if over:
         ending = Ending(reason=f"all {config.trials} trials were finished already" if done == config.trials else
                         f"{done} trials were finished already, and {config.trials} were asked for")  # fmt: skip
-        with make_view(board, console) as view:
-            _time_front(study, config, view, measure)
-        _report(console, ending, board, config, folder, url, argv)
-        return 0
-    view = make_view(board, console)
-    if done or any(row.kind != "waiting" for row in rows):
+    elif done or any(row.kind != "waiting" for row in rows):
         view.note(f"resuming: {done} of {config.trials} trials finished")
     else:
         view.note(f"study {config.name}: {config.trials} trials, {about} -> {folder}")
     try:
         with view:
-            view.started(-1, "data")
-            data = (load or _load_data)(
-                config.data, device=config.device, cache_dir=folder / "cache", on_progress=view.progress
-            )
-            check_data(study, data.description)
-            _note_baseline(study, data)
-            if (notice := _note_device(study, config.device)) is not None:
-                view.note(notice)
-            if config.stopping:
-                for notice in warnings_of(study):
-                    view.note(notice)
-            objective = Objective(
-                study=study, space=DesignSpace(), config=config.for_trial(), latency_limit_ms=config.latency_limit_ms,
-                data=data, runner=runner or _run_trial, stopping=config.stopping,
-            )  # fmt: skip
-            ending = Search(
-                study=study, config=config, objective=objective, folder=folder, owns_storage=owns_storage, view=view
-            ).run()
-            if ending.status == 0:
+            if not over:
+                ending = _run_trials(study, config, folder, view, asked, given, owns_storage=owns_storage)
+            if ending.status == 0 and not asked():
                 board.rows = read_rows(study)
-                _time_front(study, config, view, measure)
-    except KeyboardInterrupt as error:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the report short
-        status = 143 if isinstance(error, Terminated) else command.EXIT_INTERRUPTED
+                _time_front(study, config, view, given.measure)
+    except KeyboardInterrupt:
         what = "the front's timing was left out" if finished(read_rows(study)) >= config.trials else "the running trial was put back"
-        ending = Ending(reason=f"stopped; {what}, and the same command goes on", status=status)
+        ending = Ending(reason=f"stopped; {what}, and the same command goes on", status=asked.status)
+    if asked():
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one must not cut the report short
+            signal.signal(number, signal.SIG_IGN)
     board.rows = read_rows(study)
-    _report(console, ending, board, config, folder, url, argv)
+    report(console, ending, board, config, folder, url, given.argv)
     return ending.status
+
+
+def _run_trials(
+    study: optuna.Study, config: StudyConfig, folder: Path, view: View, asked: Asked, given: _CommandLine,
+    *, owns_storage: bool,
+) -> Ending:  # fmt: skip
+    """The trials, by this process alone or by the workers that it is to have."""
+    if config.stopping:
+        for notice in warnings_of(study):
+            view.note(notice)
+    if not given.crew:
+        return run_part(study, config, folder, view, asked, owns_storage=owns_storage, runner=given.runner, load=given.load)
+    prepare(study, config, folder, view, given.load)
+    view.ended(read_rows(study), None)
+    if given.wanted.ray is None:
+        return run_workers(given.crew, study=study, config=config, view=view, asked=asked, program=given.program)
+    from nas.ray_workers import run_ray
+
+    share = given.wanted.gpu_share(config.device)
+    return run_ray(given.crew, study=study, config=config, view=view, asked=asked, address=given.wanted.ray, gpu_per_worker=share)
 
 
 def _time_front(study: optuna.Study, config: StudyConfig, view: View, measure: Measure | None) -> None:
@@ -185,102 +212,6 @@ def _time_rows(
         view.note(f"{row.name} was not timed again: out of memory; its trial's own figure stays")
     view.ended(read_rows(study), None)
     return left_out
-
-
-def _report(
-    console: Console, ending: Ending, board: Board, config: StudyConfig, folder: Path, url: str, argv: list[str]
-) -> None:
-    """Why it ended, the front, where everything lies, and the commands to try next."""
-    where = Console(stderr=True, width=console.width) if ending.status == 1 else console
-    where.print()
-    said = f"[bold]{escape(ending.reason)}[/] ({board.done} of {config.trials} trials)"
-    where.print(said, highlight=False, soft_wrap=True)
-    front = board.front
-    if front:
-        console.print()
-        console.print(front_table(front, board.rows))
-        volume = f"hypervolume {figure(board.hypervolume, 2)} {HYPERVOLUME_UNIT}"
-        console.print(f"{volume} (above amplifying alone, faster than 8 x MO)", highlight=False)
-        if any(not row.steady for row in board.rows):
-            console.print("~ drifted while it was timed: something else used the device; trust x MO more than ms")
-    elif any(row.kind == "over_limit" for row in board.rows):
-        over = [row for row in board.rows if row.kind == "over_limit" and row.latency_ms]
-        fastest = min(over, key=lambda row: row.latency_ms or 0.0)
-        console.print(f"no network met the limit of {config.latency_limit_ms} ms, so none was trained; the fastest of {len(over)} was "
-                      f"{fastest.name} with {milliseconds(fastest)} ms: raise --latency-limit-ms", highlight=False)  # fmt: skip
-    console.print()
-    lines = [("everything lies in", str(folder)), ("the study is in", shown(url))]
-    if board.done:
-        more = _again(argv, max(2 * config.trials, board.done))
-        lines.append(("more trials", more) if board.done >= config.trials else ("go on", _again(argv, None)))
-    elif not front:
-        lines.append(("go on", _again(argv, None)))
-    if front:
-        best = max(front, key=lambda row: row.psnr_db or 0.0)
-        model = folder / (best.directory or "")
-        data = config.data.source if config.data.source != SYNTHETIC else "DIR"
-        # Left out is where the other commands look by themselves.
-        named = ["--study", config.name, *([] if folder.parent == Path("runs") else ["--runs", folder.parent]),
-                 *([] if url == default_url(folder) else ["--storage", shown(url)])]  # fmt: skip
-        lines += [
-            ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
-            ("time the front again", _python("nas.bench", *named, "--front")),
-            ("what it is", _python("nas.describe", model / "genome.json")),
-            ("look at the study", _python("dashboards", *named)),
-            ("one page to send", _python("dashboards.report", *named, "--out", "report.html")),
-        ]
-    for name, value in lines:
-        console.print(f"  [dim]{name:<24}[/]{escape(value)}", highlight=False, soft_wrap=True)
-
-
-def _again(argv: Sequence[str], trials: int | None) -> str:
-    """The same command, with another number of trials where one is given."""
-    kept: list[str] = []
-    skip = False
-    for word in argv:
-        if skip or (trials is not None and word.startswith("--trials=")):
-            skip = False
-            continue
-        skip = trials is not None and word == "--trials"
-        if not skip:
-            flag, is_pair, value = word.partition("=")
-            # A storage's password must not be shown; its user knows it.
-            kept.append(f"{flag}={shown(value)}" if is_pair and flag == "--storage" else
-                        shown(word) if kept and kept[-1] == "--storage" else word)  # fmt: skip
-    return _python("nas.search", *kept, *([] if trials is None else ["--trials", trials]))
-
-
-def _python(module: str, *words: object) -> str:
-    return shlex.join(["python", "-m", module, *map(str, words)])
-
-
-def _note_baseline(study: optuna.Study, data: Any) -> None:
-    if "baseline_psnr_db" not in study.user_attrs:
-        from trials import amplified_psnr_db
-
-        study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
-
-
-def _note_device(study: optuna.Study, device: str) -> str | None:
-    from trials.latency import device_name
-
-    return note_device(study, device.partition(":")[0], device_name(device))
-
-
-def _load_data(*args: Any, **kwargs: Any) -> Any:
-    from trials import load_data
-
-    return load_data(*args, **kwargs)
-
-
-def _run_trial(*args: Any, **kwargs: Any) -> Any:
-    from trials import run_trial
-
-    return run_trial(*args, **kwargs)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
 
 
 if __name__ == "__main__":

@@ -119,12 +119,17 @@ class Rungs:
     exempt: bool
     enabled: bool
 
+    @property
+    def may_stop(self) -> bool:
+        """Whether any rung could stop it."""
+        return self.enabled and not self.exempt
+
     def __call__(self, score: RungScore) -> bool:
         """Stores `score`, decides whether the trial goes on, and stores that too."""
         reached = [rung for rung in self.trial.user_attrs.get("rungs") or () if rung["step"] < score.step]
         rung: dict[str, Any] = {**score.to_dict(), "decision": ON}
         self.trial.set_user_attr("rungs", [*reached, rung])
-        if self.exempt or not self.enabled:
+        if not self.may_stop:
             decision = EXEMPT if self.exempt else ON
         else:
             assert score.latency_ms is not None  # a trial is timed before it is trained

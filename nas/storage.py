@@ -1,13 +1,20 @@
-"""The database that holds a study: opened patiently, and its many ways to fail told in one line.
+"""The database that holds a study: opened once, then asked patiently, and its many ways to fail told in one line.
 
 A password in its URL is never shown.
 """
 
 from __future__ import annotations
 
+import functools
+import random
+import re
+import time
 import warnings
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
 
 import optuna
 import sqlalchemy
@@ -15,10 +22,13 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 
 from nas.command import is_disk_full, one_line
+from nas.patient import NoAnswerError, Patience, PatientStorage, to_stderr
 from space import InputError
 
 # Seconds that a writer waits for another (a dashboard, a second search) before it gives up on a SQLite file.
 SQLITE_TIMEOUT_S = 60
+# Processes that may make the tables of a fresh database at the same time lose this many races, not more.
+TABLES_ATTEMPTS = 20
 EXAMPLE = "sqlite:///runs/dark/study.db"
 
 
@@ -28,15 +38,29 @@ def default_url(folder: Path) -> str:
 
 
 def shown(url: str) -> str:
-    """`url` fit for a terminal or a log: its password, if it has one, is replaced by stars."""
+    """`url` fit for a terminal or a log: its password, wherever it has one, is replaced by stars."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        parsed = make_url(url)
     except Exception:  # not a URL: it could still hold a password, in a place nobody knows
-        return url if "@" not in url else "(a URL that can't be read)"
+        return "(a URL that can't be read)" if "@" in url or _is_secret(url) else url
+    if _spills(url, parsed):
+        return re.sub(r"//([^:/]*):.*@", r"//\1:***@", url)
+    query = {key: "***" if _is_secret(key) else value for key, value in parsed.query.items()}
+    return parsed.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
-def open_storage(url: str) -> RDBStorage:
-    """The storage at `url`, its tables made where they were missing; InputError where it can't be used."""
+def open_storage(
+    url: str, *, heartbeat_s: float = 60.0, tell: Callable[[str], None] | None = None,
+    asked: Callable[[], bool] | None = None, is_known: bool = False,
+) -> PatientStorage:  # fmt: skip
+    """The storage at `url`, its tables made where they were missing; InputError where it can't be used.
+
+    A database that does not answer at first is an error at once, unless it `is_known` to be right (a worker's, whose
+    coordinator has used it). One that stops answering later is waited for, and `tell` is called (from any thread; on
+    stderr without it) when the waiting begins and ends; NoAnswerError comes after 15 minutes, or after 5 s when
+    `asked` says that the process was asked to stop. Running trials record a heartbeat every `heartbeat_s`; after
+    three of them a silent trial counts as dead.
+    """
     try:
         parsed = make_url(url)
     except Exception as error:
@@ -44,11 +68,16 @@ def open_storage(url: str) -> RDBStorage:
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and (parsed.database in (None, "", ":memory:")):
         raise InputError(f"storage must be a database that lasts, but {shown(url)!r} is in memory; give e.g. {EXAMPLE}")
-    connect_args = {"timeout": SQLITE_TIMEOUT_S} if sqlite else {}
+    if _spills(url, parsed):
+        raise InputError(f"storage {shown(url)} must have one @, before the host, but it has {url.count('@')}; write those of "
+                         "the password as %40 (and a / as %2F)")  # fmt: skip
+    patience = Patience(name=f"storage {shown(url)}", explain=functools.partial(storage_error, url=url),
+                        tell=tell or to_stderr, asked=asked or (lambda: False))  # fmt: skip
+    # Optuna warns in every ask that only Study.optimize records heartbeats: nas/heartbeat.py does.
+    warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
+    open_once = functools.partial(_open, url, parsed, patience, heartbeat_s)
     try:
-        # Optuna fills "{SCHEMA_VERSION}" into URLs: braces in a folder's name must not be taken for it.
-        escaped = url.replace("{", "{{").replace("}", "}}")
-        storage = RDBStorage(escaped, engine_kwargs={"connect_args": connect_args})
+        storage = patience.call(lambda _: open_once()) if is_known else open_once()
     except InputError:
         raise
     except Exception as error:
@@ -60,8 +89,44 @@ def open_storage(url: str) -> RDBStorage:
     return storage
 
 
+def _open(url: str, parsed: URL, patience: Patience, heartbeat_s: float) -> PatientStorage:
+    # Optuna fills "{SCHEMA_VERSION}" into URLs: braces in a folder's name must not be taken for it.
+    escaped = url.replace("{", "{{").replace("}", "}}")
+    for attempts_left in range(TABLES_ATTEMPTS - 1, -1, -1):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return PatientStorage(
+                    escaped, patience=patience, engine_kwargs=_engine_options(parsed),
+                    heartbeat_interval=heartbeat_s, grace_period=3 * heartbeat_s,
+                )  # fmt: skip
+        except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as error:
+            # Another process makes the same tables just now, which no database does atomically for both.
+            raced = re.search("already exists|duplicate|unique", _reason(error), re.IGNORECASE)
+            if not raced or not attempts_left:
+                raise
+        time.sleep(random.uniform(0.05, 0.3))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _engine_options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": SQLITE_TIMEOUT_S}}
+    # One connection stays open: a search asks from one thread, and servers grant about a hundred. More are opened for as
+    # long as a heartbeat or a lock needs them.
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 10}
+    if url.get_driver_name() in ("psycopg", "psycopg2"):
+        # A server that vanishes without a word (power, network) must be noticed in a minute, not after the system's hours.
+        wanted = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+                  "tcp_user_timeout": 60_000}  # fmt: skip
+        options["connect_args"] = {key: value for key, value in wanted.items() if key not in url.query}
+    return options
+
+
 def storage_error(error: BaseException, url: str) -> InputError:
     """The one line for anything that a database raised."""
+    if isinstance(error, NoAnswerError):
+        return error
     name, why = shown(url), _scrubbed(_reason(error), url)
     low = why.lower()
     if is_disk_full(error):
@@ -86,7 +151,7 @@ def storage_error(error: BaseException, url: str) -> InputError:
 
 def is_storage_error(error: BaseException) -> bool:
     """Whether a database raised `error` (rather than a trial)."""
-    return isinstance(error, (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError))
+    return isinstance(error, (NoAnswerError, optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError))
 
 
 def _write_ahead(storage: RDBStorage) -> None:
@@ -113,11 +178,25 @@ def _reason(error: BaseException) -> str:
 
 
 def _scrubbed(text: str, url: str) -> str:
+    """`text` without the URL's password, in whatever spelling a driver repeats it."""
     try:
-        password = make_url(url).password
+        parsed = make_url(url)
     except Exception:
         return text
-    return text.replace(str(password), "***") if password else text
+    values = [parsed.password, *(value for key, value in parsed.query.items() if _is_secret(key))]
+    for secret in (str(value) for value in values if value):
+        for spelling in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}:
+            text = text.replace(spelling, "***")
+    return text
+
+
+def _spills(text: str, url: URL) -> bool:
+    """Whether a password with an "@" that isn't percent-encoded was read as the host, or even the query."""
+    return url.get_backend_name() != "sqlite" and text.count("@") > 1
+
+
+def _is_secret(text: str) -> bool:
+    return any(word in text.lower() for word in ("pass", "pwd", "secret", "token"))
 
 
 def quiet_optuna() -> None:

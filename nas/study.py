@@ -31,7 +31,7 @@ A trial's user attributes (those that its kind has)
     message           one line: why it isn't complete
     repeat_of         number of the finished trial with the same network, whose values this one was told
     sampler           who proposed it, on those that are no seeds
-    retry_of, attempts, folder, alive_at    see nas/recovery.py
+    retry_of, attempts, resumed, reached, folder, machine    see nas/recovery.py
     rungs             [{"step", "psnr_db", "ssim", "loss", "seconds", "latency_ms", "decision"}, ...]: how it was judged on its
                       way; decision is on (it goes on) | stopped | exempt (a seed or queued genome) | end (the last)
 A trial's artifacts lie in the folder `artifacts` beside `trials` (optuna.artifacts, FileSystemArtifactStore), by file name as far

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.config import make_section
 from nas.results import Row
 from space import InputError
+from space.inside import inside
 from trials.config import DataConfig, LatencyConfig
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ class Trained:
 
 def of_trial(row: Row, study: optuna.Study, folder: Path) -> Trained:
     """The trial of `row`, a complete one, in the study's `folder`; InputError where its files are not there."""
-    place = folder / (row.directory or f"trials/{row.number:04d}")
+    place = inside(folder, row.directory or f"trials/{row.number:04d}", "a trial's folder")
     if not place.is_dir():
         raise InputError(f"a trial's files must lie in the study's folder, but there is no {place}: was it deleted, or made on "
                          "another machine? give its --runs")  # fmt: skip
@@ -55,18 +58,19 @@ def of_trial(row: Row, study: optuna.Study, folder: Path) -> Trained:
 
 def of_training(row: Row, folder: Path) -> Trained:
     """The longer training of `row`'s network in `folder`; InputError where it is none, not done, or another network's."""
-    path = folder / "result.json"
+    path = inside(folder, "result.json", "a training's file")
     if not path.is_file():
         raise InputError(f"--weights must be the folder of a finished nas.retrain, but there is no {path}; let it train to its end")
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        digest, settings, about = told["digest"], dict(told["training"]["settings"]), told["training"]["data"]
+        digest, settings, about = told["digest"], dict(told["training"]["settings"]), dict(told["training"]["data"])
         found = Trained(
-            folder=folder, psnr_db=told["psnr_db"], ssim=told["ssim"], images=told["images"], seconds=told["train_seconds"],
-            device=settings["device"], seed=settings["seed"], data=_known(DataConfig, _section("data", settings)),
-            about_data=about, recipe=_section("train", settings),
+            folder=folder, psnr_db=_score(told["psnr_db"]), ssim=_score(told["ssim"]), images=[_image(one) for one in told["images"]],
+            seconds=_score(told["train_seconds"]), device=str(settings["device"]), seed=int(settings["seed"]),
+            data=make_section(DataConfig, _acting(DataConfig, _section("data", settings)), "data."), about_data=about,
+            recipe=_section("train", settings),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"--weights must be the folder of a finished nas.retrain, but {path} does not tell its training; give "
                          "such a folder") from error  # fmt: skip
     if digest != row.digest:
@@ -80,4 +84,20 @@ def _section(name: str, flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(kind: type[Any], values: dict[str, Any]) -> Any:
-    return kind(**{key: value for key, value in values.items() if key in kind.__dataclass_fields__})
+    return kind(**_acting(kind, values))
+
+
+def _acting(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Of `values` those that this version knows."""
+    return {key: value for key, value in values.items() if key in kind.__dataclass_fields__}
+
+
+def _score(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError("a score must be a finite number")
+    return float(value)
+
+
+def _image(told: dict[str, Any]) -> dict[str, Any]:
+    """A picture's scores, as `Trained.images` holds them."""
+    return {"name": str(told["name"]), "psnr_db": _score(told["psnr_db"]), "ssim": _score(told["ssim"])}

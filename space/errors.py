@@ -1,4 +1,20 @@
-"""The one kind of error that a user can mend: it tells the rule, what broke it, and what to do."""
+"""The one kind of error that a user can mend: one line that tells the rule, what broke it, and what to do.
+
+What broke it comes from outside and may be anything: ten megabytes of text, a thousand lists in each other, a line break or
+a terminal's control character in a file's name. So a message is made one printable line of bounded length here, once for all.
+"""
+
+from __future__ import annotations
+
+import reprlib
+
+# Characters of a message; what is longer loses its middle, since the rule stands first and the remedy last.
+LONGEST = 1200
+_CUT = " ... "
+
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 80
+_brief.maxlevel, _brief.maxdict, _brief.maxlist, _brief.maxtuple = 3, 6, 8, 8
 
 
 class InputError(ValueError):
@@ -7,3 +23,23 @@ class InputError(ValueError):
     Library code raises it wherever a genome, file, flag or device given from outside can't be used. The
     command line prints the message and exits with status 2.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_printable(str(message)))
+
+
+def brief(value: object) -> str:
+    """`repr(value)` for a message: short, and never an error, however long or deeply nested `value` is."""
+    try:
+        return _brief.repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits has no decimal text
+        return f"a very large {type(value).__name__}"
+
+
+def _printable(text: str) -> str:
+    if len(text) > LONGEST:
+        head = 2 * LONGEST // 3
+        text = text[:head] + _CUT + text[head + len(_CUT) - LONGEST :]
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)[: 2 * LONGEST]

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
-from space.errors import InputError
+from space import strict_json
+from space.errors import InputError, brief
 
 T = TypeVar("T")
 SCHEMA = 1
@@ -28,7 +29,7 @@ RGB_CHANNELS_2X = 12  # channels at 2x that one pixel shuffle turns into RGB: 2 
 
 def _check(rule: str, holds: bool, value: object, remedy: str) -> None:
     if not holds:
-        raise InputError(f"{rule}, but got {value!r}; {remedy}")
+        raise InputError(f"{rule}, but got {brief(value)}; {remedy}")
 
 
 def _check_int(name: str, value: object, low: int, high: int) -> None:
@@ -38,6 +39,11 @@ def _check_int(name: str, value: object, low: int, high: int) -> None:
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     _check(f"genome: {name} must be one of {', '.join(choices)}", value in choices, value, "change this gene")
+
+
+def _check_kernel(name: str, value: object, sides: tuple[int, ...]) -> None:
+    words = f"{', '.join(map(str, sides[:-1]))} or {sides[-1]}"
+    _check(f"genome: {name} must be {words}", type(value) is int and value in sides, value, "change this gene")
 
 
 def _check_bool(name: str, value: object) -> None:
@@ -174,8 +180,7 @@ class Genome:
         else:
             self._drop("skip_block")
         _check_int("merge_width", self.merge_width, 0, 512)
-        _check("genome: expand_kernel must be 1 or 3", self.expand_kernel in (1, 3), self.expand_kernel,
-               "change this gene")  # fmt: skip
+        _check_kernel("expand_kernel", self.expand_kernel, (1, 3))
         _check_bool("merge_shuffle", self.merge_shuffle)
         if self.merge_width == 0:
             self._drop("merge_groups")
@@ -196,8 +201,7 @@ class Genome:
         if self.head == "none":
             self._drop("head_kernel")
         else:
-            _check("genome: head_kernel must be 1, 3 or 5", self.head_kernel in (1, 3, 5), self.head_kernel,
-                   "change this gene")  # fmt: skip
+            _check_kernel("head_kernel", self.head_kernel, (1, 3, 5))
         if self.head != "concat":
             self._drop("head_width", "merge_channels")
             return
@@ -233,7 +237,7 @@ class Genome:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The genome that `to_dict` described; InputError names the gene that is unknown or out of range."""
         if not isinstance(values, Mapping):
-            raise InputError(f"a genome must be a JSON object, but got {values!r:.80}; "
+            raise InputError(f"a genome must be a JSON object, but got {brief(values)}; "
                              "see python -m nas.describe MO --json")  # fmt: skip
         genes = dict(values)
         schema = genes.pop("schema", None)
@@ -248,8 +252,8 @@ class Genome:
     def from_json(cls, text: str) -> Self:
         """The genome in `text`; InputError where it is no JSON or no genome."""
         try:
-            values = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+            values = strict_json.loads(text)
+        except ValueError as error:
             raise InputError(f"a genome must be JSON, but reading it gave: {error}; "
                              "see python -m nas.describe MO --json") from error  # fmt: skip
         return cls.from_dict(values)
@@ -261,11 +265,11 @@ def _acting(genes: dict[str, Any]) -> dict[str, Any]:
 
 def _make(kind: type[T], values: Any, what: str) -> T:
     if not isinstance(values, Mapping):
-        raise InputError(f"genome: every branch must be a JSON object, but got {values!r:.80}; change it")
+        raise InputError(f"genome: every branch must be a JSON object, but got {brief(values)}; change it")
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
         if name not in fields:
-            raise InputError(f"genome: unknown {what} {name!r}; there are {', '.join(fields)}")
+            raise InputError(f"genome: unknown {what} {brief(name)}; there are {', '.join(fields)}")
     missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in values]
     if missing:
         raise InputError(f"genome: {what} {missing[0]!r} is missing; there must be {', '.join(fields)}")

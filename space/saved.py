@@ -6,14 +6,17 @@
                          input    what the network is fed with: shape, cfa, size_multiple, white_balanced, and the steps from a
                                   raw file to it in words, with their numbers
                          output   what it gives
+                         weights  their file, its SHA-256 and its form
                          and whatever the exporter knows: quality, latency, cost, training, provenance, onnx
 
-nas.export adds model.onnx and card.html. Reading needs neither Optuna nor rawpy; torch only for the weights.
+nas.export adds model.onnx and card.html. Reading needs neither Optuna nor rawpy; torch only for the weights. A folder may come
+from anyone: nothing in it is run, no file outside of it is read, and weights that are not those that were written are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -23,16 +26,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from space.errors import InputError
+from space import strict_json
+from space.errors import InputError, brief
 from space.genome import Genome
+from space.inside import inside
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from space.model import DarkUNet
 
 SCHEMA = 1
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
 # Amplifications that networks of this project are trained for: the exposure ratios of SID end at 300.
 AMPLIFICATIONS = (1, 300)
+# Characters of a network's name.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +56,7 @@ class Saved:
 
 def is_saved(folder: str | Path) -> bool:
     """Whether `folder` claims to hold a saved network: there is a model.json in it."""
-    return (Path(folder) / MODEL).is_file()
+    return os.path.isfile(Path(folder) / MODEL)
 
 
 def describe_input(genome: Genome, *, white_balanced: bool) -> dict[str, Any]:
@@ -91,7 +100,8 @@ def save(
         "schema": SCHEMA, "name": name, "digest": genome.digest, "genome": genome.to_dict(),
         "input": describe_input(genome, white_balanced=white_balanced_input),
         "output": {"name": "rgb", "shape": "1 3 H W", "dtype": "float32", "range": [0.0, 1.0], "colour": "sRGB"},
-        "weights": {"file": WEIGHTS, "form": "as trained: weight norm unfolded (space.load_model folds it)"},
+        "weights": {"file": WEIGHTS, "sha256": _sha256(folder / WEIGHTS),
+                    "form": "as trained: weight norm unfolded (space.load_model folds it)"},
         **(more or {}),
     }  # fmt: skip
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
@@ -100,18 +110,18 @@ def save(
 
 def read_saved(folder: str | Path) -> Saved:
     """What the model.json in `folder` says; InputError where there is none, or it is of a newer schema or damaged."""
-    path = Path(folder) / MODEL
-    if not path.is_file():
+    path = inside(Path(folder), MODEL, "an export's file")
+    if not os.path.isfile(path):
         raise InputError(f"{folder} must be a folder that nas.export wrote, but there is no {path}; check the path")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        values = strict_json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise InputError(f"{path} must be JSON, but reading it gave: {error}; export the network again") from error
     if not isinstance(values, dict) or "schema" not in values:
         raise InputError(f"{path} must describe a network that nas.export wrote, but holds no schema; check the path")
     schema = values["schema"]
     if type(schema) is not int or schema != SCHEMA:
-        raise InputError(f"{path}: schema must be {SCHEMA}, but got {schema!r}; it was written by a newer or another "
+        raise InputError(f"{path}: schema must be {SCHEMA}, but got {brief(schema)}; it was written by a newer or another "
                          "version: upgrade this one")  # fmt: skip
     try:
         genome = Genome.from_dict(values.get("genome", {}))
@@ -120,12 +130,15 @@ def read_saved(folder: str | Path) -> Saved:
     given = values.get("input")
     balanced = given.get("white_balanced") if isinstance(given, dict) else None
     if not isinstance(balanced, bool):
-        raise InputError(f"{path}: input.white_balanced must be true or false, but got {balanced!r}; export the network again")
+        raise InputError(f"{path}: input.white_balanced must be true or false, but got {brief(balanced)}; export the network again")
     if values.get("digest") != genome.digest:
-        raise InputError(f"{path}: digest must be that of its genome ({genome.digest}), but got {values.get('digest')!r}; "
+        raise InputError(f"{path}: digest must be that of its genome ({genome.digest}), but got {brief(values.get('digest'))}; "
                          "the file was changed: export the network again")  # fmt: skip
     name = values.get("name") or genome.digest[:8]
-    return Saved(name=str(name), genome=genome, white_balanced_input=balanced, description=values)
+    if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise InputError(f"{path}: name must be a text of one line and at most {LONGEST_NAME} characters, but got {brief(name)}; "
+                         "change it")  # fmt: skip
+    return Saved(name=name, genome=genome, white_balanced_input=balanced, description=values)
 
 
 def load_model(folder: str | Path, *, trainable: bool = False) -> DarkUNet:
@@ -137,13 +150,26 @@ def load_model(folder: str | Path, *, trainable: bool = False) -> DarkUNet:
     """
     from space.model import fold
 
-    saved = read_saved(folder)
-    model, metadata = load_weights(saved.genome, Path(folder) / WEIGHTS)
-    told = metadata.get("white_balanced_input")
-    if told is not None and (told == "true") != saved.white_balanced_input:
-        raise InputError(f"{folder}: {MODEL} and {WEIGHTS} must agree on white_balanced, but one says "
-                         f"{saved.white_balanced_input} and the other {told}; export the network again")  # fmt: skip
+    model = load_saved(folder)[1]
     return model.train() if trainable else fold(model)
+
+
+def load_saved(folder: str | Path) -> tuple[Saved, DarkUNet]:
+    """(what model.json says, the network as it was trained, in eval mode) of a folder. Raises InputError as `load_model`."""
+    saved = read_saved(folder)
+    path = inside(Path(folder), WEIGHTS, "an export's file")
+    told = saved.description.get("weights", {})
+    if not isinstance(told, dict) or told.get("file", WEIGHTS) != WEIGHTS:
+        raise InputError(f"{folder}: {MODEL} must name its weights {WEIGHTS}, but has {brief(told)}; export the network again")
+    model, metadata = load_weights(saved.genome, path)
+    balanced = metadata.get("white_balanced_input")
+    if balanced not in (None, "true" if saved.white_balanced_input else "false"):
+        raise InputError(f"{folder}: {MODEL} and {WEIGHTS} must agree on white_balanced, but one says "
+                         f"{saved.white_balanced_input} and the other {balanced:.80}; export the network again")  # fmt: skip
+    if told.get("sha256", digest := _sha256(path)) != digest:
+        raise InputError(f"the weights must be those that were exported, but {path} was changed since (its SHA-256 is not that in "
+                         f"{MODEL}); take an intact copy")  # fmt: skip
+    return saved, model
 
 
 def load_weights(genome: Genome, path: Path) -> tuple[DarkUNet, dict[str, str]]:
@@ -151,34 +177,50 @@ def load_weights(genome: Genome, path: Path) -> tuple[DarkUNet, dict[str, str]]:
 
     Raises InputError where the file is missing, damaged or another network's.
     """
-    from safetensors import SafetensorError, safe_open
-
     from space.model import build_model
 
-    if not path.is_file():
-        raise InputError(f"weights must be a file, but there is none at {path}; check the path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dictionary
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"weights must be a whole safetensors file, but {path} is not ({error}); take an intact "
-                         "copy") from error  # fmt: skip
-    written_for = metadata.get("genome")
-    try:
-        same = written_for is None or Genome.from_dict(json.loads(written_for)) == genome
-    except (InputError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} must tell the genome of its network, but: {error}; take an intact copy") from error
-    if not same:
-        raise InputError(f"the weights must be of the network that is asked for ({genome.digest[:8]}), but {path} is of "
-                         f"{Genome.from_json(str(written_for)).digest[:8]}; give its own genome")  # fmt: skip
+    metadata, state = _read_weights(path)
+    if "genome" in metadata:
+        try:
+            written_for = Genome.from_json(metadata["genome"])
+        except InputError as error:
+            raise InputError(f"{path} must tell the genome of its network, but: {error}; take an intact copy") from error
+        if written_for != genome:
+            raise InputError(f"the weights must be of the network that is asked for ({genome.digest[:8]}), but {path} is of "
+                             f"{written_for.digest[:8]}; give its own genome")  # fmt: skip
     model = build_model(genome)
     wanted = model.state_dict()
     if wanted.keys() != state.keys() or any(wanted[name].shape != state[name].shape for name in wanted):
         raise InputError(f"the weights must fit the network ({genome.digest[:8]}), but {path} has other names or shapes; "
                          "give its own genome")  # fmt: skip
+    for name, tensor in state.items():
+        if tensor.dtype != wanted[name].dtype:
+            raise InputError(f"weights must be {wanted[name].dtype}, but {name} in {path} is {tensor.dtype}; take an intact copy")
+        if not tensor.isfinite().all():
+            raise InputError(f"weights must be finite numbers, but some of {name} in {path} are not; take an intact copy, or train "
+                             "the network again")  # fmt: skip
     model.load_state_dict(state)
     return model.eval(), metadata
+
+
+def _read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """(metadata, tensors by name) of a safetensors file; InputError where it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    if not os.path.isfile(path):
+        raise InputError(f"weights must be a file, but there is none at {path}; check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        # Its own error, or what torch says of sizes and types that a damaged header makes up.
+        raise InputError(f"weights must be a whole safetensors file, but {path} is not ({error}); take an intact "
+                         "copy") from error  # fmt: skip
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_place(folder: Path, *, force: bool) -> None:
@@ -226,5 +268,7 @@ def new_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
     finally:
         if old.exists() and not folder.exists():
             old.rename(folder)
+        if old.is_symlink():
+            old.unlink()  # the folder was a link: what it led to is another's
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(beside, ignore_errors=True)

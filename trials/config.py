@@ -91,6 +91,9 @@ class LatencyConfig:
     max_seconds: float = 5.0
     """Longest time for one try, beyond which it ends after `min_runs` with the precision it has; there are up to three
     where the ratio is not known to `precision` yet, or (outside a search, which judges by the ratio) milliseconds drift."""
+    first_seconds: float = 1.0
+    """`max_seconds` of a trial's first, rough look at a network that may yet be stopped; where it is trained to its end it is
+    measured again, by the whole protocol."""
     front_seconds: float = 8.0
     """`max_seconds` of each network of the front when it is measured again, all in one run, at a search's end."""
 

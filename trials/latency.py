@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,12 @@ class Latency(Timing):
         """Plain JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Latency:
+        """What `to_dict` gave."""
+        device_time = told["device_time"]
+        return cls(**{**told, "device_time": Timing(**device_time) if device_time else None})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -86,14 +92,16 @@ def measure_latency(model: DarkUNet, config: LatencyConfig, *, device: str = "cp
 
 
 def measure_against(
-    model: DarkUNet, reference: DarkUNet, config: LatencyConfig, *, device: str = "cpu", ratio_only: bool = False
-) -> tuple[Latency, LatencyRatio]:
+    model: DarkUNet, reference: DarkUNet, config: LatencyConfig, *, device: str = "cpu", ratio_only: bool = False,
+    tries: int | None = None,
+) -> tuple[Latency, LatencyRatio]:  # fmt: skip
     """The latency of `model`, and its ratio to that of `reference`, timed in turn; otherwise as `measure_latency`.
 
     `ratio_only` is for those who judge by the ratio alone, as a search does: it ends when the ratio is precise. A drift of
-    milliseconds, which hits both networks alike, is told by `steady`, but not measured again for.
+    milliseconds, which hits both networks alike, is told by `steady`, but not measured again for. `tries` is how often it is
+    measured at most.
     """
-    _, (measured,) = _measure(reference, [model], config, device, None, ratios_only=ratio_only)
+    _, (measured,) = _measure(reference, [model], config, device, None, ratios_only=ratio_only, most_tries=tries or TRIES)
     return measured.latency, measured.ratio
 
 
@@ -110,7 +118,7 @@ def measure_all(
 
 def _measure(
     reference: DarkUNet, models: Sequence[DarkUNet], config: LatencyConfig, device: str, on_round: OnRound | None,
-    *, ratios_only: bool = False,
+    *, ratios_only: bool = False, most_tries: int = TRIES,
 ) -> tuple[Latency, list[Measured]]:  # fmt: skip
     check_config(config)
     where = torch.device(device)
@@ -120,7 +128,7 @@ def _measure(
     with DeviceLock(device).alone(), _threads(config.threads), torch.no_grad(), numerics(where):
         timed = [_ready(model, config, device) for model in (reference, *models)]
         watch = Watch(timed, config, where, on_round, ratios_only=ratios_only)
-        for tries in range(1, TRIES + 1):
+        for tries in range(1, most_tries + 1):
             if watch.try_once() and watch.is_precise():
                 break
         huge_mib = huge_pages_mib() if where.type == "cpu" else 0.0
@@ -192,9 +200,9 @@ def check_config(config: LatencyConfig) -> None:
         value = getattr(config, name)
         if value is not None and value < low:
             raise InputError(f"latency.{name} must be at least {low}, but got {value}; raise it")
-    if not (config.max_seconds > 0 and config.precision > 0):
-        raise InputError(f"latency.max_seconds and latency.precision must be above 0, but got {config.max_seconds} and "
-                         f"{config.precision}; raise them")  # fmt: skip
+    for name in ("max_seconds", "first_seconds", "precision"):
+        if not getattr(config, name) > 0:
+            raise InputError(f"latency.{name} must be above 0, but got {getattr(config, name)}; raise it")
 
 
 @contextlib.contextmanager

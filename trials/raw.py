@@ -5,7 +5,9 @@ cropping a row, a column or both, never by mirroring, so that picture and ground
 rawpy, does the decoding.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ import rawpy
 from numpy.typing import NDArray
 
 from space import InputError
+from trials.plausible import refuse_absurd_levels, refuse_absurd_picture, refuse_absurd_size
 from trials.truncation import refuse_cut_file, refuse_stale_rows
 
 RED, GREEN, BLUE = range(3)  # LibRaw's numbers of the colours; the second green of a Bayer cell is 3
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png")
+SMALLEST_SIDE = 4
 
 
 class NotBayerError(InputError):
@@ -88,16 +92,16 @@ def read_raw(path: str | Path) -> RawImage:
 def read_frame(path: str | Path) -> RawFrame:
     """The raw photo at `path` in sensor values.
 
-    Raises InputError for a file that is missing, no raw or truncated, and NotBayerError for a sensor without a
+    Raises InputError for a file that is missing, no raw, truncated or makes no sense, and NotBayerError for a sensor without a
     2 x 2 Bayer pattern (X-Trans, Foveon, monochrome, demosaiced DNG).
     """
     with open_raw(path) as raw:
-        values = raw.raw_image_visible
         top, left = bayer_offset(raw, path)
+        values = visible(raw, path)
         height, width = (values.shape[0] - top) // 2 * 2, (values.shape[1] - left) // 2 * 2
         mosaic = np.array(values[top : top + height, left : left + width], dtype=np.uint16)
         refuse_stale_rows(mosaic, path)
-        return frame_of(raw, mosaic, (top, left))
+        return frame_of(raw, mosaic, (top, left), path)
 
 
 def read_whole(path: str | Path) -> WholeFrame:
@@ -107,15 +111,15 @@ def read_whole(path: str | Path) -> WholeFrame:
     their number is odd.
     """
     with open_raw(path) as raw:
-        values = raw.raw_image_visible
         above, left = bayer_offset(raw, path)  # as many to add as to crop: one or none
+        values = visible(raw, path)
         height, width = values.shape
         refuse_stale_rows(values, path)
         added = (above, (above + height) % 2), (left, (left + width) % 2)
         # Mirroring about the first or last row keeps the colours: they alternate.
         mosaic = np.pad(values, added, mode="reflect").astype(np.uint16, copy=False)
         picture = slice(above, above + height), slice(left, left + width)
-        return WholeFrame(frame_of(raw, mosaic, (above, left)), picture, int(raw.sizes.flip))
+        return WholeFrame(frame_of(raw, mosaic, (above, left), path), picture, int(raw.sizes.flip))
 
 
 def read_exposure(path: str | Path) -> tuple[float, float, float]:
@@ -127,12 +131,22 @@ def read_exposure(path: str | Path) -> tuple[float, float, float]:
         return seconds, iso, aperture
 
 
-def frame_of(raw: Any, mosaic: NDArray[np.uint16], offset: tuple[int, int]) -> RawFrame:
-    """`mosaic` with what the opened file says about it; `offset` is where its sensor's first red lies."""
+def visible(raw: Any, path: str | Path) -> NDArray[np.uint16]:
+    """The part of an unpacked sensor that the camera shows, a view; InputError where that is less than a few cells."""
+    values: NDArray[np.uint16] = raw.raw_image_visible
+    if values.ndim != 2 or min(values.shape) < SMALLEST_SIDE:
+        raise InputError(f"a raw photo must have at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, but {path} has "
+                         f"{' x '.join(map(str, values.shape))}; copy it again")  # fmt: skip
+    return values
+
+
+def frame_of(raw: Any, mosaic: NDArray[np.uint16], offset: tuple[int, int], path: str | Path) -> RawFrame:
+    """`mosaic` with what the opened file says about it; `offset` is where its sensor's first red lies. Raises InputError for
+    levels that no camera has."""
     top, left = offset
     levels, pattern = raw.black_level_per_channel, raw.raw_pattern
     beside_red, below_red = pattern[top, 1 - left], pattern[1 - top, left]
-    return RawFrame(
+    frame = RawFrame(
         mosaic=mosaic,
         black=(float(levels[RED]), float(levels[beside_red]), float(levels[below_red]), float(levels[BLUE])),
         white_level=float(raw.white_level),
@@ -140,6 +154,8 @@ def frame_of(raw: Any, mosaic: NDArray[np.uint16], offset: tuple[int, int]) -> R
         offset=offset,
         camera_to_srgb=camera_matrix(raw),
     )
+    refuse_absurd_levels(frame, path)
+    return frame
 
 
 def read_target(path: str | Path, offset: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint16]:
@@ -172,10 +188,13 @@ def develop_raw(path: str | Path) -> NDArray[np.uint16]:
 def read_picture(path: str | Path) -> NDArray[np.uint16]:
     """A 16-bit TIFF or PNG: h w 3, red first. Raises InputError for anything else."""
     require_file(path)
+    refuse_absurd_picture(path)
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it prints a line for every tag out of order
     try:
         picture = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, MemoryError):
+        picture = None
     finally:
         cv2.utils.logging.setLogLevel(level)
     if picture is None:
@@ -202,23 +221,28 @@ def normalise(
     return np.clip(scaled, 0.0, 1.0, out=scaled).reshape(height, width)
 
 
-def open_raw(path: str | Path, *, unpack: bool = True) -> Any:
+@contextlib.contextmanager
+def open_raw(path: str | Path, *, unpack: bool = True) -> Iterator[Any]:
     """The rawpy file, unpacked unless only its metadata is asked for.
 
-    Raises InputError where it is missing, no raw file or truncated.
+    Raises InputError where it is missing, no raw file, truncated or of an absurd size, and where LibRaw stumbles over it inside.
     """
     require_file(path)
     refuse_cut_file(path)
-    raw = rawpy.RawPy()
     try:
-        raw.open_file(os.fspath(path))
-        if unpack:
-            raw.unpack()
+        with rawpy.RawPy() as raw:
+            raw.open_file(os.fspath(path))
+            if unpack:
+                refuse_absurd_size(raw, path)
+                raw.unpack()
+            yield raw
     except rawpy.LibRawFileUnsupportedError as error:
         raise InputError(f"a raw photo must be of a kind LibRaw reads, but {path} is not; convert it to DNG") from error
     except rawpy.LibRawError as error:
         raise InputError(f"a raw photo must be whole, but {path} is not ({reason(error)}); copy it again") from error
-    return raw
+    except (NotImplementedError, MemoryError, UnicodeEncodeError) as error:  # rawpy's own words for what it doesn't know
+        raise InputError(f"a raw photo must be of a kind rawpy reads, but {path} is not ({reason(error) or type(error).__name__}); "
+                         "convert it to DNG, or copy it again") from error  # fmt: skip
 
 
 def reason(error: Exception) -> str:
@@ -229,7 +253,7 @@ def reason(error: Exception) -> str:
 
 def require_file(path: str | Path) -> None:
     """Raises InputError where there is no such file."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise InputError(f"a photo must be a file, but there is none at {path}; check the name")
 
 

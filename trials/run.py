@@ -22,16 +22,17 @@ from trials.deployed import judged_form, numerics
 from trials.device_errors import free_memory, is_lost, is_out_of_memory, lost
 from trials.estimates import LatencyRatio
 from trials.files import replacing
-from trials.latency import Latency, frame_size, measure_against, measure_latency
+from trials.keeper import Keeper
+from trials.kept import Kept
+from trials.latency import Latency, frame_size
 from trials.left import write_weights
 from trials.pairs import Progress, TrialData
 from trials.preview import write_preview
 from trials.rungs import Decide, RungScore, rung_steps
+from trials.timing import Timed, is_close, time_network
 from trials.train import ImageScore, TrainLog, evaluate, train
 
 KINDS = ("complete", "stopped", "over_limit", "diverged", "out_of_memory")
-# MO against itself needs no clock.
-ITSELF = LatencyRatio(value=1.0, low=1.0, high=1.0, rounds=0, drift=0.0)
 # Pairs in a trial's preview.
 PREVIEWED = 2
 
@@ -82,17 +83,23 @@ def run_trial(
     latency_limit_ms: float | None = None,
     mo_latency_ms: float | None = None,
     decide: Decide | None = None,
+    keeper: Keeper | None = None,
+    timed: Timed | None = None,
+    rough_first: bool = False,
     on_progress: Progress | None = None,
 ) -> TrialResult:
     """Measures, trains and judges the network of `genome`; leaves what it found in `directory`.
 
     There: genome.json, result.json (last, so that where it is, all is), and for a complete or stopped trial
     weights.safetensors (as trained, weight norm unfolded), curve.csv and preview.png. Progress is told as "latency",
-    "train" and "evaluate". With `mo_latency_ms`, MO's milliseconds in the study, the limit holds for the ratio to MO
-    times that, and not for a moment's milliseconds. At each rung of the training (`trials.rung_steps`) the averaged weights
-    are judged and `decide` is asked whether it goes on; without it there are no rungs. Raises InputError for a config that
-    can't be met, DeviceLostError where the device vanishes, and OSError for a full disk; what is raised in `on_progress`
-    passes through.
+    "resume", "train" and "evaluate". With `mo_latency_ms`, MO's milliseconds in the study, the limit holds for the ratio to
+    MO times that, and not for a moment's milliseconds. At each rung of the training (`trials.rung_steps`) the averaged
+    weights are judged and `decide` is asked whether it goes on; without it there are no rungs. With `keeper` the training is
+    kept as it goes, and goes on where it was kept before ("resume" tells the step); the network is then not timed again by
+    the same model of device. Nor is it where its latency is given as `timed`. With `rough_first` a network that is stopped
+    was only looked at roughly (trials/timing.py). Raises InputError for a config that can't be
+    met, DeviceLostError where the device vanishes, OSError for a full disk, and PreemptedError where the keeper was asked to
+    stop; what is raised in `on_progress` passes through.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tell: Callable[..., None] = on_progress or (lambda *_: None)
@@ -100,15 +107,15 @@ def run_trial(
     height, width = frame_size(config.latency, config.device)
     cost = count_cost(genome, height, width)
     found = TrialResult(kind="complete", genome=genome, cost=cost)
+    run = Kept(keeper, genome, config, data) if keeper else None
     try:
         tell("latency", 0, 1, {})
-        reference = build_model(SEEDS["MO"])
         torch.manual_seed(config.seed)
         model = build_model(genome)
-        if genome == SEEDS["MO"]:
-            latency, ratio = measure_latency(model, config.latency, device=config.device), ITSELF
-        else:
-            latency, ratio = measure_against(model, reference, config.latency, device=config.device, ratio_only=True)
+        rough = rough_first and not timed and genome != SEEDS["MO"]
+        latency, ratio = timed or (run.timed() if run else None) or time_network(genome, config, rough=rough)
+        if rough and latency_limit_ms is not None and is_close((latency, ratio), latency_limit_ms, mo_latency_ms):
+            rough, (latency, ratio) = False, time_network(genome, config)
         found = replace(found, latency=latency, ratio_to_mo=ratio)
         tell("latency", 1, 1, {"latency_ms": latency.median_ms})
         latency_ms = latency.median_ms if mo_latency_ms is None else ratio.value * mo_latency_ms
@@ -116,7 +123,11 @@ def run_trial(
             message = f"{latency_ms:.2f} ms is over the limit of {latency_limit_ms:g} ms: not trained"
             found = replace(found, kind="over_limit", message=message)
         else:
-            found, log = _train(found, model, data, config, latency_ms, decide, on_progress)
+            found, log = _train(found, model, data, config, latency_ms, decide, on_progress, run)
+            if found.kind == "complete" and rough:
+                tell("latency", 0, 1, {})
+                latency, ratio = time_network(genome, config)
+                found = replace(found, latency=latency, ratio_to_mo=ratio)
             if found.kind in ("complete", "stopped"):
                 _leave(directory, model, log, data, config)
     except (MemoryError, RuntimeError) as error:
@@ -129,6 +140,8 @@ def run_trial(
         message = f"out of memory on {config.device} at {shape}"
         found = replace(found, kind="out_of_memory", psnr_db=None, ssim=None, images=[], message=message)
     _write_text(directory / "result.json", json.dumps(found.to_dict(), indent=1))
+    if keeper:
+        keeper.discard()
     return found
 
 
@@ -146,10 +159,10 @@ def train_to_the_end(
 
 def _train(
     found: TrialResult, model: DarkUNet, data: TrialData, config: TrialConfig, latency_ms: float | None, decide: Decide | None,
-    on_progress: Progress | None,
+    on_progress: Progress | None, run: Kept | None = None,
 ) -> tuple[TrialResult, TrainLog]:  # fmt: skip
     """Trains and judges `model`, and asks `decide` on the way."""
-    rungs: list[RungScore] = []
+    rungs: list[RungScore] = run.rungs() if run else []
     images: list[ImageScore] = []
 
     def judge(network: DarkUNet, log: TrainLog) -> RungScore:
@@ -164,7 +177,12 @@ def _train(
         return not log.diverged and (decide is None or decide(score))
 
     steps = [] if decide is None else rung_steps(config.train.steps, config.train.first_rung)
-    log = train(model, data, config.train, seed=config.seed, rungs=steps, at_rung=at_rung, on_progress=on_progress)
+    kept = run.training() if run else None
+    if run and on_progress:
+        begun = kept["log"] if kept else {"steps": 0, "seconds": 0.0}
+        on_progress("resume", begun["steps"], config.train.steps, {"seconds": begun["seconds"]})
+    log = train(model, data, config.train, seed=config.seed, rungs=steps, at_rung=at_rung,
+                keep=run.keeping(found, rungs) if run else None, kept=kept, on_progress=on_progress)  # fmt: skip
     found = replace(found, train_seconds=log.seconds, rungs=rungs)
     if log.diverged:
         return replace(found, kind="diverged", message=f"the loss ran away or was no number at step {log.steps}"), log

@@ -2,18 +2,23 @@
 
 Rows of `<Camera>_<train|val|test>_list.txt` name a short exposure, a long one, the ISO and the aperture:
 `./Sony/short/00001_00_0.1s.ARW ./Sony/long/00001_00_10s.ARW ISO200 F8`. A name is `<scene>_<index>_<seconds>s`; the
-exposure ratio is long / short, at most 300 (Chen et al., "Learning to See in the Dark", CVPR 2018).
+exposure ratio is long / short, at most 300 (Chen et al., "Learning to See in the Dark", CVPR 2018). A list may come from
+anyone: it names photos of its own folder only.
 """
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from space import InputError
+from space.inside import inside
 
 SPLITS = ("train", "val", "test")
 LARGEST_RATIO = 300.0
+# An exposure of more seconds (eleven days) is a misprint.
+LONGEST_EXPOSURE = 1e6
 NAME = re.compile(r"(?P<scene>[^_]+)_(?P<index>.+)_(?P<seconds>\d+(?:\.\d+)?)s")
 # Share of the training scenes that is held out where there is no validation list, as in SID itself (about a tenth).
 HELD_OUT_SHARE = 0.1
@@ -41,7 +46,7 @@ def read_lists(folder: str | Path) -> dict[str, list[Row]]:
     whose photo is missing.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"the data must be a folder in SID's layout, but there is none at {folder}; check the path")
     splits: dict[str, list[Row]] = {}
     for split in SPLITS:
@@ -57,6 +62,9 @@ def read_lists(folder: str | Path) -> dict[str, list[Row]]:
 
 def read_list(path: Path) -> list[Row]:
     """The rows of one list. Raises as `read_lists`."""
+    inside(path.parent, path.name, "a list")
+    if not os.path.isfile(path):
+        raise InputError(f"a list must be a file, but {path} is none; write it anew or delete it")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -74,10 +82,10 @@ def read_row(line: str, path: Path, number: int, camera: str) -> Row:
     words = line.split()
     if len(words) < 2:
         raise InputError(f"a row must name a short and a long exposure, but {where} is {line.strip()!r}; mend the row")
-    short, long = path.parent / words[0], path.parent / words[1]
+    short, long = (inside(path.parent, word, f"the photos of {where}") for word in words[:2])
     short_name, long_name = parse_name(short, where), parse_name(long, where)
     for photo in (short, long):
-        if not photo.is_file():
+        if not os.path.isfile(photo):
             raise InputError(f"a row's photos must be there, but {where} names {photo}, which is missing; add it")
     ratio = min(long_name[1] / short_name[1], LARGEST_RATIO)
     if ratio < 1:
@@ -88,7 +96,7 @@ def read_row(line: str, path: Path, number: int, camera: str) -> Row:
 def parse_name(photo: Path, where: str) -> tuple[str, float]:
     """Scene and exposure time in seconds of a photo named in SID's way. Raises InputError for another name."""
     match = NAME.fullmatch(photo.stem)
-    if match is None or float(match["seconds"]) == 0:
+    if match is None or not 0 < float(match["seconds"]) <= LONGEST_EXPOSURE:
         raise InputError(
             f"a photo must be named <scene>_<index>_<seconds>s, but {where} names {photo.name}; rename the photo"
         )

@@ -8,7 +8,7 @@ steps (checkpoint-to-checkpoint noise would otherwise exceed the difference betw
 import copy
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,6 @@ from trials.exclusive import DeviceLock
 from trials.metrics import ms_ssim, psnr_db, ssim
 from trials.pairs import Pair, Progress, TrialData
 from trials.precision import training_dtype
-from trials.rungs import RungScore
 
 # Losses are smoothed over about this many steps before they are judged.
 SMOOTHING_STEPS = 20
@@ -44,14 +43,14 @@ class TrainLog:
     """Training loss at its end (or at the rung where it is), smoothed."""
     steps: int = 0
     """Steps done, fewer than asked for only if it diverged or was stopped."""
-    rungs: list[RungScore] = field(default_factory=list)
-    """How it was judged on its way."""
     stopped: bool = False
     """Whether it was ended at a rung."""
 
 
 AtRung = Callable[[DarkUNet, TrainLog], bool]
 """Judges a copy of the network on its way; False ends the training."""
+Keep = Callable[[TrainLog, Callable[[], dict[str, Any]], bool], None]
+"""Called after every step with the log, what makes the training's state, and whether the step was a rung."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,8 @@ def train(
     seed: int,
     rungs: Collection[int] = (),
     at_rung: AtRung | None = None,
+    keep: Keep | None = None,
+    kept: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
 ) -> TrainLog:
     """Trains `model` in place on crops of `data`; it ends with averaged weights, in eval mode.
@@ -78,6 +79,9 @@ def train(
     After each step of `rungs` (the last step is none: it is the caller's to judge) `at_rung` gets a copy of the network with
     averaged weights and the log so far; it judges, and where it answers False the training is over. What happens at a rung
     changes nothing in the steps after it.
+
+    `keep` may store the training's state after any step; with such a state as `kept` (of the same network, config, seed and
+    data) it goes on from there, as if it had never been interrupted.
 
     The seed fixes the crops and their noise; on the CPU the same seed and threads give the same weights bit for bit.
     (The initial weights are the caller's.) A loss that is not finite or runs away ends the training with
@@ -87,9 +91,18 @@ def train(
     trainer = Trainer(model, config, data.device, precision=training_dtype(config.dtype, data.device))
     generator = torch.Generator(data.device).manual_seed(seed)
     log = TrainLog()
+    if kept is not None:
+        trainer.restore(kept["trainer"])
+        generator.set_state(kept["generator"])
+        log = TrainLog(**kept["log"])
+
+    def state() -> dict[str, Any]:
+        told = {name: getattr(log, name) for name in ("rows", "seconds", "loss", "steps")}
+        return {"trainer": trainer.state(), "generator": generator.get_state(), "log": told}
+
     lock = DeviceLock(str(data.device))
-    started = time.perf_counter()
-    for step in range(config.steps):
+    started = time.perf_counter() - log.seconds
+    for step in range(log.steps, config.steps):
         with lock.shared():  # a measurement of latency, here or in another process, waits for the step's end
             mosaic, target = data.sample(config.batch, config.crop, generator)
             log.diverged = not trainer.step(step, mosaic, target)
@@ -102,14 +115,20 @@ def train(
             row = {"step": float(log.steps), "loss": log.loss, "lr": learning_rate(step, config), "seconds": log.seconds}
             log.rows.append(row)
             if on_progress:
-                on_progress("train", log.steps, config.steps, {"loss": log.loss})
-        if at_rung and log.steps in rungs and log.steps < config.steps:
-            log.seconds = time.perf_counter() - started
+                on_progress("train", log.steps, config.steps, {"loss": log.loss, "seconds": log.seconds})
+        if log.steps == config.steps:
+            break
+        log.seconds = time.perf_counter() - started
+        is_rung = at_rung is not None and log.steps in rungs
+        if at_rung and is_rung:
             log.stopped = not at_rung(trainer.averaged(), log)
-            started = time.perf_counter() - log.seconds  # judging is no training
             if log.stopped:
                 break
-    log.seconds = time.perf_counter() - started
+        if keep:
+            keep(log, state, is_rung)
+        started = time.perf_counter() - log.seconds  # neither judging nor keeping is training
+    if not log.stopped:
+        log.seconds = time.perf_counter() - started
     trainer.put_average(model)
     model.eval()
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.parameters):

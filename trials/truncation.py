@@ -15,6 +15,9 @@ from space import InputError
 
 # Fields of a TIFF directory: where the data of strips and tiles begin, how long they are, and sub-directories.
 STRIPS, STRIP_BYTES, TILES, TILE_BYTES, SUB_DIRECTORIES = 273, 279, 324, 325, 330
+WANTED = {256, 257, STRIPS, STRIP_BYTES, TILES, TILE_BYTES, SUB_DIRECTORIES}
+# Numbers of one directory that are looked at: a made-up one might tell millions, again and again.
+MOST_NUMBERS = 1_000_000
 
 
 def refuse_stale_rows(mosaic: NDArray[np.uint16], path: str | Path) -> None:
@@ -65,15 +68,19 @@ def cut_file(path: str | Path, needed: int, size: int) -> InputError:
 def read_directory(file: BinaryIO, at: int, order: str) -> tuple[dict[int, tuple[int, ...]], int]:
     """The whole-number fields that tell where data lies, and where the next directory starts (0: nowhere)."""
     file.seek(at)
-    (count,) = struct.unpack(order + "H", file.read(2))
+    told = file.read(2)
+    if len(told) < 2:
+        return {}, 0
+    (count,) = struct.unpack(order + "H", told)
     entries = file.read(12 * count + 4)
-    wanted = {STRIPS, STRIP_BYTES, TILES, TILE_BYTES, SUB_DIRECTORIES}
+    left = MOST_NUMBERS
     fields: dict[int, tuple[int, ...]] = {}
     for index in range(len(entries) // 12):
         tag, kind, number = struct.unpack(order + "HHI", entries[12 * index : 12 * index + 8])
         letter = {3: "H", 4: "I", 13: "I"}.get(kind)
-        if tag not in wanted or letter is None or number > 1_000_000:
+        if tag not in WANTED or letter is None or number > left:
             continue
+        left -= number
         length = struct.calcsize(f"{order}{number}{letter}")
         value = entries[12 * index + 8 : 12 * index + 12]
         if length > 4:

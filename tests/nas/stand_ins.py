@@ -71,7 +71,7 @@ class Runner:
     directories: list[Path] = field(default_factory=list)
 
     def __call__(self, genome: Genome, config: Any, *, data: Any, directory: Path, latency_limit_ms: float | None,
-                 mo_latency_ms: float | None, decide: Any = None,
+                 mo_latency_ms: float | None, decide: Any = None, keeper: Any = None, timed: Any = None, rough_first: bool = False,
                  on_progress: Any) -> Result:  # fmt: skip
         self.calls.append(genome)
         self.directories.append(directory)
@@ -82,9 +82,14 @@ class Runner:
             message = f"{latency_ms:.1f} ms is over the limit"
             return Result("over_limit", genome, None, None, latency_ms, message)
         on_progress("latency", 0, 1, {})
-        for step in range(1, self.steps + 1):
+        identity = {"digest": genome.digest}
+        begun = ((keeper.found(identity) or {}) if keeper else {}).get("step", 0)
+        on_progress("resume", begun, self.steps, {"seconds": begun * self.seconds / self.steps})
+        for step in range(begun + 1, self.steps + 1):
             time.sleep(self.seconds / self.steps)
-            on_progress("train", step, self.steps, {"loss": 0.1 / step})
+            on_progress("train", step, self.steps, {"loss": 0.1 / step, "seconds": step * self.seconds / self.steps})
+            if keeper and step < self.steps:
+                keeper.keep(step, lambda step=step: {"identity": identity, "step": step})
         scores: list[RungScore] = []
         for place, step in enumerate(self.rungs):
             left = len(self.rungs) - 1 - place
@@ -94,6 +99,8 @@ class Runner:
                 return Result("stopped", genome, scores[-1].psnr_db, 0.7, latency_ms, message, scores)
         if isinstance(told, BaseException):
             raise told
+        if keeper:
+            keeper.discard()
         if told != "complete":
             return Result(told, genome, None, None, latency_ms if told == "diverged" else None, f"it {told}")
         (directory / "result.json").write_text(json.dumps({"psnr_db": psnr_db}))

@@ -9,7 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from nas.recovery import MAX_DEATHS, STALE_AFTER_S, Claim, asking, folder_id, recover
+from nas import recovery
+from nas.recovery import MAX_DEATHS, Claim, TakenOverError, checkpoints_folder, folder_id, recover
+from nas.storage import open_storage
 from nas.samplers import suggest
 from nas.study import DIRECTIONS
 from space import SEEDS, DesignSpace
@@ -87,27 +89,69 @@ def test_stopping_is_not_held_against_a_network(study: optuna.Study, tmp_path: P
     assert study.trials[-1].state == TrialState.WAITING
 
 
-def test_a_trial_of_another_folder_is_judged_by_its_last_sign_of_life(study: optuna.Study, tmp_path: Path) -> None:
+@pytest.fixture
+def beating(tmp_path: Path) -> optuna.Study:
+    """A study in a real database, whose heartbeats come every second and are stale after three."""
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_s=1)
+    return optuna.create_study(directions=list(DIRECTIONS), storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
+
+
+def test_a_trial_of_another_folder_is_judged_by_its_heartbeat(beating: optuna.Study, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
     assert folder_id(here) == folder_id(here) != folder_id(there)
-    trial = study.ask()
-    claim = Claim(there, trial)
-    suggest(trial, SPACE)
+    claim = begin(beating, there)
+    until = time.monotonic() + 6
+    while time.monotonic() < until:  # it beats by itself, for longer than the grace
+        assert recover(beating, here, SPACE, owns_storage=False) == []
+        time.sleep(0.5)
+    claim.__exit__(OSError, OSError(), None)  # its process has died
+    assert recover(beating, here, SPACE, owns_storage=False) == [], "which nobody can know yet"
+    while recover(beating, here, SPACE, owns_storage=False) != [0]:
+        assert time.monotonic() < until + 12
+        time.sleep(0.2)
+    assert kinds(beating) == ["interrupted", "WAITING"]
+
+
+def test_the_same_folder_on_another_machine_is_judged_by_its_heartbeat(
+    beating: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock of a shared folder may be invisible from another machine."""
+    monkeypatch.setattr(recovery, "machine_id", lambda: "far away")
+    begin(beating, tmp_path).__exit__(OSError, OSError(), None)
+    monkeypatch.undo()
+    assert recover(beating, tmp_path, SPACE, owns_storage=True) == []
+
+
+def test_who_was_taken_for_dead_is_told(beating: optuna.Study, tmp_path: Path) -> None:
+    claim = begin(beating, tmp_path)
+    claim.show_life(10, 1.0)
+    beating.tell(0, state=TrialState.FAIL)
+    until = time.monotonic() + 10
+    with pytest.raises(TakenOverError):
+        while time.monotonic() < until:
+            claim.show_life(20, 2.0)
+            time.sleep(0.1)
+    claim.__exit__(None, None, None)
+
+
+def test_a_retry_knows_how_far_its_trial_had_come(study: optuna.Study, tmp_path: Path) -> None:
+    claim = begin(study, tmp_path)
+    claim.show_life(120, 12.5)
+    claim.show_life(9, 1.0)  # shorter than what was there
+    claim.show_life(130, 13.5)
     claim.__exit__(OSError, OSError(), None)
-    assert recover(study, here, SPACE, owns_storage=False) == []
-    trial.set_user_attr("alive_at", time.time() - STALE_AFTER_S - 1)
-    assert recover(study, here, SPACE, owns_storage=False) == [0]
+    recover(study, tmp_path, SPACE, owns_storage=True)
+    assert study.trials[1].user_attrs["reached"] == {"step": 130, "seconds": 13.5}
+    assert not (tmp_path / "trials" / "0000").exists()
 
 
-def test_only_one_asks_at_a_time(tmp_path: Path) -> None:
-    import fcntl
-    import os
-
-    with asking(tmp_path):
-        other = os.open(tmp_path / "lock", os.O_RDWR)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.close(other)
+def test_a_network_that_is_given_up_leaves_no_checkpoints(study: optuna.Study, tmp_path: Path) -> None:
+    for death in range(MAX_DEATHS):
+        claim = begin(study, tmp_path)
+        study._storage.set_trial_user_attr(study.trials[-1]._trial_id, "digest", "abc")
+        checkpoints_folder(tmp_path, "abc").mkdir(parents=True, exist_ok=True)
+        claim.__exit__(OSError, OSError(), None)
+        recover(study, tmp_path, SPACE, owns_storage=True)
+        assert checkpoints_folder(tmp_path, "abc").exists() == (death < MAX_DEATHS - 1)

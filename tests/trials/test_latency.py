@@ -161,7 +161,7 @@ def test_threads_are_set_for_the_measurement_only():
         ({"runtime": "cuda_graph"}, "runtime cuda_graph needs a GPU"),
         ({"height": 0}, "latency.height must be at least 1, but got 0"),
         ({"threads": 0}, "latency.threads must be at least 1, but got 0"),
-        ({"max_seconds": 0.0}, "latency.max_seconds and latency.precision must be above 0"),
+        ({"max_seconds": 0.0}, "latency.max_seconds must be above 0, but got 0.0"),
     ],
 )
 def test_impossible_settings_are_told(changes, message):

@@ -178,3 +178,45 @@ def test_a_psnr_that_is_no_number_at_a_rung_is_diverged(tmp_path, data, monkeypa
     monkeypatch.setattr(trial_run, "evaluate", lambda model, pairs: scores)
     result = run_trial(SMALL, RUNGS, data=data, directory=tmp_path, decide=lambda score: True)
     assert result.kind == "diverged" and result.message == "the loss ran away or was no number at step 12" and result.psnr_db is None
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Each measurement of a trial: whether it was a rough one, and what it gave."""
+    made = []
+    real = trial_run.time_network
+
+    def look(genome, config, *, rough=False):
+        made.append((rough, real(genome, config, rough=rough)))
+        return made[-1][1]
+
+    monkeypatch.setattr(trial_run, "time_network", look)
+    return made
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_only_what_is_trained_to_its_end_is_timed_by_the_whole_protocol(tmp_path, data, looks, goes_on):
+    asked = []
+    result = run_trial(SMALL, RUNGS, data=data, directory=tmp_path, mo_latency_ms=20.0, rough_first=True,
+                       decide=lambda score: asked.append(score) or goes_on)  # fmt: skip
+    assert [rough for rough, _ in looks] == ([True, False] if goes_on else [True])
+    assert asked[0].latency_ms == looks[0][1][1].value * 20.0
+    assert (result.latency, result.ratio_to_mo) == looks[-1][1]
+    assert json.loads((tmp_path / "result.json").read_text())["ratio_to_mo"]["value"] == looks[-1][1][1].value
+
+
+def test_what_can_not_be_stopped_is_timed_once(tmp_path, data, looks):
+    run_trial(SMALL, RUNGS, data=data, directory=tmp_path / "1", decide=lambda score: True)
+    assert [rough for rough, _ in looks] == [False]
+    run_trial(SMALL, RUNGS, data=data, directory=tmp_path / "2", decide=lambda score: True, rough_first=True, timed=looks[0][1])
+    assert len(looks) == 1, "given, it is not timed at all"
+
+
+def test_near_the_limit_a_rough_look_does_not_decide(tmp_path, data, looks):
+    run_trial(SMALL, QUICK, data=data, directory=tmp_path / "1", rough_first=True, mo_latency_ms=100.0, latency_limit_ms=99.0)
+    assert [rough for rough, _ in looks] == [True, False]
+    ratio = looks[-1][1][1].value
+    looks.clear()
+    run_trial(SMALL, RUNGS, data=data, directory=tmp_path / "2", rough_first=True, mo_latency_ms=100.0, latency_limit_ms=100 * ratio,
+              decide=lambda score: False)  # fmt: skip
+    assert [rough for rough, _ in looks] == [True, False], "close: timed well before the limit is held against it"

@@ -1,0 +1,138 @@
+"""One process at a time asks the study for a trial, over all processes of the study on all machines.
+
+Three locks, taken in this order, each where it has a meaning. All die with their process, however it ends.
+
+    FOLDER/lock            (flock) every process that uses the study's folder
+    study.db.lock          (flock) beside a SQLite file: every folder that uses this database
+    the server's own       (PostgreSQL's advisory lock, MySQL's GET_LOCK) every machine that uses this database
+
+The server's lock is held by a connection of its own. It is gone when the server stops; then it is taken again before the
+storage goes on inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import Connection, Engine
+
+from nas.patient import Patience, PatientStorage
+from nas.storage import storage_error
+
+# Seconds that one question to MySQL waits for the lock; then it is asked again (its drivers give up on long answers).
+MYSQL_WAIT_S = 10
+
+
+@contextlib.contextmanager
+def asking(folder: Path, study: optuna.Study) -> Iterator[None]:
+    """Held while a trial is asked for and claimed, so that nobody takes a trial just asked for as dead, or asks for the same.
+
+    Waits as long as it takes; where the database does not answer, as patiently as the storage. Not re-entrant.
+    """
+    storage = getattr(study._storage, "_backend", study._storage)  # Optuna's cache wraps a database's storage
+    with contextlib.ExitStack() as held:
+        held.enter_context(_locked(folder / "lock"))
+        if isinstance(storage, RDBStorage):
+            database = storage.engine.url.database
+            if storage.engine.name != "sqlite":
+                held.enter_context(_server_lock(storage, study.study_name))
+            elif database:
+                held.enter_context(_locked(Path(f"{os.path.realpath(database)}.lock")))
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _server_lock(storage: RDBStorage, name: str) -> Iterator[None]:
+    if storage.engine.name not in _WAYS:
+        yield  # a database whose locks we don't know: one machine is as safe as ever
+        return
+    if isinstance(storage, PatientStorage):
+        patience = storage.patience
+    else:
+        patience = Patience(explain=functools.partial(storage_error, url=storage.url))
+    lock = _ServerLock(storage.engine, name)
+    try:
+        patience.call(lambda _: lock.take())
+        with patience.first(lock.hold):
+            yield
+    finally:
+        lock.free()
+
+
+class _ServerLock:
+    """A database server's lock for the study `name`, and the connection that holds it."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._key = hashlib.blake2b(f"dark-nas asking {name}".encode(), digest_size=8).digest()
+        self._connection: Connection | None = None
+
+    def take(self) -> None:
+        """Waits for the lock, on a fresh connection."""
+        self.free()
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            connection.detach()  # not the pool's any more: closing it really closes it
+            _WAYS[self._engine.name](connection, self._key)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+
+    def hold(self) -> None:
+        """Takes the lock again where its connection was lost."""
+        if self._connection is not None:
+            try:
+                self._connection.exec_driver_sql("SELECT 1")
+                return
+            except sqlalchemy.exc.DBAPIError:
+                pass  # it is gone, and so is the lock
+        self.take()
+
+    def free(self) -> None:
+        """Gives the lock back with its connection; whatever has become of that."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.exec_driver_sql(_FREE[self._engine.name])
+            with contextlib.suppress(Exception):
+                connection.close()
+
+
+def _take_postgresql(connection: Connection, key: bytes) -> None:
+    # A machine that loses power says no farewell: its server must find out by itself, and in a minute rather than in hours.
+    for setting in ("tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3"):
+        connection.exec_driver_sql(f"SET {setting}")
+    connection.exec_driver_sql(f"SELECT pg_advisory_lock({int.from_bytes(key, signed=True)})")
+
+
+def _take_mysql(connection: Connection, key: bytes) -> None:
+    while connection.exec_driver_sql(f"SELECT GET_LOCK('{key.hex()}', {MYSQL_WAIT_S})").scalar() != 1:
+        pass
+
+
+_WAYS = {"postgresql": _take_postgresql, "mysql": _take_mysql, "mariadb": _take_mysql}
+_FREE = {
+    "postgresql": "SELECT pg_advisory_unlock_all()",
+    "mysql": "SELECT RELEASE_ALL_LOCKS()",
+    "mariadb": "SELECT RELEASE_ALL_LOCKS()",
+}

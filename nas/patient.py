@@ -1,0 +1,230 @@
+"""A database that is away for a while costs time, nothing else: its storage waits, and asks again.
+
+Only silence is waited for (a stopped server, a lost connection, a lock held too long); other errors pass at once. A write
+whose answer was lost may have happened, so each write is one that can be made twice: an attribute has the same value
+again, a trial carries the number of its making, and a change of state that finds itself done is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import json
+import random
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.silence import is_silence
+from space import InputError
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+Answer = TypeVar("Answer")
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+GIVE_UP_S = 15 * 60.0
+# A process that was asked to stop has this long: schedulers kill it soon after.
+ASKED_GIVE_UP_S = 5.0
+# The system attribute of a trial that tells who made it: unique for each making.
+MADE = "made"
+
+
+class NoAnswerError(InputError):
+    """The database did not answer for as long as it was waited for."""
+
+
+def to_stderr(text: str) -> None:
+    """Tells one line where there is no view."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(kw_only=True)
+class Patience:
+    """Waits for one database, in whatever thread asks it, and tells once that it waits and once that it goes on."""
+
+    explain: Callable[[BaseException], InputError]
+    """The one line about a database's error."""
+    name: str = "the database"
+    """The storage, fit to be shown."""
+    tell: Callable[[str], None] = to_stderr
+    asked: Callable[[], bool] = lambda: False
+    """Whether the process was asked to stop: then it waits no longer than ASKED_GIVE_UP_S."""
+    give_up_s: float = GIVE_UP_S
+    _silent_since: float | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _thread: threading.local = field(default_factory=threading.local)
+
+    def call(self, attempt: Callable[[int], Answer]) -> Answer:
+        """What `attempt(n)` gives, n = 0, 1, ... until the database answers; NoAnswerError after `give_up_s` of silence."""
+        handled, began, number = sys.exception(), time.monotonic(), 0
+        while True:
+            try:
+                if number:
+                    for first in getattr(self._thread, "first", []):
+                        first()
+                answer = attempt(number)
+            except Exception as error:
+                if isinstance(error, NoAnswerError) or not is_silence(error, handled):
+                    raise
+                silence = error  # outside the clause, where the next attempt's errors don't hang on this one
+            else:
+                self._answered()
+                return answer
+            self._wait(silence, began, number)
+            number += 1
+
+    @contextlib.contextmanager
+    def first(self, renew: Callable[[], None]) -> Iterator[None]:
+        """Inside, in this thread, `renew` is called before an attempt that follows on silence."""
+        outer = getattr(self._thread, "first", [])
+        self._thread.first = [*outer, renew]
+        try:
+            yield
+        finally:
+            self._thread.first = outer
+
+    def _wait(self, silence: Exception, began: float, number: int) -> None:
+        now = time.monotonic()
+        with self._lock:
+            told, self._silent_since = self._silent_since is not None, self._silent_since or now
+            # A call that had already given up does not make every later one wait as long again.
+            since = min(began if number else now, self._silent_since)
+        end = now + min(FIRST_WAIT_S * 2**number, LONGEST_WAIT_S) * random.uniform(0.8, 1.2)
+        if not told and self.give_up_s > 0:
+            minutes = f"{self.give_up_s / 60:.0f} minutes" if self.give_up_s >= 120 else f"{self.give_up_s:.0f} s"
+            self.tell(f"{self.name} does not answer; waiting for it, for {minutes} at most, then going on")
+        while (now := time.monotonic()) < end:
+            limit = min(self.give_up_s, ASKED_GIVE_UP_S) if self.asked() else self.give_up_s
+            if now - since >= limit:
+                raise NoAnswerError(
+                    f"{self.explain(silence)}; it has not answered for {now - since:.0f} s"
+                ) from silence
+            time.sleep(max(0.0, min(0.2, end - now)))
+
+    def _answered(self) -> None:
+        if self._silent_since is None:
+            return
+        with self._lock:
+            since, self._silent_since = self._silent_since, None
+        if since is not None:
+            self.tell(f"{self.name} answers again after {time.monotonic() - since:.0f} s; going on")
+
+
+class PatientStorage(RDBStorage):
+    """Optuna's storage in a database, whose every question is asked until it is answered (see Patience.call)."""
+
+    def __init__(self, url: str, *, patience: Patience, **kwargs: Any) -> None:
+        self.patience = patience
+        self._making = threading.local()
+        super().__init__(url, **kwargs)
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        def attempt(number: int) -> int:
+            try:
+                return super(PatientStorage, self).create_new_study(directions, study_name)
+            except DuplicatedStudyError:
+                if number and study_name is not None:
+                    return super(PatientStorage, self).get_study_id_from_name(study_name)
+                raise
+
+        return self.patience.call(attempt)
+
+    def delete_study(self, study_id: int) -> None:
+        def attempt(number: int) -> None:
+            with contextlib.suppress(*([KeyError] if number else [])):
+                super(PatientStorage, self).delete_study(study_id)
+
+        self.patience.call(attempt)
+
+    def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
+        self._making.id = uuid.uuid4().hex
+        self._making.attempts = 0
+        return self.patience.call(lambda _: super(PatientStorage, self)._create_new_trial(study_id, template_trial))
+
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> models.TrialModel:
+        # Called inside the transaction that makes a trial, in which the study's row is locked.
+        self._making.attempts += 1
+        if self._making.attempts > 1 and (made := self._made(session)) is not None:
+            return made
+        made = super()._get_prepared_new_trial(study_id, template_trial, session)
+        session.add(
+            models.TrialSystemAttributeModel(trial_id=made.trial_id, key=MADE, value_json=json.dumps(self._making.id))
+        )
+        return made
+
+    def _made(self, session: Session) -> models.TrialModel | None:
+        """The trial that an earlier attempt has made though its answer was lost."""
+        attribute = models.TrialSystemAttributeModel
+        found = session.query(attribute).filter(
+            attribute.key == MADE, attribute.value_json == json.dumps(self._making.id)
+        )
+        row = found.one_or_none()
+        return None if row is None else row.trial
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        tried: list[tuple[datetime.datetime, datetime.datetime]] = []
+
+        def attempt(number: int) -> bool:
+            start = datetime.datetime.now()
+            try:
+                done = super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                if number and self._is_told(trial_id, state, values):
+                    return True
+                raise
+            except Exception:
+                tried.append((start, datetime.datetime.now()))
+                raise
+            return done or (state == TrialState.RUNNING and self._is_taken(trial_id, tried))
+
+        return self.patience.call(attempt)
+
+    def _is_told(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
+        trial = super().get_trial(trial_id)
+        return trial.state == state and trial.values == (None if values is None else list(values))
+
+    def _is_taken(self, trial_id: int, tried: list[tuple[datetime.datetime, datetime.datetime]]) -> bool:
+        """Whether this process took the waiting trial in an attempt whose answer was lost: it began just then."""
+        if not tried:
+            return False
+        start = super().get_trial(trial_id).datetime_start
+        slack = datetime.timedelta(seconds=1 if self.engine.name in ("mysql", "mariadb") else 0)  # these store seconds
+        return start is not None and any(begin - slack <= start <= end + slack for begin, end in tried)
+
+
+def _patiently(name: str) -> Any:
+    method = getattr(RDBStorage, name)
+
+    @functools.wraps(method)
+    def ask(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
+        return self.patience.call(lambda _: method(self, *args, **kwargs))
+
+    return ask
+
+
+# Reads, and writes that are the same when made twice.
+PLAIN = (
+    "get_study_id_from_name", "get_study_name_from_id", "get_all_studies",
+    "get_study_directions", "get_study_user_attrs", "get_study_system_attrs", "set_study_user_attr",
+    "set_study_system_attr", "get_trial", "_get_trials", "get_trial_id_from_study_id_trial_number", "get_trial_param",
+    "get_trial_user_attrs", "get_trial_system_attrs", "_set_trial_param", "set_trial_intermediate_value",
+    "set_trial_user_attr", "set_trial_system_attr", "_get_best_trial_id", "record_heartbeat", "_get_stale_trial_ids",
+)  # fmt: skip
+for _name in PLAIN:
+    setattr(PatientStorage, _name, _patiently(_name))

@@ -1,0 +1,232 @@
+"""One process that tries cases, and who watches it: a native crash, a hang and a file outside the case's folder are all seen.
+
+The process (`python -m fuzzing.watched SEED PLACE`) reads "KIND INDEX" from its input and answers with one JSON line for each. A
+case's chance comes from seed, kind and index alone, so that any case can be tried again by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+ROOT = Path(__file__).parents[3]
+# Address space of the process, GiB: torch alone maps five. A case that asks for much more fails at once, and is seen.
+MEMORY_GIB = 12
+# A case takes milliseconds; a machine that is busy gives it some seconds.
+TIMEOUT_S = 30.0
+START_S = 180.0
+OPENING = {"open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown"}
+FORBIDDEN = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "pickle.find_class", "ctypes.dlopen"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a case: accepted, refused, crashed or hung, and in which words."""
+
+    kind: str
+    index: int
+    outcome: str
+    ms: float
+    words: str = ""
+
+
+class Watched:
+    """A process that tries cases; it is started anew after it died or hung."""
+
+    def __init__(self, seed: int, timeout_s: float = TIMEOUT_S) -> None:
+        self.seed, self.timeout_s = seed, timeout_s
+        self.place = Path(tempfile.mkdtemp(prefix="fuzz-"))
+        self._process: subprocess.Popen[str] | None = None
+        self._said: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end()
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def try_case(self, kind: str, index: int) -> Outcome:
+        """The outcome of one case."""
+        process = self._process or self._start()
+        assert process.stdin is not None and process.stdout is not None
+        started = time.perf_counter()
+        process.stdin.write(f"{kind} {index}\n")
+        process.stdin.flush()
+        ready, _, _ = select.select([process.stdout], [], [], self.timeout_s)
+        line = process.stdout.readline() if ready else ""
+        ms = 1000 * (time.perf_counter() - started)
+        if line:
+            return Outcome(kind=kind, index=index, **json.loads(line))
+        said = self._end()
+        if ready:
+            return Outcome(kind=kind, index=index, outcome="crashed", ms=ms, words=f"the process died ({process.returncode}): {said}")
+        return Outcome(kind=kind, index=index, outcome="hung", ms=ms, words=f"no answer in {self.timeout_s:g} s: {said}")
+
+    def _start(self) -> subprocess.Popen[str]:
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.place.mkdir()
+        path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # closed in _end
+        self._process = subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", "-m", "fuzzing.watched", str(self.seed), str(self.place)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], START_S)
+        if not ready or not self._process.stdout.readline():
+            raise RuntimeError(f"the process did not start: {self._end()}")
+        return self._process
+
+    def _end(self) -> str:
+        """Ends the process; the end of what it said."""
+        process, said = self._process, self._said
+        self._process = self._said = None
+        if process is None or said is None:
+            return ""
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    pass
+        with said:
+            said.seek(0)
+            return said.read()[-1500:]
+
+
+class Guard:
+    """Sees what the process opens and starts while a case runs."""
+
+    def __init__(self, case: Path) -> None:
+        self.case = str(case)
+        self.seen: list[str] = []
+        self.on = False
+        # What Python itself reads while it runs.
+        self.may_read = (str(ROOT), sys.prefix, sys.base_prefix, "/proc/", "/sys/", "/dev/null", "/dev/urandom")
+        sys.addaudithook(self._hook)
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self.on:
+            return
+        if event in FORBIDDEN:
+            self.seen.append(f"{event} {args[:1]!r:.200}")
+        elif event in OPENING and args and isinstance(args[0], (str, bytes, os.PathLike)):
+            path = os.path.abspath(os.fsdecode(args[0]))
+            reading = event == "open" and not (args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+            if not path.startswith(self.case + "/") and not (reading and path.startswith(self.may_read)):
+                self.seen.append(f"{event} {path:.200}")
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        self.seen.clear()
+        self.on = True
+        try:
+            yield
+        finally:
+            self.on = False
+
+
+class Case:
+    """The place of one case after the other, with a folder `outside` beside it that nobody may touch."""
+
+    def __init__(self, place: Path) -> None:
+        self.folder, self.outside = place / "case", place / "outside"
+        self.place = place
+
+    def fresh(self) -> None:
+        for folder in (self.folder, self.outside):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        for name in ("secret", "00001_00_0.1s.ARW", "00001_00_10s.ARW"):
+            (self.outside / name).write_bytes(b"not yours")
+
+    def there(self) -> dict[str, int]:
+        """Every file outside of the case's folder, and its size."""
+        return {str(path): path.lstat().st_size for path in self.place.rglob("*") if not path.is_relative_to(self.folder)}
+
+
+def serve(seed: int, place: Path) -> None:
+    """Tries cases until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a native library prints is no answer
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_GIB << 30, MEMORY_GIB << 30))
+    warnings.simplefilter("error")
+    from fuzzing.checks import check_words
+    from fuzzing.configs import Configs
+    from fuzzing.exports import Exports
+    from fuzzing.genomes import Genomes
+    from fuzzing.lists import Lists
+    from fuzzing.raws import Raws
+    from space import InputError
+
+    bases = place / "bases"
+    bases.mkdir()
+    kinds = {kind.name: kind(bases) for kind in (Genomes, Configs, Exports, Lists, Raws)}
+    case, here = Case(place), os.getcwd()
+    guard = Guard(case.folder)
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        kind, _, index = line.strip().partition(" ")
+        chance = random.Random(f"{seed} {kind} {index}")
+        case.fresh()
+        os.chdir(case.folder)
+        words, started = "", time.perf_counter()
+        try:
+            prepared = _Watching(guard, case)
+            with prepared:
+                kinds[kind].case(chance, case.folder)
+            outcome = "accepted"
+        except InputError as error:
+            outcome, words = "refused", str(error)
+            try:
+                check_words(error)
+            except AssertionError as wrong:
+                outcome, words = "crashed", str(wrong)
+        except BaseException:
+            outcome, words = "crashed", traceback.format_exc()[-1500:]
+        ms = 1000 * (time.perf_counter() - started)
+        if prepared.escaped:
+            outcome, words = "crashed", f"outside of its folder: {prepared.escaped[:5]} ({words[:300]})"
+        os.chdir(here)
+        print(json.dumps({"outcome": outcome, "ms": ms, "words": words}), file=answers, flush=True)
+
+
+class _Watching:
+    """What a case did outside of its folder, in `escaped`. Cases themselves may write into `outside` while they are made."""
+
+    def __init__(self, guard: Guard, case: Case) -> None:
+        self.guard, self.case = guard, case
+        self.escaped: list[str] = []
+
+    def __enter__(self) -> None:
+        self._there = self.case.there()
+        self._watching = self.guard.watching()
+        self._watching.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._watching.__exit__(None, None, None)
+        self.escaped = list(self.guard.seen)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,304 @@
+"""Eight workers on PostgreSQL, real trials of seconds, and 200 times one of them is killed: what is left then?
+
+    python tests/benchmarks/soak/soak.py --kills 200 --json soak.json
+    python tests/benchmarks/soak/soak.py --kills 200 --machines 2     # two runs folders, as if on two machines
+
+Each worker is `nas.search` in a process of its own. At random moments one is killed with kill -9 (sometimes three at once, as
+when a machine dies) or, every tenth time, asked to end with SIGTERM, and started again. Then all are asked to end, started a
+last time with a budget that can be reached, and left alone. The study, its folders and the workers' own journal must agree; exits 1
+where a check fails. Trials are real (data, timing, training, judging), only small. A worker is a fork of a process that has
+imported torch already, or 200 starts would cost 15 minutes of imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch: one thread, so that a fork is whole
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "nas"), str(HERE.parents[2])]
+
+import optuna  # noqa: E402
+import psycopg  # noqa: E402, F401  (the parent imports it for all workers)
+import scipy.stats  # noqa: E402, F401  (the same, for the sampler)
+import torch  # noqa: E402
+from checks import Check, Soaked, check_all, figures  # noqa: E402
+from forks import Crew, Worker, in_fork  # noqa: E402
+from journal import Journal, read_journal, witnessed  # noqa: E402
+from servers import SERVERS, Server  # noqa: E402
+from sqlalchemy import text  # noqa: E402
+
+import trials  # noqa: E402
+from nas import command, recovery, search  # noqa: E402
+from nas.config import StudyConfig  # noqa: E402
+from nas.results import finished, read_rows  # noqa: E402
+from nas.storage import open_storage, quiet_optuna  # noqa: E402
+
+NAME = "soak"
+CHECKPOINT_S = 1.0
+NEW = {"heartbeat_s": 2.0, "checkpoint_s": CHECKPOINT_S}
+# A network's process may die twice; the third time it is given up (nas/recovery.py).
+RETRIES = 2
+STUDY = """
+trials = 1000000
+sampler = "tpe"
+device = "cpu"
+{new}
+[data]
+scenes = 4
+scene_size = 128
+held_out = 2
+[train]
+steps = {steps}
+batch = 1
+crop = 64
+dtype = "float32"
+[latency]
+height = 64
+width = 64
+threads = 1
+warmup_runs = 1
+min_runs = 5
+precision = 0.2
+max_seconds = 0.1
+front_seconds = 0.1
+"""
+# The share of kills that take three workers at once, and of stops that are a SIGTERM.
+THREE_AT_ONCE, ASKED = 0.05, 0.1
+REAP_S, LOOK_S, END_S = 0.02, 15.0, 420.0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument(
+        "--machines", type=int, default=1, help="so many runs folders, the workers shared out among them"
+    )
+    parser.add_argument("--steps", type=int, default=150, help="training steps of a trial")
+    parser.add_argument("--every-s", type=float, default=2.5, help="mean time between two kills")
+    parser.add_argument("--rest", type=int, default=8, help="new networks after the last kill")
+    parser.add_argument("--seed", type=int, default=0, help="fixes whom and when")
+    parser.add_argument("--json", type=Path, help="where to keep the figures")
+    parser.add_argument("--keep", type=Path, help="a folder for everything, which stays (default: a temporary one)")
+    return parser.parse_args()
+
+
+class Soak:
+    """One study, its server and its workers."""
+
+    def __init__(self, args: argparse.Namespace, place: Path, url: str) -> None:
+        self.args, self.place, self.url = args, place, url
+        self.random = random.Random(args.seed)
+        self.budget = 10**6
+        self.toml = place / f"{NAME}.toml"
+        known = {field.name for field in dataclasses.fields(StudyConfig)}
+        new = "\n".join(f"{key} = {value}" for key, value in NEW.items() if key in known)
+        self.toml.write_text(STUDY.format(steps=args.steps, new=new))
+        logs = place / "logs"
+        logs.mkdir(exist_ok=True)
+        machines = [place / f"machine{index}" for index in range(args.machines)]
+        self.folders = [machine / NAME for machine in machines]
+        self.crew = Crew([
+            Worker(index, lambda life, runs=machines[index % args.machines]: self.work(life, runs), logs / f"{index}.log")  # type: ignore[misc]
+            for index in range(args.workers)
+        ])  # fmt: skip
+
+    def work(self, life: int, runs: Path) -> int:
+        """One life of a worker: the command itself, with its runner watched."""
+        # One machine has one set of locks on its device.
+        os.environ["DARK_NAS_LOCKS"] = str(runs / "locks")
+        trials.run_trial = witnessed(trials.run_trial, Journal(self.place / "journal", life))
+        argv = ["--study", str(self.toml), "--runs", str(runs), "--storage", self.url, "--trials", str(self.budget)]
+        return command.run(search.main, argv)
+
+    def look(self) -> dict[str, Any]:
+        """The study's trials by kind, asked in a fork."""
+        return in_fork(lambda: dict(Counter(row.kind for row in read_rows(open_soaked(self.url)))))
+
+    def ready(self) -> int:
+        """How many trials must be finished for the end: those that are, all that wait, and some new ones."""
+
+        def count() -> int:
+            rows = read_rows(open_soaked(self.url))
+            return finished(rows) + sum(row.kind in ("waiting", "running") for row in rows)
+
+        return int(in_fork(count)) + int(self.args.rest)
+
+    def kill_and_start(self) -> None:
+        """Until so many were killed: a random worker, at a random moment, and after a random while it is started again."""
+        crew, killed, started = self.crew, 0, time.monotonic()
+        due = {worker.index: started + 0.3 * worker.index for worker in crew.workers}
+        # The first life makes the study; from then on nothing is spared.
+        next_kill, next_look = started + 8.0, started + LOOK_S
+        while killed < self.args.kills:
+            now = time.monotonic()
+            for death in crew.reap():
+                due[death.index] = now + self.random.uniform(0, 1)
+            for worker in crew.workers:
+                if worker.pid is None and now >= due[worker.index]:
+                    crew.start(worker)
+            if now >= next_kill and crew.alive:
+                next_kill = now + self.random.expovariate(1 / self.args.every_s)
+                if self.random.random() < ASKED:
+                    crew.send(self.random.choice(crew.alive), signal.SIGTERM)
+                    continue
+                many = 3 if self.random.random() < THREE_AT_ONCE else 1
+                for worker in self.random.sample(crew.alive, min(many, len(crew.alive), self.args.kills - killed)):
+                    crew.send(worker, signal.SIGKILL)
+                    killed += 1
+            if now >= next_look:
+                next_look = now + LOOK_S
+                print(f"{now - started:5.0f} s, {killed} killed: {self.look()}", flush=True)
+            time.sleep(REAP_S)
+
+    def end(self) -> list[str]:
+        """All asked to end, then run to the budget's end. Gives back what went wrong with it."""
+        crew, wrong = self.crew, []
+        for worker in crew.alive:
+            with contextlib.suppress(ProcessLookupError):
+                crew.send(worker, signal.SIGTERM)
+        if not crew.wait(90):
+            wrong.append("asked to end, a worker was still there after 90 s")
+            crew.kill_all()
+        self.budget = self.ready()
+        print(f"all asked to end: {self.look()}; now up to {self.budget} finished trials, in peace", flush=True)
+        peaceful = len(crew.deaths)
+        # A worker of another machine is known dead only after three heartbeats.
+        for worker in crew.workers:
+            crew.start(worker)
+        if not crew.wait(END_S):
+            wrong.append(f"the search had not ended {END_S:g} s after the last kill: {self.look()}")
+            crew.kill_all()
+        wrong += [
+            f"worker {death.index} left in peace ended with {death.status}"
+            for death in crew.deaths[peaceful:]
+            if death.status
+        ]
+        return wrong
+
+    def check(self) -> tuple[list[Check], dict[str, Any]]:
+        """All checks and figures; only when no more forks are needed."""
+        study = open_soaked(self.url)
+        folders = {recovery.folder_id(folder): folder for folder in self.folders}
+        runs = read_journal(self.place / "journal")
+        soaked = Soaked(study=study, folders=folders, runs=runs, checkpoint_s=CHECKPOINT_S, retries=RETRIES)
+        checks = [*check_all(soaked), self.check_lives(), self.check_server(study)]
+        killed = [
+            death for death in self.crew.deaths if death.by_us == signal.SIGKILL and death.status == -signal.SIGKILL
+        ]
+        told = {"killed": len(killed), "asked_to_end": sum(death.by_us == signal.SIGTERM for death in self.crew.deaths),
+                "lives": len(self.crew.deaths), **figures(soaked)}  # fmt: skip
+        return checks, told
+
+    def check_lives(self) -> Check:
+        """No worker ends by itself while there is work, and one that is asked to end does so well."""
+        check = Check("no worker fails by itself, and one that is asked to end exits 0", len(self.crew.deaths))
+        for death in self.crew.deaths:
+            ours = death.by_us is not None and death.status in (-death.by_us, 0)
+            if not ours and death.status:
+                check.wrong.append(f"worker {death.index}, life {death.life}: status {death.status}"
+                                   f"{f' after signal {death.by_us}' if death.by_us else ''}")  # fmt: skip
+        return check
+
+    def check_server(self, study: optuna.Study) -> Check:
+        """The server holds no lock and no connection of the dead."""
+        engine = study._storage._backend.engine  # type: ignore[attr-defined]
+        with engine.connect() as connection:
+            locks = connection.execute(text("select count(*) from pg_locks where locktype = 'advisory'")).scalar()
+            others = connection.execute(text("select count(*) from pg_stat_activity where usename = 'nas' and pid <> pg_backend_pid() "
+                                             "and client_port <> inet_client_port()")).scalar()  # fmt: skip
+        mine = engine.pool.checkedout() + engine.pool.checkedin()
+        wrong = [f"{locks} advisory locks"] * bool(locks) + [f"{others} connections"] * (others > mine)
+        return Check("the server holds no lock and no connection of a dead worker", 1, wrong)
+
+
+def open_soaked(url: str) -> optuna.Study:
+    """The soaked study."""
+    quiet_optuna()
+    return optuna.load_study(study_name=NAME, storage=open_storage(url))
+
+
+@contextlib.contextmanager
+def serving(place: Path) -> Iterator[Server]:
+    """A PostgreSQL server of our own; its log is left in `place`."""
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    try:
+        server = Server(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            with contextlib.suppress(Exception):
+                shutil.copy(folder / "log", place / "server.log")
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def table(checks: list[Check], told: dict[str, Any]) -> str:
+    """Figures, then the checks with what broke them (the first five of each)."""
+    lines = [
+        f"{key.replace('_', ' '):<38}{f'{value:.2f}' if isinstance(value, float) else value}"
+        for key, value in told.items()
+    ]
+    lines.append("")
+    for check in checks:
+        lines.append(f"{'ok' if check.holds else 'WRONG':<7}{check.rule} ({check.seen} looked at)")
+        lines += [f"       {wrong}" for wrong in check.wrong[:5]]
+        lines += [f"       and {len(check.wrong) - 5} more"] * (len(check.wrong) > 5)
+    return "\n".join(lines)
+
+
+def soak(args: argparse.Namespace, place: Path) -> int:
+    """The whole soak; 1 where a check failed."""
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # forks then share the parent's pages
+    started = time.monotonic()
+    with serving(place) as server:
+        one = Soak(args, place, server.url)
+        try:
+            one.kill_and_start()
+            wrong = one.end()
+        finally:
+            one.crew.kill_all()
+        checks, told = one.check()
+        checks.append(Check("the search ends by itself after the last kill", 1, wrong))
+    told = {"workers": args.workers, "machines": args.machines, "seconds": time.monotonic() - started, **told}
+    print(table(checks, told))
+    if args.json:
+        kept = [{"rule": check.rule, "seen": check.seen, "wrong": check.wrong} for check in checks]
+        args.json.write_text(json.dumps({"figures": told, "checks": kept}, indent=1) + "\n")
+    return int(not all(check.holds for check in checks))
+
+
+def main() -> int:
+    args = arguments()
+    if not SERVERS:
+        print("there is no PostgreSQL server here: Debian's package postgresql has it")
+        return 2
+    if args.keep:
+        args.keep.mkdir(parents=True)
+        return soak(args, args.keep)
+    with tempfile.TemporaryDirectory() as place:
+        return soak(args, Path(place))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

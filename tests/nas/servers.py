@@ -1,0 +1,135 @@
+"""A real PostgreSQL server for tests, in a folder of its own, and a line to it that can be cut at the worst moment."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+# Every character that a URL, a shell, a connection string or a log could trip over.
+PASSWORD = "s3cret/w:rd @%?#&='\"\\{}"
+
+
+class Server:
+    """PostgreSQL on a loopback port, with password log-in. It won't run as root, so root lends it the user postgres."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = SERVERS[-1]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        (folder / "password").write_text(PASSWORD)
+        if os.getuid() == 0:
+            for path in (folder, folder / "password"):
+                shutil.chown(path, "postgres")
+        self._run("initdb", "-D", folder / "data", "-U", "nas", "-A", "scram-sha-256", "--no-sync",
+                  "--pwfile", folder / "password")  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        return self.url_with()
+
+    def url_with(self, *, password: str = PASSWORD, host: str = "127.0.0.1", port: int | None = None,
+                 database: str = "postgres") -> str:  # fmt: skip
+        return f"postgresql+psycopg://nas:{quote(password, safe='')}@{host}:{port or self.port}/{database}"
+
+    def start(self) -> None:
+        options = (f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off "
+                   "-c max_connections=300")  # fmt: skip
+        self._run("pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log", "-o", options, "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        self._run("pg_ctl", "-D", self.folder / "data", "-w", "-m", how, "stop")
+
+    def _run(self, program: str, *words: object) -> None:
+        as_postgres = ["runuser", "-u", "postgres", "--"] if getpass.getuser() == "root" else []
+        command = [*as_postgres, str(self.bin / program), *map(str, words)]
+        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[Server]:
+    """A server that runs; skips the test where Debian's package isn't installed."""
+    if not SERVERS:
+        pytest.skip("there is no PostgreSQL server here: Debian's package postgresql has it")
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:  # a short path: it holds a socket
+        server = Server(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            if (server.folder / "data" / "postmaster.pid").exists():
+                server.stop()
+
+
+class Line:
+    """Passes a client's bytes on to a server, and back; after `lose_answer()` it cuts instead of passing on what the server
+    answers to the next COMMIT of something written."""
+
+    def __init__(self, port: int) -> None:
+        self._to, self._armed = port, False
+        self.lost = 0
+        """Answers that were swallowed."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def lose_answer(self) -> None:
+        self._armed = True
+
+    def close(self) -> None:
+        for one in list(self._sockets):
+            _shut(one)
+        for thread in self._threads:
+            thread.join()
+        for one in self._sockets:
+            one.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._to))
+                self._sockets += [client, server]
+                wrote, doomed = threading.Event(), threading.Event()
+                for source, target, is_client in ((client, server, True), (server, client, False)):
+                    thread = threading.Thread(target=self._pass, args=(source, target, is_client, wrote, doomed))
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, is_client: bool, wrote: threading.Event,
+              doomed: threading.Event) -> None:  # fmt: skip
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if is_client and b"COMMIT" in data:
+                    if self._armed and wrote.is_set():
+                        self._armed = False
+                        doomed.set()
+                    wrote.clear()
+                if not is_client and doomed.is_set():
+                    self.lost += 1
+                    break
+                if not is_client and (b"INSERT 0 1" in data or b"UPDATE 1" in data):
+                    wrote.set()
+                target.sendall(data)
+        _shut(source)
+        _shut(target)
+
+
+def _shut(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
