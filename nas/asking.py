@@ -6,8 +6,8 @@ Three locks, taken in this order, each where it has a meaning. All die with thei
     study.db.lock          (flock) beside a SQLite file: every folder that uses this database
     the server's own       (PostgreSQL's advisory lock, MySQL's GET_LOCK) every machine that uses this database
 
-The server's lock is held by a connection of its own. It is gone when the server stops; then it is taken again before the
-storage goes on inside.
+The server's lock is held by a connection of its own. It is gone when the server stops, so whatever the storage is asked
+inside, the lock is looked at first, and taken again where it was lost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import fcntl
 import functools
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -89,10 +89,11 @@ class _ServerLock:
     def take(self) -> None:
         """Waits for the lock, on a fresh connection."""
         self.free()
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = self._engine.connect()
         try:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.detach()  # not the pool's any more: closing it really closes it
-            _WAYS[self._engine.name](connection, self._key)
+            _WAYS[self._engine.name][0](connection, self._key)
         except BaseException:
             connection.close()
             raise
@@ -104,7 +105,7 @@ class _ServerLock:
             try:
                 self._connection.exec_driver_sql("SELECT 1")
                 return
-            except sqlalchemy.exc.DBAPIError:
+            except sqlalchemy.exc.SQLAlchemyError:
                 pass  # it is gone, and so is the lock
         self.take()
 
@@ -113,15 +114,16 @@ class _ServerLock:
         connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(Exception):
-                connection.exec_driver_sql(_FREE[self._engine.name])
+                connection.exec_driver_sql(_WAYS[self._engine.name][1].format(key=self._key.hex()))
             with contextlib.suppress(Exception):
                 connection.close()
 
 
 def _take_postgresql(connection: Connection, key: bytes) -> None:
     # A machine that loses power says no farewell: its server must find out by itself, and in a minute rather than in hours.
-    for setting in ("tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3"):
-        connection.exec_driver_sql(f"SET {setting}")
+    connection.exec_driver_sql("SELECT set_config('tcp_keepalives_idle', '30', false), "
+                               "set_config('tcp_keepalives_interval', '10', false), "
+                               "set_config('tcp_keepalives_count', '3', false)")  # fmt: skip
     connection.exec_driver_sql(f"SELECT pg_advisory_lock({int.from_bytes(key, signed=True)})")
 
 
@@ -130,9 +132,9 @@ def _take_mysql(connection: Connection, key: bytes) -> None:
         pass
 
 
-_WAYS = {"postgresql": _take_postgresql, "mysql": _take_mysql, "mariadb": _take_mysql}
-_FREE = {
-    "postgresql": "SELECT pg_advisory_unlock_all()",
-    "mysql": "SELECT RELEASE_ALL_LOCKS()",
-    "mariadb": "SELECT RELEASE_ALL_LOCKS()",
+# By the name of SQLAlchemy's dialect: how the lock is taken, and the statement that frees it.
+_WAYS: dict[str, tuple[Callable[[Connection, bytes], None], str]] = {
+    "postgresql": (_take_postgresql, "SELECT pg_advisory_unlock_all()"),
+    "mysql": (_take_mysql, "SELECT RELEASE_LOCK('{key}')"),
+    "mariadb": (_take_mysql, "SELECT RELEASE_LOCK('{key}')"),
 }

@@ -75,6 +75,8 @@ class Foresight:
             if trial.number in self._seen or not trial.state.is_finished():
                 continue
             self._seen.add(trial.number)
+            if "repeat_of" in trial.user_attrs:
+                continue  # a network counts once, however often it was proposed
             if trial.state == TrialState.COMPLETE:
                 self._remember(trial)
                 self.shown.add_trial(trial)

@@ -22,6 +22,8 @@ from nas.results import Row
 from nas.tables import duration, figure, kind_text, milliseconds, trials_table
 
 REFRESH_S = 0.25
+# With more workers than this the next event comes soon, and a new phase needs no picture of its own.
+FEW = 16
 LOG_EVERY_S = 30.0
 HYPERVOLUME_UNIT = "dB x octaves"
 
@@ -69,7 +71,9 @@ class _Base:
 
     def ended(self, rows: Sequence[Row], number: int | None, *, worker: int = ALONE) -> None:
         self.board.rows = rows
-        self.board.running.pop(worker, None)
+        current = self.board.running.get(worker)
+        if current is not None and number in (None, current.number):  # a worker may have its next one already
+            del self.board.running[worker]
 
     def note(self, text: str) -> None:
         self.console.print(escape(text), highlight=False, soft_wrap=True)
@@ -107,13 +111,15 @@ class TableView(_Base):
         before = current.phase if current else None
         super().progress(phase, done, total, figures, worker=worker)
         now = time.monotonic()
-        if (phase != before and self.board.workers == 1) or now - self._refreshed >= REFRESH_S:
+        if (phase != before and self.board.workers <= FEW) or now - self._refreshed >= REFRESH_S:
             self._refreshed = now
             self._live.refresh()
 
     def ended(self, rows: Sequence[Row], number: int | None, *, worker: int = ALONE) -> None:
         super().ended(rows, number, worker=worker)
-        self._live.refresh()
+        if self.board.workers <= FEW or time.monotonic() - self._refreshed >= REFRESH_S:
+            self._refreshed = time.monotonic()
+            self._live.refresh()
 
     def render(self) -> RenderableType:
         """The whole picture: head line, the trials that fit, and the running ones."""
@@ -130,9 +136,9 @@ class TableView(_Base):
         here = {one.number for one in board.running.values()} if board.workers > 1 else set()
         rows = [row for row in board.rows if row.number not in here]
         table = trials_table(rows, {row.number for row in board.front}, most=max(3, room - max(1, below)))
-        return Group(head, "", table, "", *([self._running(below)] if board.running else []), foot)
+        return Group(head, "", table, "", *self._running(below), foot)
 
-    def _running(self, most: int) -> RenderableType:
+    def _running(self, most: int) -> list[RenderableType]:
         grid = Table.grid(padding=(0, 2))
         running = sorted(self.board.running.items())
         # Where not all have room, the last line counts the others.
@@ -143,9 +149,8 @@ class TableView(_Base):
             who = [] if worker == ALONE else [f"[dim]worker {worker}[/]"]
             grid.add_row(*who, f"[bold]{escape(current.label)}[/]", escape(current.words()), bar,
                          "" if left is None else f"{duration(left)} left")  # fmt: skip
-        if len(shown) < len(running):
-            grid.add_row(f"[dim]{len(running) - len(shown)} more workers[/]")
-        return grid
+        more = len(running) - len(shown)
+        return [*([grid] if shown else []), *([f"[dim]{more} more workers[/]"] if more else [])]
 
 
 class LogView(_Base):

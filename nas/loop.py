@@ -6,6 +6,7 @@ Every stop (budget, timeout, Ctrl-C, kill -9, full disk) leaves a study that the
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from nas.front import REFERENCE_RATIO, Reference
 from nas.live import View
 from nas.notes import note_interrupted
 from nas.objective import Objective
-from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, runs_here
+from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, runs_here, trial_directory
 from nas.results import Row, finished, mo_latency_ms, read_rows
 from nas.samplers import choose_sampler, make_sampler, usable_sampler
 from nas.study import enqueue_seeds
@@ -98,6 +99,7 @@ class Search:
                 kind = self._one(random=repeats >= REPEATS_TILL_RANDOM)
             except TakenOverError:
                 self.view.note(f"trial {self._last} was cut off for so long that it runs elsewhere by now: left to that")
+                shutil.rmtree(trial_directory(self.folder, self._last), ignore_errors=True)
                 continue
             except BaseException:
                 # Ctrl-C, a full disk, a failing storage: the running trial goes back to the queue if that still works.

@@ -40,7 +40,9 @@ def read_genome(text: str) -> Genome:
                          f"no {path}; check the path")  # fmt: skip
     try:
         return Genome.from_json(path.read_text(encoding="utf-8"))
-    except (InputError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"a genome must be JSON in UTF-8, but {path} is not ({error}); take an intact copy") from error
+    except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 

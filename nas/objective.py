@@ -2,7 +2,7 @@
 
 Limits are hard and soft at once: a genome over the latency limit is never trained (told as PRUNED), and how
 far it is over goes to the sampler as a constraint, so that it learns where not to look; so does a genome for which the
-device has too little memory.
+device has too little memory, or whose training diverges.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _OF_THE_NETWORK = (
 )  # fmt: skip
 
 
-# Kinds that break a limit of the device: told as PRUNED with a constraint above 0, so that samplers learn where not to look.
-INFEASIBLE = ("over_limit", "out_of_memory")
+# Kinds that no training can mend: told as PRUNED with a constraint above 0, so that samplers learn where not to look.
+INFEASIBLE = ("over_limit", "out_of_memory", "diverged")
 PRUNED = (*INFEASIBLE, "stopped")
 
 
@@ -187,8 +187,8 @@ class Objective:
         trial.set_user_attr("kind", kind)
         if self.latency_limit_ms is not None and latency_ms is not None:
             trial.set_constraint("over_latency_limit_ms", latency_ms - self.latency_limit_ms)
-        if kind == "out_of_memory":
-            trial.set_constraint("out_of_memory", 1.0)
+        if kind in ("out_of_memory", "diverged"):
+            trial.set_constraint(kind, 1.0)
         if kind == "complete":
             assert psnr_db is not None and latency_ms is not None
             self.study.tell(trial, [psnr_db, latency_ms])

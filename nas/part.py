@@ -31,10 +31,9 @@ def run_part(
     with the study, and KeyboardInterrupt where the process is asked to stop before the first trial.
     """
     from trials import amplified_psnr_db, run_trial
-    from trials.latency import device_name
     from trials.timing import time_network
 
-    is_judge = settle_judge(study, config.device.partition(":")[0], device_name(config.device), config.judge)
+    is_judge = settle_device(study, config)
     data = _load(study, config, folder, view, load)
     if "baseline_psnr_db" not in study.user_attrs:
         study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
@@ -44,7 +43,15 @@ def run_part(
         study=study, space=DesignSpace(), config=trial, latency_limit_ms=config.latency_limit_ms, data=data,
         runner=runner or run_trial, stopping=config.stopping, judge=judge,
     )  # fmt: skip
-    return Search(study=study, config=config, objective=objective, folder=folder, owns_storage=owns_storage, view=view, asked=asked).run()
+    search = Search(study=study, config=config, objective=objective, folder=folder, owns_storage=owns_storage, view=view, asked=asked)
+    return search.run()
+
+
+def settle_device(study: optuna.Study, config: StudyConfig) -> bool:
+    """Whether networks of `study` may be timed on the config's device, as `nas.judge.settle_judge`."""
+    from trials.latency import device_name
+
+    return settle_judge(study, config.device.partition(":")[0], device_name(config.device), config.judge)
 
 
 def prepare(study: optuna.Study, config: StudyConfig, folder: Path, view: View, load: Load | None = None) -> None:

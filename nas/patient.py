@@ -73,9 +73,8 @@ class Patience:
         handled, began, number = sys.exception(), time.monotonic(), 0
         while True:
             try:
-                if number:
-                    for first in getattr(self._thread, "first", []):
-                        first()
+                for first in getattr(self._thread, "first", ()):
+                    first()
                 answer = attempt(number)
             except Exception as error:
                 if isinstance(error, NoAnswerError) or not is_silence(error, handled):
@@ -89,9 +88,9 @@ class Patience:
 
     @contextlib.contextmanager
     def first(self, renew: Callable[[], None]) -> Iterator[None]:
-        """Inside, in this thread, `renew` is called before an attempt that follows on silence."""
-        outer = getattr(self._thread, "first", [])
-        self._thread.first = [*outer, renew]
+        """Inside, in this thread, `renew` is called before every attempt; its silence is the attempt's."""
+        outer = getattr(self._thread, "first", ())
+        self._thread.first = (*outer, renew)
         try:
             yield
         finally:
@@ -105,8 +104,8 @@ class Patience:
             since = min(began if number else now, self._silent_since)
         end = now + min(FIRST_WAIT_S * 2**number, LONGEST_WAIT_S) * random.uniform(0.8, 1.2)
         if not told and self.give_up_s > 0:
-            minutes = f"{self.give_up_s / 60:.0f} minutes" if self.give_up_s >= 120 else f"{self.give_up_s:.0f} s"
-            self.tell(f"{self.name} does not answer; waiting for it, for {minutes} at most, then going on")
+            limit = f"{self.give_up_s / 60:.0f} minutes" if self.give_up_s >= 120 else f"{self.give_up_s:.0f} s"
+            self.tell(f"{self.name} does not answer; waiting up to {limit} for it")
         while (now := time.monotonic()) < end:
             limit = min(self.give_up_s, ASKED_GIVE_UP_S) if self.asked() else self.give_up_s
             if now - since >= limit:
@@ -130,7 +129,12 @@ class PatientStorage(RDBStorage):
     def __init__(self, url: str, *, patience: Patience, **kwargs: Any) -> None:
         self.patience = patience
         self._making = threading.local()
-        super().__init__(url, **kwargs)
+        try:
+            super().__init__(url, **kwargs)
+        except BaseException:
+            if hasattr(self, "engine"):
+                self.engine.dispose()  # its connections, which nobody else could close
+            raise
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         def attempt(number: int) -> int:

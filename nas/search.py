@@ -24,7 +24,7 @@ from nas.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
 from nas.live import View, make_view
 from nas.loop import Ending, settle_reference
 from nas.objective import Runner
-from nas.part import Load, prepare, run_part
+from nas.part import Load, prepare, run_part, settle_device
 from nas.proxy import warnings_of
 from nas.remeasure import Measure, remeasure, wanting
 from nas.results import Row, finished, read_rows
@@ -54,6 +54,7 @@ _KEYS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--dtype", "latency.dtype", str, "what is deployed, timed and judged in: float32, float16 or bfloat16"),
     ("--runtime", "latency.runtime", str, "eager, cuda_graph, compile, or auto (cuda_graph on a GPU, else eager)"),
     ("--device", "device", str, "auto, cpu, cuda or cuda:N"),
+    ("--judge", "judge", str, "the name of the device that times all networks; workers on others then only train"),
     ("--sampler", "sampler", str, f"who proposes networks: {', '.join(SAMPLERS)} (auto: by budget)"),
     ("--stopping", "stopping", on_off, "on or off: whether trials that are not among the best third at a rung are stopped"),
     ("--seed", "seed", int, "seeds the proposals, the initial weights and the order of the crops"),
@@ -101,9 +102,9 @@ def main(
                            tell=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))  # fmt: skip
     try:
         study = open_study(config, storage, url, folder, launch=again(argv, None))
-        command_line = _CommandLine(argv=argv, wanted=wanted, crew=crew, program=program, runner=runner, load=load, measure=measure)
+        given = _Given(argv=argv, wanted=wanted, crew=crew, program=program, runner=runner, load=load, measure=measure)
         with asked.installed():
-            return _search(study, config, folder, url, console, asked, command_line, owns_storage=not args["storage"])
+            return _search(study, config, folder, url, console, asked, given, owns_storage=not args["storage"])
     except Exception as error:
         if is_storage_error(error):
             raise storage_error(error, url) from error
@@ -114,7 +115,7 @@ def main(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _CommandLine:
+class _Given:
     """What was asked for beside the study, and what tests put in."""
 
     argv: list[str]
@@ -127,7 +128,7 @@ class _CommandLine:
 
 
 def _search(
-    study: optuna.Study, config: StudyConfig, folder: Path, url: str, console: Console, asked: Asked, given: _CommandLine,
+    study: optuna.Study, config: StudyConfig, folder: Path, url: str, console: Console, asked: Asked, given: _Given,
     *, owns_storage: bool,
 ) -> int:  # fmt: skip
     sampler = choose_sampler(config.sampler, config.trials)
@@ -167,7 +168,7 @@ def _search(
 
 
 def _run_trials(
-    study: optuna.Study, config: StudyConfig, folder: Path, view: View, asked: Asked, given: _CommandLine,
+    study: optuna.Study, config: StudyConfig, folder: Path, view: View, asked: Asked, given: _Given,
     *, owns_storage: bool,
 ) -> Ending:  # fmt: skip
     """The trials, by this process alone or by the workers that it is to have."""
@@ -176,6 +177,8 @@ def _run_trials(
             view.note(notice)
     if not given.crew:
         return run_part(study, config, folder, view, asked, owns_storage=owns_storage, runner=given.runner, load=given.load)
+    if given.wanted.ray is None:
+        settle_device(study, config)
     prepare(study, config, folder, view, given.load)
     view.ended(read_rows(study), None)
     if given.wanted.ray is None:
@@ -187,10 +190,14 @@ def _run_trials(
 
 
 def _time_front(study: optuna.Study, config: StudyConfig, view: View, measure: Measure | None) -> None:
-    """Measures the front again, all its networks in one run, where that has not been done and no trial runs.
+    """Measures the front again, all its networks in one run, where that is yet to do, no trial runs, and the device is the judge.
 
     A figure that moves may let another network onto the front: then that is measured too.
     """
+    from trials.latency import device_name
+
+    if study.user_attrs.get("device", {}).get("name") not in (None, device_name(config.device)):
+        return
     left_out: list[Row] = []
     while not any(row.kind == "running" for row in view.board.rows):
         rows = [row for row in wanting(study, view.board.front) if row.digest not in {one.digest for one in left_out}]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nas.config import StudyConfig
+from nas.storage import check_workers
 from nas.worker import Assignment
 from space import InputError
 
@@ -39,13 +38,10 @@ class Wanted:
         if self.ray is None and self.gpu_per_worker is not None:
             raise InputError(f"--gpu-per-worker {self.gpu_per_worker:g} is for --ray; on one machine give --per-gpu")
         if self.ray is not None:
-            self._check_ray(device)
-        with suppress(ImportError):
-            from nas.storage import check_workers
+            self._check_ray(device, url)
+        check_workers(url, self.count(device))
 
-            check_workers(url, self.count(device))
-
-    def _check_ray(self, device: str) -> None:
+    def _check_ray(self, device: str, url: str) -> None:
         if self.per_gpu is not None:
             share = 1 / self.per_gpu
             raise InputError(f"--per-gpu {self.per_gpu} is for one machine; with --ray give --gpu-per-worker {share:.2g}")
@@ -56,8 +52,9 @@ class Wanted:
                              "leave it out, or give --device cuda")  # fmt: skip
         if self.gpu_per_worker == 0 and device != "cpu":
             raise InputError("--gpu-per-worker must be above 0 for a study on a GPU, but got 0; leave it out for 1")
-        if find_spec("ray") is None:
-            raise InputError('--ray needs the Python package ray, which is not there; install it: pip install ".[ray]"')
+        from nas.ray_cluster import check_cluster  # which needs LOCAL
+
+        check_cluster(self.ray or "", url)
 
     def count(self, device: str) -> int:
         """How many workers."""
@@ -91,16 +88,20 @@ def share_out(
             index=index + 1, study=str(Path(study).resolve()) if study.endswith(".toml") else study, changes=flat(config),
             runs=str(runs.resolve()), storage=storage, device=device, threads=max(1, torch.get_num_threads() // count),
         )
-        for index, device in enumerate(_devices(wanted, config.device, count))
+        for index, device in enumerate(_devices(wanted, config.device, count, config.judge))
     ]  # fmt: skip
 
 
-def _devices(wanted: Wanted, device: str, count: int) -> list[str]:
+def _devices(wanted: Wanted, device: str, count: int, judge: str | None) -> list[str]:
     if device == "cpu":
         return ["cpu"] * count
     if wanted.ray is not None:
         return ["cuda:0"] * count  # the one that Ray lets a worker see
     there, each = gpus(device), wanted.per_gpu or 1
+    models = {torch.cuda.get_device_name(gpu) for gpu in there[:count]}
+    if len(models) > 1 and judge is None:
+        raise InputError(f"the workers' GPUs must be of one model, but there are {' and '.join(sorted(models))}; give one --device, or "
+                         "the --judge that times all networks")  # fmt: skip
     if count > each * len(there):
         raise InputError(f"--workers {count} are too many for {len(there)} GPU{'s' * (len(there) > 1)} with {each} on each; "
                          f"give --per-gpu {-(-count // len(there))}, or fewer workers")  # fmt: skip

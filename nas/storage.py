@@ -27,6 +27,8 @@ from space import InputError
 
 # Seconds that a writer waits for another (a dashboard, a second search) before it gives up on a SQLite file.
 SQLITE_TIMEOUT_S = 60
+# Worker processes that one SQLite file bears; measured by tests/benchmarks/sqlite_workers.py.
+MOST_SQLITE_WORKERS = 8
 # Processes that may make the tables of a fresh database at the same time lose this many races, not more.
 TABLES_ATTEMPTS = 20
 EXAMPLE = "sqlite:///runs/dark/study.db"
@@ -73,7 +75,8 @@ def open_storage(
                          "the password as %40 (and a / as %2F)")  # fmt: skip
     patience = Patience(name=f"storage {shown(url)}", explain=functools.partial(storage_error, url=url),
                         tell=tell or to_stderr, asked=asked or (lambda: False))  # fmt: skip
-    # Optuna warns in every ask that only Study.optimize records heartbeats: nas/heartbeat.py does.
+    # Optuna calls heartbeats experimental, and warns in every ask that only Study.optimize records them: nas/heartbeat.py does.
+    warnings.filterwarnings("ignore", message="(?s).*heartbeat_interval.*experimental")
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
     open_once = functools.partial(_open, url, parsed, patience, heartbeat_s)
     try:
@@ -94,12 +97,8 @@ def _open(url: str, parsed: URL, patience: Patience, heartbeat_s: float) -> Pati
     escaped = url.replace("{", "{{").replace("}", "}}")
     for attempts_left in range(TABLES_ATTEMPTS - 1, -1, -1):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return PatientStorage(
-                    escaped, patience=patience, engine_kwargs=_engine_options(parsed),
-                    heartbeat_interval=heartbeat_s, grace_period=3 * heartbeat_s,
-                )  # fmt: skip
+            return PatientStorage(escaped, patience=patience, engine_kwargs=_engine_options(parsed),
+                                  heartbeat_interval=heartbeat_s, grace_period=3 * heartbeat_s)  # fmt: skip
         except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as error:
             # Another process makes the same tables just now, which no database does atomically for both.
             raced = re.search("already exists|duplicate|unique", _reason(error), re.IGNORECASE)
@@ -121,6 +120,13 @@ def _engine_options(url: URL) -> dict[str, Any]:
                   "tcp_user_timeout": 60_000}  # fmt: skip
         options["connect_args"] = {key: value for key, value in wanted.items() if key not in url.query}
     return options
+
+
+def check_workers(url: str, count: int) -> None:
+    """Raises InputError where `count` worker processes are more than the database at `url` bears."""
+    if url.startswith("sqlite") and count > MOST_SQLITE_WORKERS:
+        raise InputError(f"a SQLite file bears at most {MOST_SQLITE_WORKERS} workers, but {count} were asked for; use fewer "
+                         "workers, or a server with --storage postgresql+psycopg://USER@HOST/DATABASE")  # fmt: skip
 
 
 def storage_error(error: BaseException, url: str) -> InputError:

@@ -39,8 +39,8 @@ as the trial has them: drawing.svg (the network, coloured by share of the MACs),
 ground truth, for two held-out pairs), curve.csv (step, loss, lr, seconds) and curve.svg, genome.json, weights.safetensors.
 A file may be missing there. Repeats have none of their own.
 A stopped trial has no objective values (Optuna's PRUNED); its psnr_db, ssim and images are those of its last rung.
-Only kinds complete (Optuna's COMPLETE), stopped (PRUNED), over_limit and out_of_memory (PRUNED, infeasible) and diverged (FAIL)
-are verdicts about a network; the others may be tried again.
+Only kinds complete (Optuna's COMPLETE), stopped (PRUNED), over_limit, out_of_memory and diverged (PRUNED, infeasible) are
+verdicts about a network; the others may be tried again.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def compose_study(config: StudyConfig, launch: str | None = None) -> str:
         f"- **PSNR, dB** (higher is better): mean over {pairs}, float pictures, after {config.train.steps} steps of "
         f"training.\n- **latency, ms** (lower is better): one {frame}, end to end, {at.dtype}, {at.runtime}, on {device}{threads}; "
         f"timed in turn with MO before any training, as the ratio to MO times MO's own milliseconds.{limit}",
-        "Complete trials have both. Pruned ones were stopped early, over the limit or out of memory, failed ones diverged or were "
+        "Complete trials have both. Pruned ones were stopped early, diverged, over the limit or out of memory, failed ones were "
         "interrupted: each trial's note tells.",
     ]
     if launch:

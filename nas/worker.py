@@ -35,8 +35,8 @@ import optuna
 from nas import command
 from nas.asked import Asked
 from nas.board import ALONE, Board
-from nas.config import StudyConfig, load_config, settle
-from nas.live import REFRESH_S, View
+from nas.config import load_config, settle
+from nas.live import REFRESH_S
 from nas.loop import Ending
 from nas.objective import Runner
 from nas.part import Load, run_part

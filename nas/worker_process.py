@@ -10,13 +10,38 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nas.command import one_line
 from nas.worker import Assignment
 
 # So much of a log's end is looked at for its last line.
 TAIL_BYTES = 4096
+
+
+class Process(Protocol):
+    """What a crew (nas/workers.py) holds of a started worker, wherever that runs."""
+
+    def fileno(self) -> int:
+        """What to wait on for events."""
+
+    def events(self) -> list[dict[str, Any]] | None:
+        """The events that came since; None once there will be no more."""
+
+    def stop(self) -> None:
+        """Asks it to put its trial back and to end."""
+
+    def kill(self) -> None:
+        """Ends it at once, and whatever it has started."""
+
+    def close(self) -> int:
+        """Waits until it has ended, and gives back its exit status (below 0: the signal that killed it).
+
+        To be called when its events have ended, or after `kill`.
+        """
+
+    def last_words(self) -> str:
+        """The last line of its standard error since it was started; empty where there is none."""
 
 
 class WorkerProcess:
@@ -31,6 +56,7 @@ class WorkerProcess:
         with log.open("ab") as errors:
             now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
             errors.write(f"--- {now}\n".encode())
+            errors.flush()
             self._log, self._began = log, errors.tell()
             self._process = subprocess.Popen(
                 list(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
@@ -49,11 +75,9 @@ class WorkerProcess:
         return self._process.pid
 
     def fileno(self) -> int:
-        """What to wait on for events."""
         return self._output.fileno()
 
     def events(self) -> list[dict[str, Any]] | None:
-        """The events that came since; None once there will be no more."""
         try:
             read = os.read(self._output.fileno(), 1 << 16)
         except BlockingIOError:
@@ -64,19 +88,13 @@ class WorkerProcess:
         return [event for line in lines if (event := _event(line)) is not None]
 
     def stop(self) -> None:
-        """Asks it to put its trial back and to end."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """Ends it at once, and whatever it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> int:
-        """Waits until it has ended, and gives back its exit status (below 0: the signal that killed it).
-
-        To be called when its events have ended, or after `kill`.
-        """
         try:
             status = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:  # silent, yet there
@@ -88,7 +106,6 @@ class WorkerProcess:
         return status
 
     def last_words(self) -> str:
-        """The last line of its standard error since it was started; empty where there is none."""
         with contextlib.suppress(OSError), self._log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(self._began, end - TAIL_BYTES))

@@ -6,12 +6,13 @@ Only a worker that dies again and again while nobody finishes a trial is given u
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import selectors
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from nas.asked import Asked
 from nas.command import EXIT_INPUT
 from nas.config import StudyConfig
 from nas.live import View
-from nas.loop import Ending, settle_reference
+from nas.loop import Ending
 from nas.results import finished, read_rows
+from nas.shown import Shown
 from nas.worker import LEAVE_S, Assignment
-from nas.worker_process import WorkerProcess
+from nas.worker_process import Process, WorkerProcess
 from space import InputError
 
 PROGRAM = (sys.executable, "-m", "nas.worker")
@@ -32,8 +34,6 @@ PROGRAM = (sys.executable, "-m", "nas.worker")
 MAX_DEATHS = 3
 # Seconds between two looks at whether the process was asked to stop.
 LOOK_S = 0.5
-# The same word from several workers within so many seconds is told once.
-SAME_S = 60.0
 
 
 def run_workers(
@@ -46,69 +46,36 @@ def run_workers(
     they write to their standard error is added to RUNS/STUDY/workers/<index>.log. Raises InputError where none can
     go on before a user has mended something (a full disk, a device that is gone).
     """
-    return _Crew(assignments, study, config, view, asked, program).run()
-
-
-class Shown:
-    """The events of several workers, shown in one view."""
-
-    def __init__(self, study: optuna.Study, view: View, clock: Callable[[], float] = time.monotonic) -> None:
-        self._study, self._view, self._clock = study, view, clock
-        self._told: dict[str, float] = {}
-
-    def show(self, worker: int, event: dict[str, Any]) -> bool:
-        """Shows what `worker` told; True where that was the end of a trial with a verdict about its network."""
-        view, board = self._view, self._view.board
-        match event["event"]:
-            case "started":
-                view.started(event["number"], event["name"], worker=worker)
-            case "progress":
-                if (current := board.running.get(worker)) is not None:
-                    current.name = event["name"]
-                view.progress(event["phase"], event["done"], event["total"], event["figures"], worker=worker)
-            case "ended":
-                return self.refresh(worker, event["number"])
-            case "note":
-                self._note(worker, event["text"])
-        return False
-
-    def refresh(self, worker: int, number: int | None) -> bool:
-        """Shows the study as it is now that `worker` is at nothing any more; as `show`."""
-        rows = read_rows(self._study)
-        if self._view.board.reference is None:
-            self._view.board.reference = settle_reference(self._study, rows)
-        self._view.ended(rows, number, worker=worker)
-        return number is not None and rows[number].is_verdict
-
-    def _note(self, worker: int, text: str) -> None:
-        now = self._clock()
-        if now - self._told.get(text, -SAME_S) >= SAME_S:
-            self._view.note(f"worker {worker}: {text}")
-        self._told[text] = now
+    return Crew(assignments, study, config, view, asked, program).run()
 
 
 @dataclasses.dataclass
-class _Worker:
+class Worker:
+    """One of a crew: what it is to do, and the process that does it (None: none at the moment)."""
+
     assignment: Assignment
-    process: WorkerProcess | None = None
+    process: Process | None = None
     deaths: int = 0
     """Since a trial was last finished, by any worker."""
     ending: Ending | None = None
     """What it said at its end; of one that is given up, why."""
 
 
-class _Crew:
+class Crew:
+    """Several workers, seen to until the study's budget is spent; `program` is what their processes run."""
+
     def __init__(
         self, assignments: Sequence[Assignment], study: optuna.Study, config: StudyConfig, view: View, asked: Asked,
         program: Sequence[str],
     ) -> None:  # fmt: skip
         self._study, self._config, self._view, self._asked, self._program = study, config, view, asked, program
-        self._workers = [_Worker(assignment) for assignment in assignments]
+        self._workers = [Worker(assignment) for assignment in assignments]
         self._shown = Shown(study, view)
         self._selector = selectors.DefaultSelector()
         self._began = time.monotonic()
 
     def run(self) -> Ending:
+        """Starts them all, and comes back when the last has ended."""
         self._asked.deferring = True
         try:
             for worker in self._workers:
@@ -116,6 +83,7 @@ class _Crew:
             while self._running() or self._one_more():
                 self._listen()
                 if self._asked():
+                    self._view.note("stopping: the workers put their trials back (a second Ctrl-C kills them)")
                     break
         except KeyboardInterrupt:  # asked twice
             pass
@@ -125,7 +93,7 @@ class _Crew:
             self._selector.close()
         return self._ending()
 
-    def _running(self) -> list[_Worker]:
+    def _running(self) -> list[Worker]:
         return [worker for worker in self._workers if worker.process is not None]
 
     def _minutes_left(self) -> float | None:
@@ -133,52 +101,59 @@ class _Crew:
             return None
         return self._config.timeout_min - (time.monotonic() - self._began) / 60
 
-    def _start(self, worker: _Worker) -> None:
+    def _start(self, worker: Worker) -> None:
         worker.ending = None
         assignment = worker.assignment
         changes = {**assignment.changes, "timeout_min": self._minutes_left()}
         log = Path(assignment.runs) / self._config.name / "workers" / f"{assignment.index}.log"
-        worker.process = WorkerProcess(dataclasses.replace(assignment, changes=changes), log, self._program)
+        worker.process = self._launch(dataclasses.replace(assignment, changes=changes), log)
         self._selector.register(worker.process, selectors.EVENT_READ, worker)
         self._view.started(-1, "starting", worker=assignment.index)
 
-    def _listen(self, timeout_s: float = LOOK_S) -> None:
-        for key, _ in self._selector.select(timeout_s):
-            worker: _Worker = key.data
+    def _launch(self, assignment: Assignment, log: Path) -> Process:
+        return WorkerProcess(assignment, log, self._program)
+
+    def _listen(self) -> None:
+        for key, _ in self._selector.select(LOOK_S):
+            worker: Worker = key.data
             assert worker.process is not None
             events = worker.process.events()
-            if events is None:
-                self._bury(worker)
             for event in events or ():
                 self._hear(worker, event)
+            if events is None:
+                self._bury(worker)
+        if self._shown.refresh():
+            self._forgive()
 
-    def _hear(self, worker: _Worker, event: dict[str, Any]) -> None:
+    def _forgive(self) -> None:
+        for worker in self._workers:
+            worker.deaths = 0
+
+    def _hear(self, worker: Worker, event: dict[str, Any]) -> None:
         if event["event"] == "end":
             worker.ending = Ending(reason=event["reason"], status=event["status"])
-        elif self._shown.show(worker.assignment.index, event):
-            for one in self._workers:
-                one.deaths = 0
+        else:
+            self._shown.show(worker.assignment.index, event)
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, worker: Worker) -> None:
         """Its process has ended: notes how, and starts another where that was a death."""
-        assert worker.process is not None
-        process, index = worker.process, worker.assignment.index
-        self._selector.unregister(process)
-        status = process.close()
-        worker.process = None
-        self._shown.refresh(index, None)
-        if worker.ending is not None:
-            if worker.ending.status and not self._asked():
-                self._view.note(f"worker {index} has ended: {worker.ending.reason}")
-            return
+        index, said = worker.assignment.index, worker.process.last_words() if worker.process else ""
+        status = self._close(worker)
+        if self._shown.gone(index):
+            self._forgive()
         if self._asked():
+            return
+        if worker.ending is not None:
+            if worker.ending.status:
+                self._view.note(f"worker {index} has ended: {worker.ending.reason}")
             return
         worker.deaths += 1
         how = f"killed by {_signal_name(-status)}" if status < 0 else f"exit status {status}"
-        said = process.last_words()
         how += f": {said}" if said else ""
         minutes = self._minutes_left()
-        if worker.deaths >= MAX_DEATHS:
+        if self._view.board.done >= self._config.trials:
+            self._view.note(f"worker {index} died ({how}), and nothing is left to do")
+        elif worker.deaths >= MAX_DEATHS:
             reason = f"worker {index} died {worker.deaths} times before a trial was finished ({how})"
             self._view.note(f"{reason}; it is not started again")
             worker.ending = Ending(reason=reason, status=1)
@@ -201,23 +176,38 @@ class _Crew:
         self._start(rested[0])
         return True
 
+    def _close(self, worker: Worker) -> int:
+        """Lets go of its process, which has ended; its exit status."""
+        assert worker.process is not None
+        process, worker.process = worker.process, None
+        self._selector.unregister(process)
+        return process.close()
+
     def _end_all(self) -> None:
         """Asks all that run to stop, and kills those that don't in time; at once, where the user asks a second time."""
         for worker in self._running():
             assert worker.process is not None
             worker.process.stop()
         until = time.monotonic() + LEAVE_S
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             while self._running() and time.monotonic() < until and len(self._asked.signals) < 2:
-                self._listen()
-        except KeyboardInterrupt:
-            pass
+                self._see_off()
         for worker in self._running():
             assert worker.process is not None
             worker.process.kill()
-            self._selector.unregister(worker.process)
-            worker.process.close()
-            worker.process = None
+            self._close(worker)
+
+    def _see_off(self) -> None:
+        for key, _ in self._selector.select(LOOK_S):
+            worker: Worker = key.data
+            assert worker.process is not None
+            events = worker.process.events()
+            for event in events or ():
+                self._hear(worker, event)
+            if events is None:
+                self._close(worker)
+                with contextlib.suppress(Exception):  # the storage may be what failed: all must be waited for even so
+                    self._shown.gone(worker.assignment.index)
 
     def _ending(self) -> Ending:
         done = finished(read_rows(self._study))
@@ -241,3 +231,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+_Crew, _Worker = Crew, Worker

@@ -5,8 +5,7 @@ The published weights are not part of this project: MO's are non-commercial and 
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,13 +134,14 @@ def load_reference_checkpoint(name: str, path: str | Path) -> DarkUNet:
 
 def _read_state(path: Path, name: str) -> dict[str, Tensor]:
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch has to say about a strange file is said below
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"a checkpoint must be a file, but there is none at {path}; check the path") from None
     except IsADirectoryError:
         raise InputError(f"a checkpoint must be a file, but {path} is a folder; name the file in it") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError,
-            AttributeError, TypeError, IndexError) as error:  # whatever the reader meets in a file that is none
+    except Exception as error:  # whatever the reader meets in a file that is none: its own errors are of a dozen kinds
         raise InputError(f"a checkpoint must be written by torch.save and hold tensors only, but {path} is damaged or "
                          f"holds something else ({type(error).__name__}); take an intact copy") from error  # fmt: skip
     state = loaded.get("model", loaded) if isinstance(loaded, dict) else loaded

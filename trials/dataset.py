@@ -34,11 +34,12 @@ def load_data(
 ) -> TrialData:
     """The data of a trial: crops to train on and held-out pairs to judge by.
 
-    `config.source` is "synthetic" or a folder in SID's layout, which is decoded into `cache_dir` (runs/cache if None).
+    `config.source` is "synthetic" (its scenes are kept in `cache_dir`, if given) or a folder in SID's layout, which is decoded into
+    `cache_dir` (runs/cache if None).
     Progress is told as "scenes" or "decode". Raises InputError for a folder, list, row or photo that can't be used.
     """
     if str(config.source) == "synthetic":
-        return SyntheticData(config, device, on_progress)
+        return SyntheticData(config, device, on_progress, cache_dir)
     return RealData(config, device, cache_dir or DEFAULT_CACHE, on_progress)
 
 

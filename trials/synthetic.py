@@ -8,9 +8,8 @@ out at 1 / ratio of the exposure, amplified again.
 import hashlib
 import json
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +18,9 @@ from torch import Tensor
 from space import InputError
 from trials.camera import develop, draw_white_balance, mosaic_gains, orient, scale_mosaic, to_mosaic
 from trials.config import DataConfig
+from trials.drawn import drawn_scenes
 from trials.noise import SensorNoise, load_sensor
 from trials.pairs import Pair, Progress
-from trials.scenes import draw_scene
 
 # Raised whenever a change of code changes what a seed gives, so that a study never mixes two kinds of data.
 RECIPE = 1
@@ -33,8 +32,10 @@ DARKEST, BRIGHTEST = 0.015, 0.25
 class SyntheticData:
     """Procedural training data on one device."""
 
-    def __init__(self, config: DataConfig, device: str, on_progress: Progress | None = None) -> None:
-        """Draws the scenes and the held-out pairs. Raises InputError for a config that can't be met."""
+    def __init__(
+        self, config: DataConfig, device: str, on_progress: Progress | None = None, cache_dir: Path | None = None
+    ) -> None:
+        """Draws the scenes, or takes them from `cache_dir`, and the held-out pairs. InputError for a config that can't be met."""
         check(config)
         self.config = config
         self.device = torch.device(device)
@@ -43,16 +44,14 @@ class SyntheticData:
         self.noise = SensorNoise.of(self.sensor, rows, self.device)
         self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
         total = config.scenes + config.held_out
-        drawn: list[Tensor] = []
         # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
         seeds = [int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0]) for index in range(total)]
-        # NumPy and OpenCV let go of Python's lock while they compute, so threads draw faster than one.
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as threads:
-            for scene in threads.map(lambda seed: draw_scene(config.scene_size, seed), seeds):
-                drawn.append(torch.from_numpy(scene).permute(2, 0, 1).half())
-                if on_progress:
-                    on_progress("scenes", len(drawn), total, {})
-        scenes = torch.stack(drawn).to(self.device)
+
+        def on_drawn(count: int) -> None:
+            if on_progress:
+                on_progress("scenes", count, total, {})
+
+        scenes = drawn_scenes(seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn).to(self.device)
         self.scenes = scenes[: config.scenes]
         self.held_out = self._hold_out(scenes[config.scenes :])
         self.description = self._describe(scenes)

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy
 
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 # Every character that a URL, a shell, a connection string or a log could trip over.
@@ -27,6 +28,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bin = SERVERS[-1]
+        self.database, self._made = "postgres", 0
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -42,8 +44,21 @@ class Server:
         return self.url_with()
 
     def url_with(self, *, password: str = PASSWORD, host: str = "127.0.0.1", port: int | None = None,
-                 database: str = "postgres") -> str:  # fmt: skip
-        return f"postgresql+psycopg://nas:{quote(password, safe='')}@{host}:{port or self.port}/{database}"
+                 database: str | None = None) -> str:  # fmt: skip
+        return f"postgresql+psycopg://nas:{quote(password, safe='')}@{host}:{port or self.port}/{database or self.database}"
+
+    def make_database(self) -> None:
+        """`url` is a fresh, empty database from now on."""
+        self._made += 1
+        self.database = f"test{self._made}"
+        engine = sqlalchemy.create_engine(self.url_with(database="postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {self.database}")
+        engine.dispose()
+
+    @property
+    def runs(self) -> bool:
+        return (self.folder / "data" / "postmaster.pid").exists()
 
     def start(self) -> None:
         options = (f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off "
@@ -70,7 +85,7 @@ def postgresql() -> Iterator[Server]:
         try:
             yield server
         finally:
-            if (server.folder / "data" / "postmaster.pid").exists():
+            if server.runs:
                 server.stop()
 
 

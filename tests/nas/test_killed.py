@@ -133,3 +133,34 @@ def test_the_real_command_is_killed_and_goes_on(tiny: Path, runs: Path, read_stu
             folder = runs / "tiny" / str(row.directory)
             left = {path.name for path in folder.iterdir()}
             assert {"weights.safetensors", "genome.json", "result.json", "curve.csv", "preview.png"} <= left
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_goes_on_and_ends_as_an_unbroken_one(tiny: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of a real training: what is lost is at most a checkpoint's interval, and the PSNR is the same."""
+    tiny.write_text("checkpoint_s = 0.3\n" + tiny.read_text().replace("steps = 20", "steps = 400"))
+
+    def words(runs: str) -> list[str]:
+        return ["-m", "nas.search", "--study", str(tiny), "--runs", str(tmp_path / runs), "--device", "cpu", "--trials", "3"]
+
+    unbroken = start(words("unbroken"))
+    broken = start(words("broken"))
+    checkpoints = tmp_path / "broken" / "tiny" / "checkpoints" / SEEDS["M1"].digest
+    until = time.monotonic() + 300
+    while not any(path.name >= "step_00000030" for path in checkpoints.glob("step_*.ckpt")):
+        assert broken.poll() is None and time.monotonic() < until
+        time.sleep(0.02)
+    time.sleep(0.2)  # past a checkpoint
+    broken.kill()
+    broken.communicate()
+    told = start(words("broken")).communicate(timeout=600)[0]
+    assert "trial 1 M1 was interrupted (its process was killed)" in told and " goes on with trial 1 from step " in told
+    assert unbroken.communicate(timeout=600) and unbroken.returncode == 0
+    studies = [optuna.load_study(study_name="tiny", storage=f"sqlite:///{tmp_path / runs / 'tiny' / 'study.db'}")
+               for runs in ("unbroken", "broken")]  # fmt: skip
+    one, other = (next(t for t in study.trials if t.user_attrs.get("seed") == "M1" and t.state == TrialState.COMPLETE)
+                  for study in studies)  # fmt: skip
+    assert one.values[0] == other.values[0], "the same weights"
+    resumed = other.user_attrs["resumed"]
+    assert resumed["from_step"] >= 20 and 0 <= resumed["lost_s"] <= 1.5
+    assert not checkpoints.exists()

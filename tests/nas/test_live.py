@@ -8,8 +8,9 @@ import time
 import pytest
 from rich.console import Console
 
+from nas.board import ALONE, Board, Current
 from nas.front import Reference
-from nas.live import Board, Current, LogView, TableView, make_view
+from nas.live import LogView, TableView, make_view
 from nas.results import Row
 from nas.tables import duration, front_table, trials_table
 
@@ -74,15 +75,28 @@ def test_markup_in_a_message_is_only_text() -> None:
 def test_time_left_counts_the_running_trial_and_the_rest() -> None:
     assert board().left_s() == pytest.approx(8 * 30)  # a network over the limit also has its verdict
     running = Current(number=4, name="x", started=time.monotonic() - 12)
-    assert board(current=running).left_s() == pytest.approx(8 * 30 - 12, abs=1)
+    assert board(running={ALONE: running}).left_s() == pytest.approx(8 * 30 - 12, abs=1)
     running.progress("train", 0, 100, {})
     running.phase_started -= 10
     running.progress("train", 20, 100, {"loss": 0.5})
     assert running.left_s() == pytest.approx(40, abs=1) and running.words() == "train 20/100, loss 0.5"
-    assert board(current=running).left_s() == pytest.approx(40 + 7 * 30, abs=1)
-    assert board(rows=[], current=running).left_s() == pytest.approx(40 + 11 * 52, abs=15)
+    assert board(running={ALONE: running}).left_s() == pytest.approx(40 + 7 * 30, abs=1)
+    assert board(rows=[], running={ALONE: running}).left_s() == pytest.approx(40 + 11 * 52, abs=15)
     assert board(rows=[]).left_s() is None
     assert board(timeout_s=60).left_s() == pytest.approx(60 + 30, abs=1)
+
+
+def test_time_left_is_shared_by_all_workers() -> None:
+    now = time.monotonic()
+    two = {n: Current(number=3 + n, name="x", started=now - 12) for n in (1, 2)}
+    assert board(workers=2, running=two).left_s() == pytest.approx((8 * 30 - 24) / 2, abs=1)
+    # More workers than trials: those without one don't help, and the longest of the running ones must end.
+    last = {1: Current(number=10, name="x", started=now - 28), 2: Current(number=11, name="x", started=now)}
+    rows = [row(n) for n in range(10)]
+    assert board(rows=rows, workers=8, running=last).left_s() == pytest.approx(30, abs=1)
+    assert board(rows=rows, workers=8, running=last, timeout_s=0).left_s() == pytest.approx(30, abs=1)
+    loading = {1: Current(number=-1, name="data", started=now)}
+    assert board(rows=[], workers=2, running=loading).left_s() is None
 
 
 def test_durations() -> None:
@@ -102,6 +116,40 @@ def test_the_live_table_fits_the_terminal(height: int) -> None:
         assert "trial 40 new" in picture and "train 20/100" in picture and "dB x octaves" in picture
         view.ended([*view.board.rows, row(40)], 40)
     assert view.board.current is None
+
+
+@pytest.mark.parametrize(("height", "lines"), [(10, 1), (16, 4), (60, 20)])
+def test_every_worker_has_its_line_as_far_as_there_is_room(height: int, lines: int) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=height)
+    view = make_view(board(rows=[row(n) for n in range(40)], workers=20), console)
+    with view:
+        for worker in range(1, 21):
+            view.started(39 + worker, "new", worker=worker)
+            view.progress("train", worker, 100, {"loss": 0.5}, worker=worker)
+        picture = text_of(view.render(), 100)
+        assert len(picture.splitlines()) <= height
+        shown = [line for line in picture.splitlines() if line.startswith("worker ")]
+        assert len(shown) == (lines if lines == 20 else lines - 1)
+        assert ("more workers" in picture) == (lines < 20)
+        if lines == 4:
+            assert shown[0].startswith("worker 1  trial 40 new  train 1/100") and "17 more workers" in picture
+        # What the table would show as running has its line below.
+        view.ended([*view.board.rows, row(40), row(41, kind="running")], 40, worker=1)
+        assert sorted(view.board.running) == list(range(2, 21))
+        assert "running" not in text_of(view.render(), 100)
+
+
+def test_a_log_tells_whose_trial_it_is() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    view = make_view(board(workers=2), console)
+    with view:
+        view.started(3, "new", worker=2)
+        view.started(-1, "data", worker=1)
+        view.ended([*ROWS[:3], row(3)], 3, worker=2)
+        assert list(view.board.running) == [1]
+    assert [line.partition(":")[0] for line in console.file.getvalue().splitlines()] == [
+        "worker 2, trial 3", "worker 2, trial 3 00000000",
+    ]  # fmt: skip
 
 
 def test_a_log_has_one_line_per_event_and_no_control_characters() -> None:

@@ -48,7 +48,7 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]) -> 
     monkeypatch.setattr(storages, "SQLITE_TIMEOUT_S", 0.05)
     storage = open_storage(f"sqlite:///{tmp_path}/study.db", tell=told.append)
     storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s")
-    other = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+    other = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
     yield storage, other
     other.close()
     storage.remove_session()
@@ -74,7 +74,7 @@ def test_a_locked_file_is_waited_for_and_that_is_told_once(
     for thread in threads:
         thread.start()
     time.sleep(1.5)  # two attempts of each
-    assert len(told) == 1 and "study.db does not answer; waiting for it" in told[0]
+    assert len(told) == 1 and "study.db does not answer; waiting up to" in told[0]
     other.execute("ROLLBACK")
     for thread in threads:
         thread.join()
@@ -157,7 +157,11 @@ def lose(line: Line, act: Callable[[], Any]) -> Any:
     return result
 
 
-def test_a_write_whose_answer_was_lost_is_not_made_twice(server: Server, line: Line, told: list[str]) -> None:
+def test_a_write_whose_answer_was_lost_is_not_made_twice(
+    server: Server, line: Line, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.patient.FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr("random.random", lambda: 0.0)  # Optuna's own waits, in seconds
     storage = open_storage(server.url_with(port=line.port), tell=told.append)
     study = lose(line, lambda: optuna.create_study(study_name="lost", storage=storage, directions=BOTH, load_if_exists=True))
     lose(line, lambda: study.set_user_attr("key", [1, 2]))
@@ -182,19 +186,36 @@ def test_a_write_whose_answer_was_lost_is_not_made_twice(server: Server, line: L
     assert line.lost == 11 and len(told) == 2 * (11 - 3)
 
 
-def test_a_waiting_trial_that_another_took_meanwhile_is_not_ours(server: Server, line: Line) -> None:
-    storage = open_storage(server.url_with(port=line.port), tell=lambda text: None)
-    study = optuna.create_study(study_name="taken", storage=storage)
+def test_a_waiting_trial_that_another_took_meanwhile_is_not_ours(
+    locked: tuple[PatientStorage, sqlite3.Connection], told: list[str]
+) -> None:
+    storage, other = locked
+    study = optuna.load_study(study_name="s", storage=storage)
     study.enqueue_trial({"x": 0.25})
-    rival = open_storage(server.url)
-    waiting = study.trials[0]._trial_id
-    assert rival.set_trial_state_values(waiting, TrialState.RUNNING)
-    assert not storage.set_trial_state_values(waiting, TrialState.RUNNING)
-    told = study.ask()
-    study.tell(told, 1.0)
-    # Told with other values by another after our answer was lost: that is an error, as ever.
+    other.execute("BEGIN IMMEDIATE")
+    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    other.execute(f"UPDATE trials SET state = 'RUNNING', datetime_start = {now}")
+    rival = threading.Timer(0.3, other.execute, args=("COMMIT",))
+    rival.start()
+    assert not storage.set_trial_state_values(study.trials[0]._trial_id, TrialState.RUNNING)
+    rival.join()
+    assert len(told) == 2
+
+
+def test_a_trial_that_another_told_meanwhile_with_other_values_is_an_error(
+    locked: tuple[PatientStorage, sqlite3.Connection], told: list[str]
+) -> None:
+    storage, other = locked
+    study = optuna.load_study(study_name="s", storage=storage)
+    trial = study.ask()
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("UPDATE trials SET state = 'FAIL'")
+    rival = threading.Timer(0.3, other.execute, args=("COMMIT",))
+    rival.start()
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_state_values(told._trial_id, TrialState.COMPLETE, [2.0])
+        storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [2.0])
+    rival.join()
+    assert len(told) == 2
 
 
 def test_a_first_connection_that_fails_is_an_error_at_once_unless_the_storage_is_known(
@@ -230,7 +251,7 @@ def test_threads_go_on_after_the_server_was_restarted(server: Server, told: list
     thread.start()
     for number in range(40):
         if number == 10:
-            server.stop()
+            server.stop("fast")  # says goodbye: "terminating connection due to administrator command"
             threading.Timer(1.0, server.start).start()
         trial.set_user_attr(f"key{number}", number)
     ended.set()

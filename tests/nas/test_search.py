@@ -86,7 +86,7 @@ def test_diverged_and_out_of_memory_are_told_and_the_study_goes_on(run_search: C
     rows = read_rows(read_study())
     assert [row.kind for row in rows] == ["complete", "diverged", "out_of_memory", "complete", "complete"]
     trials = read_study().trials
-    assert trials[1].state == TrialState.FAIL
+    assert trials[1].state == TrialState.PRUNED and trials[1].constraints == {"diverged": 1.0}
     # Too large for the device's memory: infeasible, and the sampler learns it.
     assert trials[2].state == TrialState.PRUNED and trials[2].constraints == {"out_of_memory": 1.0}
     assert trials[1].user_attrs["message"] == "it diverged" and rows[1].ratio_to_mo is not None

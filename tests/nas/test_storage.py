@@ -1,13 +1,16 @@
-"""The database file: what was told is in it at once, also for a copy made while a search runs."""
+"""The database file: what was told is in it at once, and how its URL is shown and checked."""
 
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import optuna
+import pytest
 
-from nas.storage import open_storage
+from nas.storage import MOST_SQLITE_WORKERS, check_workers, open_storage, shown
+from space import InputError
 
 
 def test_a_copy_of_the_file_alone_holds_every_told_trial(tmp_path: Path) -> None:
@@ -22,3 +25,46 @@ def test_a_copy_of_the_file_alone_holds_every_told_trial(tmp_path: Path) -> None
         copied.engine.dispose()
         for path in tmp_path.glob("copy.db*"):
             path.unlink()
+
+
+def test_processes_that_open_a_fresh_file_at_the_same_time_all_get_it(tmp_path: Path) -> None:
+    got: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: got.append(len(open_storage(f"sqlite:///{tmp_path}/study.db").get_all_studies())))
+        for _ in range(6)
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [0] * 6
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("sqlite:////home/a b/study.db", "sqlite:////home/a b/study.db"),
+        ("sqlite:////home/a@b/c@d.db", "sqlite:////home/a%40b/c%40d.db"),
+        ("postgresql+psycopg://nas@host/db", "postgresql+psycopg://nas@host/db"),
+        ("postgresql://nas:p%40ss@host:5432/db", "postgresql://nas:***@host:5432/db"),
+        ("postgresql://nas@host/db?sslmode=require&password=p%26q", "postgresql://nas@host/db?password=***&sslmode=require"),
+        # Passwords that should have been percent-encoded.
+        ("postgresql://nas:p@ss/word@host/db", "postgresql://nas:***@host/db"),
+        ("postgresql://nas:p@ss?w=rd@host/db", "postgresql://nas:***@host/db"),
+        ("postgresql://nas:p?s#/@host/db", "postgresql://nas:***@host/db"),
+        ("postgresql://nas@home:p@host/db", "postgresql://nas@home:***@host/db"),
+        ("postgresql://nas:p:q@ss:word@host/db", "(a URL that can't be read)"),
+        ("dbname=db password=word", "(a URL that can't be read)"),
+        ("no url", "no url"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, seen: str) -> None:
+    assert shown(url) == seen
+
+
+def test_more_workers_than_a_file_bears_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    check_workers(url, MOST_SQLITE_WORKERS)
+    check_workers("postgresql+psycopg://nas@host/db", 500)
+    with pytest.raises(InputError, match=f"at most {MOST_SQLITE_WORKERS} workers, but 500 .*postgresql"):
+        check_workers(url, 500)

@@ -5,9 +5,11 @@ Most are small programs that speak as nas.worker does, and die as it may; the la
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 from rich.console import Console
 from stand_ins import Command, Loader, Measure
 
@@ -28,8 +31,9 @@ from nas.board import Board
 from nas.config import StudyConfig, load_config, settle
 from nas.live import LogView
 from nas.loop import Ending
-from nas.results import read_rows
+from nas.results import finished, read_rows
 from nas.sharing import Wanted, share_out
+from nas.shown import Shown
 from nas.worker import Assignment
 from nas.workers import run_workers
 from space import InputError
@@ -123,6 +127,7 @@ def test_as_long_as_trials_get_finished_deaths_do_not_count(tmp_path: Path, run_
     body = f'if start < 6:\n  tell("started", number=1, name="M1")\n  tell("ended", number=1)\n  {DIES}end()\n'
     assert crew.run(body).status == 0 and crew.starts() == 6
     assert "worker 1, trial 1 M1: complete" in crew.shown.getvalue()
+    assert crew.view.board.running == {} and len(crew.view.board.rows) == 3
 
 
 def test_what_a_user_must_mend_ends_it_only_where_no_worker_can_go_on(crew: Crew) -> None:
@@ -168,6 +173,17 @@ def test_what_is_no_event_is_left_out(crew: Crew) -> None:
     body = 'print("hello", flush=True)\nprint(\'{"event": "no\', flush=True)\nprint(7, flush=True)\ntell("note", text="[b]")\nend()\n'
     assert crew.run(body).status == 0
     assert "worker 1: [b]" in crew.shown.getvalue()
+
+
+def test_a_trial_that_begins_while_another_s_end_is_shown_stays(crew: Crew, run_search: Command, read_study: Read) -> None:
+    run_search("--trials", 3)
+    shown = Shown(read_study(), crew.view)
+    for event in ({"event": "started", "number": 1, "name": "M1"}, {"event": "ended", "number": 1},
+                  {"event": "started", "number": 2, "name": "new"}):  # fmt: skip
+        shown.show(4, event)
+    assert shown.refresh() and not shown.refresh()
+    assert crew.view.board.running[4].number == 2 and "worker 4, trial 1 M1: complete" in crew.shown.getvalue()
+    assert not shown.gone(4) and crew.view.board.running == {}
 
 
 def test_the_same_word_from_several_is_told_once(crew: Crew) -> None:
@@ -254,3 +270,84 @@ def test_a_worker_whose_starter_is_gone_puts_its_trial_back(
     rows = read_rows(read_study())
     assert [row.kind for row in rows] == ["complete"] * 3 + ["interrupted", "waiting"]
     assert read_study().trials[4].user_attrs["attempts"] == 0
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(path.parent.name))
+    return sorted(found)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.1)
+    return holds()
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> str:
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if re.search(pattern, line):
+            return line
+    pytest.fail(f"{pattern!r} never came:\n{''.join(seen)}")
+
+
+@pytest.mark.slow
+def test_the_real_command_survives_its_workers_and_its_workers_never_survive_it(tiny: Path, runs: Path, read_study: Read) -> None:
+    """Real data, training and latency, small; a worker killed, the command killed, the command asked to stop, then the rest."""
+    words = [sys.executable, "-m", "nas.search", "--study", str(tiny), "--runs", str(runs), "--device", "cpu", "--workers", "2",
+             "--trials", "6", "--steps", "240"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(words, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    with start() as first:
+        read_until(first, r"worker \d, trial 1: M1 starts")
+        crew = children(first.pid)
+        assert len(crew) == 2
+        time.sleep(1)
+        os.kill(crew[1], signal.SIGKILL)
+        read_until(first, r"worker \d died \(killed by SIGKILL.*\); it is started again")
+        read_until(first, r"worker \d, trial \d+: .* starts")
+        crew = children(first.pid)
+        assert len(crew) == 2
+        first.kill()
+        assert wait_until(lambda: all(is_gone(pid) for pid in crew), 30)
+    with start() as second:
+        read_until(second, "resuming: ")
+        read_until(second, r"worker \d, trial \d+: .* starts")
+        crew = children(second.pid)
+        second.terminate()
+        told = second.communicate(timeout=90)[0]
+        assert second.returncode == 0 and "the running trials were put back, and the same command goes on" in told, told
+        assert all(is_gone(pid) for pid in crew)
+    states = [trial.state for trial in read_study().trials]
+    assert TrialState.RUNNING not in states and TrialState.WAITING in states
+    with start() as third:
+        told = third.communicate(timeout=300)[0]
+    assert third.returncode == 0 and "all 6 trials finished" in told, told
+    study = read_study()
+    rows = read_rows(study)
+    verdicts = [row for row in rows if row.is_verdict]
+    assert finished(rows) == 6 == len({row.digest for row in verdicts}) == len(verdicts)
+    assert all(trial.state.is_finished() for trial in study.trials)
+    interrupted = {row.number for row in rows if row.kind == "interrupted" and row.digest}
+    assert interrupted and interrupted <= {trial.user_attrs.get("retry_of") for trial in study.trials}
+    for row in verdicts:
+        assert (runs / "tiny" / str(row.directory) / "result.json").is_file()

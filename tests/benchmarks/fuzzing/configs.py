@@ -6,6 +6,7 @@ import json
 import math
 import random
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Configs:
         self.full = {**full, **self.base, "train": {**self.base["train"], "first_rung": 16},
                      "latency": {**self.base["latency"], "height": 512, "width": 512, "threads": 2}}  # fmt: skip
 
-    def case(self, chance: random.Random, folder: Path) -> None:
+    def prepare(self, chance: random.Random, folder: Path) -> Callable[[], None]:
         tree = Tree(chance.choice([self.base, self.full, {"trials": 3}]), chance, CHOICES)
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
             tree.mutate(RAW_TOML)
@@ -53,18 +54,22 @@ class Configs:
         path = folder / f"{name}.toml"
         path.write_bytes(data)
         flags = {chance.choice(FLAGS): chance.choice([3, 64, *VALUES])} if chance.random() < 0.1 else {}
-        config = load_config(str(path), flags)
-        require(config.name == name and "/" not in name and not name.startswith("."), f"its name is {config.name!r}")
-        told = config.to_dict()
-        json.dumps([told, config.fixed()], allow_nan=False)
-        (folder / "again").mkdir()
-        again = folder / "again" / path.name
-        again.write_text(toml_of({key: value for key, value in told.items() if key != "name"}), encoding="utf-8")
-        require(load_config(str(again)) == config, "it does not survive to_dict and a file")
-        if not flags:
-            _same(tomllib.loads(data.decode("utf-8")), told, "")
-        require(rung_steps(config.train.steps, config.train.first_rung)[-1] == config.train.steps, "its last rung is not its end")
-        _begin(config)
+        return lambda: _try(path, data, flags)
+
+
+def _try(path: Path, data: bytes, flags: dict[str, Any]) -> None:
+    config, name = load_config(str(path), flags), path.stem
+    require(config.name == name and "/" not in name and not name.startswith("."), f"its name is {config.name!r}")
+    told = config.to_dict()
+    json.dumps([told, config.fixed()], allow_nan=False)
+    (path.parent / "again").mkdir()
+    again = path.parent / "again" / path.name
+    again.write_text(toml_of({key: value for key, value in told.items() if key != "name"}), encoding="utf-8")
+    require(load_config(str(again)) == config, "it does not survive to_dict and a file")
+    if not flags:
+        _same(tomllib.loads(data.decode("utf-8")), told, "")
+    require(rung_steps(config.train.steps, config.train.first_rung)[-1] == config.train.steps, "its last rung is not its end")
+    _begin(config)
 
 
 def _begin(config: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -38,8 +39,10 @@ class Genomes:
     def __init__(self, place: Path) -> None:
         space, chance = DesignSpace(), random.Random(5)
         self.bases = [*SEEDS.values(), *(space.decode(space.sample(chance)) for _ in range(40))]
+        with torch.device("meta"):  # torch makes its own folders when that is first used
+            build_model(self.bases[0])
 
-    def case(self, chance: random.Random, folder: Path) -> None:
+    def prepare(self, chance: random.Random, folder: Path) -> Callable[[], None]:
         tree = Tree(chance.choice(self.bases).to_dict(), chance, CHOICES)
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
             tree.mutate(RAW_JSON)
@@ -49,8 +52,8 @@ class Genomes:
             data = damaged(data, chance)
         path = folder / "genome.json"
         path.write_bytes(data)
-        genome = read_genome(str(chance.choice([path, folder])))
-        check(genome, data.decode("utf-8"), chance)
+        where = str(chance.choice([path, folder]))
+        return lambda: check(read_genome(where), data.decode("utf-8"), chance)
 
 
 def check(genome: Genome, text: str, chance: random.Random) -> None:

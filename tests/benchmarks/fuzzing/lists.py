@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 from fuzzing.checks import require
@@ -31,7 +32,7 @@ class Lists:
     def __init__(self, place: Path) -> None:
         pass
 
-    def case(self, chance: random.Random, folder: Path) -> None:
+    def prepare(self, chance: random.Random, folder: Path) -> Callable[[], None]:
         root = folder / "data"
         _photos(root)
         rows = [f"{SHORT.format(scene)} {LONG.format(scene)} ISO200 F8" for scene in SCENES]
@@ -41,18 +42,22 @@ class Lists:
             data = damaged(data, chance)
         path = root / chance.choice(["Sony_train_list.txt"] * 6 + ["_train_list.txt", "é x_train_list.txt", "Sony_val_list.txt"])
         _write_list(path, data, folder.parent / "outside", chance)
-        lists = read_lists(root)
-        for found in lists.values():
-            for row in found:
-                for photo in (row.short, row.long):
-                    real = os.path.realpath(photo)
-                    require(os.path.isfile(photo), f"{photo} is no file")
-                    require(os.path.commonpath([real, os.path.realpath(root)]) == os.path.realpath(root), f"{photo} is outside")
-                short, long = parse_name(row.short, "here"), parse_name(row.long, "here")
-                require(row.ratio == min(long[1] / short[1], 300.0) and 1 <= row.ratio <= 300, f"the ratio is {row.ratio}")
-                require(row.scene == short[0] and row.name == row.short.stem, "the scene is another")
-        train, held = part_rows(lists, root)
-        require(bool(train) and bool(held), "nothing to train on, or to judge by")
+        return lambda: _try(root)
+
+
+def _try(root: Path) -> None:
+    lists = read_lists(root)
+    for found in lists.values():
+        for row in found:
+            for photo in (row.short, row.long):
+                real = os.path.realpath(photo)
+                require(os.path.isfile(photo), f"{photo} is no file")
+                require(os.path.commonpath([real, os.path.realpath(root)]) == os.path.realpath(root), f"{photo} is outside")
+            short, long = parse_name(row.short, "here"), parse_name(row.long, "here")
+            require(row.ratio == min(long[1] / short[1], 300.0) and 1 <= row.ratio <= 300, f"the ratio is {row.ratio}")
+            require(row.scene == short[0] and row.name == row.short.stem, "the scene is another")
+    train, held = part_rows(lists, root)
+    require(bool(train) and bool(held), "nothing to train on, or to judge by")
 
 
 def _photos(root: Path) -> None:

@@ -47,7 +47,7 @@ class Tree:
         holder, key = chance.choice(places)
         kind = chance.choices(
             ("choose", "tweak", "drop", "replace", "raw", "retype", "rename", "twice", "swap", "add", "nest"),
-            (6, 4, 2, 3, 3, 2, 1, 1, 2, 1, 1),
+            (14, 5, 4, 3, 3, 2, 1, 1, 2, 1, 1),
         )[0]
         value = holder[key]
         if kind == "choose":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -30,9 +31,10 @@ TAGS = (254, 256, 257, 258, 259, 262, 273, 274, 277, 278, 279, 284, 317, 322, 32
         50830, 50975, 51008, 51009, 51022)  # fmt: skip
 # How raw files of other makers begin.
 HEADS = [
-    b"FUJIFILMCCD-RAW 0201FF159502X-Pro1", b"FOVb\0\0\2\0", b"II\x1a\0\0\0HEAPCCDR", b"\0MRM\0\0\1\0", b"II*\0\x10\0\0\0CR\2\0", b"IIU\0\x18\0\0\0",
-    b"IIRO\x08\0\0\0", b"MMOR\0\0\0\x08", b"\0\0\0\x18ftypcrx \0\0\0\1", b"RIFF\0\1\0\0AVI ", b"ARRI\x12\x34\x56\x78", b"NOKIARAW", b"BRCMo",
-    b"\xff\xd8\xff\xe1\0\x18Exif\0\0II*\0", b"qktk", b"RAW\0", b"DSC-Image", b"PWAD", b"BM", b"IIII", b"MM\0*\0\0\0\x08", b"SMaL", b"XPDS",
+    b"FUJIFILMCCD-RAW 0201FF159502X-Pro1", b"FOVb\0\0\2\0", b"II\x1a\0\0\0HEAPCCDR", b"\0MRM\0\0\1\0",
+    b"II*\0\x10\0\0\0CR\2\0", b"IIU\0\x18\0\0\0", b"IIRO\x08\0\0\0", b"MMOR\0\0\0\x08", b"\0\0\0\x18ftypcrx \0\0\0\1",
+    b"RIFF\0\1\0\0AVI ", b"ARRI\x12\x34\x56\x78", b"NOKIARAW", b"BRCMo", b"\xff\xd8\xff\xe1\0\x18Exif\0\0II*\0", b"qktk",
+    b"RAW\0", b"DSC-Image", b"PWAD", b"BM", b"IIII", b"MM\0*\0\0\0\x08", b"SMaL", b"XPDS",
 ]  # fmt: skip
 
 
@@ -53,7 +55,7 @@ class Raws:
             cv2.imwrite(str(files[-1]), picture)
         self.bases = [(path.suffix, path.read_bytes()) for path in files]
 
-    def case(self, chance: random.Random, folder: Path) -> None:
+    def prepare(self, chance: random.Random, folder: Path) -> Callable[[], None]:
         suffix, data = chance.choice(self.bases)
         how = chance.choices(("fields", "header", "whole", "other"), (8, 5, 2, 2))[0]
         if how == "fields" and data[:4] == b"II*\0":
@@ -67,37 +69,40 @@ class Raws:
         name = chance.choice(["00001_00_0.1s", "00001_00_0.1s", "é漢", "a\nb", "x" * 200])
         path = folder / (name + suffix)
         path.write_bytes(data)
-        if suffix != ".dng":
-            picture = read_picture(path)
-            require(picture.dtype == np.uint16 and picture.ndim == 3 and picture.shape[2] == 3, "it is no picture of 16 bits")
-            return
-        how = chance.choice(("raw", "whole", "target", "exposure"))
-        if how == "raw":
-            image = read_raw(path)
-            _check(read_frame(path))
-            require(bool(np.isfinite(image.mosaic).all()) and 0 <= image.mosaic.min() and image.mosaic.max() <= 1, "it is not in [0, 1]")
-        elif how == "whole":
-            whole = read_whole(path)
-            _check(whole.frame)
-            rows, columns = whole.picture
-            high, wide = whole.frame.mosaic.shape
-            require(0 <= rows.start < rows.stop <= high and 0 <= columns.start < columns.stop <= wide, "its picture is not in it")
-            require(0 <= whole.flip < 8, f"its flip is {whole.flip}")
-        elif how == "target":
-            frame = read_frame(path)
-            size = (frame.mosaic.shape[0], frame.mosaic.shape[1])
-            require(read_target(path, frame.offset, size).shape == (*size, 3), "its development has another size")
-            require(develop_raw(path).dtype == np.uint16, "its development has not 16 bits")
-        else:
-            require(all(value >= 0 for value in read_exposure(path)), "its exposure is below zero")
-            require(exposure_of(path).seconds > 0, "its exposure takes no time")
+        how = chance.choice(("raw", "whole", "target", "exposure")) if suffix == ".dng" else "picture"
+        return lambda: _try(path, how)
+
+
+def _try(path: Path, how: str) -> None:
+    if how == "picture":
+        picture = read_picture(path)
+        require(picture.dtype == np.uint16 and picture.ndim == 3 and picture.shape[2] == 3, "it is no picture of 16 bits")
+    elif how == "raw":
+        image = read_raw(path)
+        _check(read_frame(path))
+        require(bool(np.isfinite(image.mosaic).all()) and image.mosaic.min() >= 0 and image.mosaic.max() <= 1, "it is not in [0, 1]")
+    elif how == "whole":
+        whole = read_whole(path)
+        _check(whole.frame)
+        rows, columns = whole.picture
+        high, wide = whole.frame.mosaic.shape
+        require(0 <= rows.start < rows.stop <= high and 0 <= columns.start < columns.stop <= wide, "its picture is not in it")
+        require(0 <= whole.flip < 8, f"its flip is {whole.flip}")
+    elif how == "target":
+        frame = read_frame(path)
+        size = (frame.mosaic.shape[0], frame.mosaic.shape[1])
+        require(read_target(path, frame.offset, size).shape == (*size, 3), "its development has another size")
+        require(develop_raw(path).dtype == np.uint16, "its development has not 16 bits")
+    else:
+        require(all(value >= 0 for value in read_exposure(path)), "its exposure is below zero")
+        require(exposure_of(path).seconds > 0, "its exposure takes no time")
 
 
 def _check(frame: RawFrame) -> None:
     height, width = frame.mosaic.shape
     require(height % 2 == width % 2 == 0 and min(height, width) >= 2, f"its size is {height} x {width}")
     require(frame.mosaic.dtype == np.uint16 and set(frame.offset) <= {0, 1}, "it is none of a sensor's")
-    require(0 <= min(frame.black) and max(frame.black) < frame.white_level <= 65535, "its levels make no sense")
+    require(min(frame.black) >= 0 and max(frame.black) < frame.white_level <= 65535, "its levels make no sense")
     require(all(np.isfinite(gain) and gain > 0 for gain in frame.white_balance), "its white balance makes no sense")
     require(bool(np.isfinite(frame.camera_to_srgb).all()), "its colours make no sense")
 

@@ -49,6 +49,8 @@ class Method:
     rungs: tuple[int, ...] = ()
     informed: bool = False
     """Whether the sampler is shown a predicted final PSNR for stopped trials (else Optuna's PRUNED)."""
+    once: bool = False
+    """Whether a network that is proposed again is kept from the sampler (else it is told its values once more)."""
 
 
 def methods() -> dict[str, Method]:
@@ -66,8 +68,9 @@ def methods() -> dict[str, Method]:
     informed = [replace(one, name=f"{one.name}, informed", informed=True) for one in stopped if one.name != "random + stopping"]
     # A first rung that lies higher costs more and foretells better.
     later = [replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150)) for one in (*stopped, *informed)]
+    once = [replace(one, name=f"{one.name}, once", once=True) for one in informed]
     last = [replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,)) for one in (*stopped, *informed)]
-    return {one.name: one for one in (*made, *stopped, *informed, *later, *last)}
+    return {one.name: one for one in (*made, *stopped, *informed, *once, *later, *last)}
 
 
 @dataclass
@@ -115,6 +118,9 @@ class Replay:
         """Tells one trial; the seconds of training it took (a known network takes none), and whether it was completed."""
         if genome.digest in self.known:
             told = self.known[genome.digest]
+            if self.method.once:
+                self.study.tell(trial, state=TrialState.FAIL)
+                return 0.0, False
             self.study.tell(trial, told) if told else self.study.tell(trial, state=TrialState.PRUNED)
             return 0.0, bool(told)
         curve = self.surrogate.curve(genome)

@@ -1,0 +1,81 @@
+"""The workers of a search as tasks of a Ray cluster, whose scheduler finds them a place with the CPUs and GPUs they need.
+
+The machines of the cluster have the study's database in common, a server's. Where they share the runs folder as well, a trial
+goes on from its checkpoint whichever of them takes it over; where they don't, from its beginning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import selectors
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from nas.asked import Asked
+from nas.config import StudyConfig
+from nas.live import View
+from nas.loop import Ending
+from nas.ray_cluster import joined
+from nas.ray_tasks import RayTask, Tasks, Work
+from nas.results import finished, read_rows
+from nas.sharing import LOCAL
+from nas.storage import default_url
+from nas.worker import Assignment, work
+from nas.workers import _Crew, _Worker
+from space import InputError
+
+
+def run_ray(
+    assignments: Sequence[Assignment], *, study: optuna.Study, config: StudyConfig, view: View, asked: Asked,
+    address: str, gpu_per_worker: float, worker: Work = work,
+) -> Ending:  # fmt: skip
+    """Runs a Ray task for each assignment until the study's budget is spent, and shows their events in `view`.
+
+    `address` is HOST:PORT of a cluster's head, "auto" for the cluster on this machine, or "local" for one that is made
+    here. A task gets its assignment's threads as CPUs, and `gpu_per_worker` of a GPU (0: none). Otherwise as
+    nas.workers.run_workers. Raises InputError as well where there is no such cluster, or where its machines can't share
+    the study's storage.
+    """
+    if gpu_per_worker > 1:
+        raise InputError(f"--gpu-per-worker must be at most 1, since a trial trains on one GPU, but got {gpu_per_worker:g}; "
+                         "give 1, or 0.5 for two workers on each")  # fmt: skip
+    runs = assignments[0].runs
+    url = assignments[0].storage or default_url(Path(runs) / config.name)
+    with joined(address, url, cpus=sum(one.threads for one in assignments)) as ray:
+        gpus = ray.cluster_resources().get("GPU", 0)
+        if address == LOCAL and gpus < gpu_per_worker:
+            raise InputError(f"--gpu-per-worker {gpu_per_worker:g} needs a GPU, but Ray sees none here; give --device cpu")
+        if address != LOCAL:
+            view.note(f"the cluster's machines should share {runs}: else a trial that another one takes over starts from its beginning")
+        tasks = Tasks(ray, worker, gpu_per_worker=gpu_per_worker)
+        return _RayCrew(assignments, study, config, view, asked, tasks).run()
+
+
+class _RayCrew(_Crew):
+    """A crew whose processes are tasks."""
+
+    def __init__(
+        self, assignments: Sequence[Assignment], study: optuna.Study, config: StudyConfig, view: View, asked: Asked, tasks: Tasks
+    ) -> None:
+        super().__init__(assignments, study, config, view, asked, program=())
+        self._selector.close()
+        self._selector = self._tasks = tasks
+
+    def _start(self, worker: _Worker) -> None:
+        worker.ending = None
+        assignment = worker.assignment
+        changes = {**assignment.changes, "timeout_min": self._minutes_left()}
+        log = Path(assignment.runs) / self._config.name / "workers" / f"{assignment.index}.log"
+        worker.process = self._tasks.start(dataclasses.replace(assignment, changes=changes), log)
+        self._selector.register(worker.process, selectors.EVENT_READ, worker)
+        self._view.started(-1, "starting", worker=assignment.index)
+
+    def _hear(self, worker: _Worker, event: dict[str, Any]) -> None:
+        super()._hear(worker, event)
+        if event["event"] == "end" and finished(read_rows(self._study)) >= self._config.trials:
+            for one in self._running():  # who still waits for a place needs none any more
+                if isinstance(one.process, RayTask) and one.process.waits_s is not None:
+                    one.process.stop()

@@ -1,0 +1,261 @@
+"""Files from anyone: nothing in them is run, nothing outside of their folder is read, no memory is taken for what can't be."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import pickle
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from nas.artifacts import LinkingStore
+from nas.models import load_network
+from nas.results import Row
+from nas.trained import of_trial
+from space import Genome, InputError, build_model, load_reference_checkpoint
+from space.saved import MODEL, WEIGHTS, load_model, save
+from trials.checkpoints import MAGIC, read
+from trials.raw import NotBayerError, develop_raw, read_picture, read_raw, read_whole
+from trials.sid import read_lists
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "trials"))
+from dng import write_dng
+from fuzzing.checks import check_words
+from sid_folder import write_list, write_pair
+
+ROOT = Path(__file__).parents[2]
+SMALL = Genome(skip_width=8, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3)
+# What runs what it reads, or may.
+RUNNING = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml", "jsonpickle", "runpy"}
+# Where pickles are read (torch.load, weights_only): published checkpoints, and our own of a training that goes on.
+MAY_LOAD = {"space/reference.py", "trials/checkpoints.py"}
+
+
+def refusal(act: Callable[[], object]) -> str:
+    """The words with which `act` is refused: one line, with a remedy."""
+    with pytest.raises(InputError) as caught:
+        act()
+    check_words(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    torch.manual_seed(0)
+    save(folder, build_model(SMALL), name="it", white_balanced_input=True)
+    return folder
+
+
+def change(folder: Path, **keys: Any) -> None:
+    about = json.loads((folder / MODEL).read_text())
+    (folder / MODEL).write_text(json.dumps({**about, **keys}))
+
+
+def test_an_export_is_read_from_its_own_folder_only(export: Path, tmp_path: Path) -> None:
+    for name in (WEIGHTS, MODEL):
+        (export / name).rename(tmp_path / name)
+        for there in (tmp_path / name, Path("..") / name, Path("/dev/zero")):
+            (export / name).symlink_to(there)
+            assert "an export's file must lie in the folder" in refusal(lambda: load_model(export))
+            if there != Path("/dev/zero"):
+                assert "an export's file must lie in the folder" in refusal(lambda: load_network(str(export), None))
+            (export / name).unlink()
+        (tmp_path / name).rename(export / name)
+    for file in ("../weights.safetensors", "/etc/passwd", 3):
+        change(export, weights={"file": file})
+        assert "must name its weights weights.safetensors" in refusal(lambda: load_model(export))
+    change(export, weights={"file": WEIGHTS})
+    assert load_model(export).genome == SMALL
+    link = tmp_path / "link"  # the folder itself may lie anywhere
+    link.symlink_to(export)
+    assert load_model(link).genome == SMALL
+
+
+def test_an_export_holds_the_weights_that_were_saved(export: Path) -> None:
+    data = bytearray((export / WEIGHTS).read_bytes())
+    data[-3] ^= 1
+    (export / WEIGHTS).write_bytes(data)
+    assert "weights.safetensors was changed since (its SHA-256" in refusal(lambda: load_model(export))
+    data[-4:] = struct.pack("<f", float("nan"))
+    (export / WEIGHTS).write_bytes(data)
+    assert "weights must be finite numbers, but some of" in refusal(lambda: load_network(str(export), None))
+    (export / WEIGHTS).write_bytes(data.replace(b'"F32"', b'"I32"'))
+    assert "weights must be torch.float32, but" in refusal(lambda: load_model(export))
+    change(export, name="two\nlines")
+    assert "name must be a text of one line" in refusal(lambda: load_model(export))
+
+
+def test_a_trials_folder_is_the_studys(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "trials").mkdir()
+    for directory in ("../trials", "/etc", "trials\0"):
+        row = Row(number=0, kind="complete", psnr_db=1.0, ssim=1.0, directory=directory)
+        assert "a trial's folder must" in refusal(lambda row=row: of_trial(row, None, tmp_path / "study"))  # type: ignore[misc,arg-type]
+    store = LinkingStore(tmp_path / "study" / "artifacts")
+    for name in ("../x", "/tmp/x"):
+        with (tmp_path / "f").open("w+b") as file, pytest.raises(ValueError, match="Invalid artifact_id"):
+            store.write(name, file)
+
+
+@pytest.mark.parametrize(
+    "how", ["up", "absolute", "link", "folder's link", "list's link", "list's pipe", "endless list", "long", "pipe"]
+)
+def test_a_list_names_photos_of_its_own_folder_only(how: str, tmp_path: Path) -> None:
+    root, outside = tmp_path / "data", tmp_path / "outside"
+    rows = [write_pair(root, "00001"), write_pair(root, "00002")]
+    outside.mkdir()
+    path = write_list(root, "train", rows)
+    first = root / "Sony" / "short" / "00001_00_0.1s.dng"
+    told = "must lie in the folder"
+    if how in ("up", "absolute"):
+        (outside / first.name).write_bytes(b"secret")
+        other = f"../outside/{first.name}" if how == "up" else str(outside / first.name)
+        write_list(root, "train", [rows[0].replace(f"./Sony/short/{first.name}", other)])
+    elif how in ("link", "pipe"):
+        first.rename(outside / first.name)
+        if how == "link":
+            first.symlink_to(outside / first.name)
+        else:
+            os.mkfifo(first)
+            told = "which is missing"
+    elif how == "folder's link":
+        first.parent.rename(outside / "short")
+        first.parent.symlink_to(outside / "short")
+    elif how == "long":
+        write_list(root, "train", [rows[0].replace("_0.1s", f"_{'9' * 400}s")])
+        told = "must be named <scene>_<index>_<seconds>s"
+    else:
+        path.rename(outside / path.name)
+        if how == "list's pipe":
+            os.mkfifo(path)
+            told = "a list must be a file"
+        else:
+            path.symlink_to(outside / path.name if how == "list's link" else "/dev/zero")
+    assert told in refusal(lambda: read_lists(root))
+
+
+def test_a_data_folder_may_itself_be_a_link_and_hold_links(tmp_path: Path) -> None:
+    root, alias = tmp_path / "data", tmp_path / "alias"
+    write_list(root, "train", [write_pair(root, "00001"), write_pair(root, "00002")])
+    (root / "Sony").rename(root / "photos")
+    (root / "Sony").symlink_to("photos")
+    alias.symlink_to(root)
+    assert len(read_lists(alias)["train"]) == 2
+
+
+def raw_file(path: Path, changes: dict[int, bytes], **flags: Any) -> Path:
+    """A small DNG with other values (4 bytes) of some fields."""
+    values = np.random.default_rng(0).integers(600, 9000, (64, 96)).astype(np.uint16)
+    data = bytearray(write_dng(path, values, **flags).read_bytes())
+    for index in range(struct.unpack_from("<H", data, 8)[0]):
+        entry = 10 + 12 * index
+        if (tag := struct.unpack_from("<H", data, entry)[0]) in changes:
+            data[entry + 8 : entry + 12] = changes[tag]
+    path.write_bytes(data)
+    return path
+
+
+def test_a_raw_file_is_looked_through_before_it_is_decoded(tmp_path: Path) -> None:
+    wide = raw_file(tmp_path / "wide.dng", {256: struct.pack("<I", 60_000), 257: struct.pack("<I", 60_000)})
+    assert "promises 60000 x 60000 pixels" in refusal(lambda: read_raw(wide))
+    assert "promises 60000 x 60000 pixels" in refusal(lambda: develop_raw(wide))
+    black = raw_file(tmp_path / "black.dng", {}, black=(20_000,) * 4)
+    for read_one in (read_raw, read_whole):
+        assert "black levels must be below its white level" in refusal(lambda read_one=read_one: read_one(black))  # type: ignore[misc]
+    values = np.full((40, 40), 700, np.uint16)
+    gains = write_dng(tmp_path / "gains.dng", values + np.arange(40, dtype=np.uint16)[:, None], neutral=(5000, 1, 0.4))
+    assert "white balance must be from 0.001 to 1000" in refusal(lambda: read_raw(gains))
+    unknown = raw_file(tmp_path / "cfa.dng", {33422: b"\7\7\7\7"})
+    with pytest.raises(NotBayerError):
+        read_raw(unknown)
+
+
+def test_a_ground_truth_is_looked_through_before_it_is_decoded(tmp_path: Path) -> None:
+    picture = np.zeros((8, 8, 3), np.uint16)
+    for suffix, at, order in ((".png", 16, ">"), (".tiff", None, "<")):
+        path = tmp_path / f"a{suffix}"
+        cv2.imwrite(str(path), picture)
+        data = bytearray(path.read_bytes())
+        if at is None:
+            directory = struct.unpack_from("<I", data, 4)[0]
+            for index in range(struct.unpack_from("<H", data, directory)[0]):
+                entry = directory + 2 + 12 * index
+                if struct.unpack_from("<H", data, entry)[0] in (256, 257):
+                    struct.pack_into("<HHII", data, entry, struct.unpack_from("<H", data, entry)[0], 4, 1, 30_000)
+        else:
+            struct.pack_into(order + "II", data, at, 30_000, 30_000)
+        path.write_bytes(data)
+        assert "promises 30000 x 30000 pixels" in refusal(lambda path=path: read_picture(path))  # type: ignore[misc]
+
+
+class Evil:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_checkpoint_runs_nothing(tmp_path: Path) -> None:
+    path, made = tmp_path / "evil.pt", tmp_path / "made"
+    torch.save({"model": Evil(made)}, path)
+    assert "hold tensors only" in refusal(lambda: load_reference_checkpoint("MO", path))
+    path.write_bytes(pickle.dumps({"model": Evil(made)}))
+    assert "hold tensors only" in refusal(lambda: load_reference_checkpoint("MO", path))
+    torch.save({"step": Evil(made)}, path)
+    body = path.read_bytes()
+    path.write_bytes(MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    with pytest.raises((ValueError, pickle.UnpicklingError)):
+        read(path)
+    assert not made.exists()
+
+
+def sources() -> Iterator[tuple[str, ast.AST]]:
+    for package in ("space", "trials", "nas", "dashboards"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                yield str(path.relative_to(ROOT)), node
+
+
+def test_no_source_reads_what_could_run() -> None:
+    """The only pickles ever read are checkpoints, and of them only tensors and plain values."""
+    loads = []
+    for path, node in sources():
+        if isinstance(node, ast.Import):
+            names = {alias.name.split(".")[0] for alias in node.names}
+            assert not names & RUNNING, f"{path} imports {names & RUNNING}"
+        elif isinstance(node, ast.ImportFrom):
+            assert str(node.module).split(".")[0] not in RUNNING, f"{path} imports from {node.module}"
+            assert node.module != "torch" or "load" not in {alias.name for alias in node.names}, f"{path} imports torch.load"
+        elif isinstance(node, ast.Call):
+            called, flags = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if called == "torch.load":
+                loads.append(path)
+                assert flags.get("weights_only") == "True", f"{path}: torch.load without weights_only"
+            assert called not in ("eval", "exec", "os.system", "os.popen", "torch.hub.load"), f"{path} calls {called}"
+            assert not called.startswith("pickle.") and "safe_globals" not in called, f"{path} calls {called}"
+            assert called != "np.load" or flags.get("allow_pickle") == "False", f"{path}: np.load with pickles"
+            assert flags.get("shell", "False") == "False", f"{path}: a shell is started"
+    assert set(loads) == MAY_LOAD
+
+
+def test_no_source_listens_to_the_network() -> None:
+    """What listens does so on loopback (tests/dashboards/test_serve.py asks the server itself)."""
+    for path, node in sources():
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert node.value not in ("0.0.0.0", "::", "[::]"), f"{path} names every address of the machine"
