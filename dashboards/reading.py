@@ -7,6 +7,7 @@ commands' errors and flags that all share are here too.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -61,11 +62,24 @@ def default_url(study: str, runs: Path) -> str:
 
 
 def shown(url: str) -> str:
-    """`url` without its password."""
+    """`url` fit for a terminal: its password, wherever it has one, is replaced by stars (as in nas/storage.py)."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except Exception:  # no URL: it could hold a password anywhere
-        return url if "@" not in url else "(a URL that can't be read)"
+        parsed = make_url(url)
+    except Exception:
+        return "(a URL that can't be read)" if "@" in url or _is_secret(url) else url
+    if _spills(url, parsed):
+        return re.sub(r"//([^:/]*):.*@", r"//\1:***@", url)
+    query = {key: "***" if _is_secret(key) else value for key, value in parsed.query.items()}
+    return parsed.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def _spills(text: str, url: URL) -> bool:
+    """Whether a password with an "@" that isn't percent-encoded was read as the host, or even the query."""
+    return url.get_backend_name() != "sqlite" and text.count("@") > 1
+
+
+def _is_secret(text: str) -> bool:
+    return any(word in text.lower() for word in ("pass", "pwd", "secret", "token"))
 
 
 def open_storage(url: str, *, writable: bool = False) -> RDBStorage:
@@ -75,6 +89,9 @@ def open_storage(url: str, *, writable: bool = False) -> RDBStorage:
     except Exception as error:
         raise DashboardError(f"--storage must be an SQLAlchemy URL such as sqlite:///runs/dark/study.db, but got "
                              f"{shown(url)!r}") from error  # fmt: skip
+    if _spills(url, parsed):
+        raise DashboardError(f"--storage {shown(url)} must have one @, before the host, but it has {url.count('@')}; write "
+                             "those of the password as %40 (and a / as %2F)")  # fmt: skip
     connect_args: dict[str, object] = {}
     if parsed.get_backend_name() == "sqlite":
         if "uri" not in parsed.query:
@@ -115,7 +132,8 @@ def unreadable(url: str, error: BaseException) -> DashboardError:
         innermost = innermost.__cause__
     lines = str(innermost).strip().splitlines()
     why = lines[0] if lines else type(innermost).__name__
-    password = make_url(url).password
-    if password:
-        why = why.replace(str(password), "***")
+    parsed = make_url(url)
+    for password in (parsed.password, *(value for key, value in parsed.query.items() if _is_secret(key))):
+        if password:
+            why = why.replace(str(password), "***")
     return DashboardError(f"storage {shown(url)} can't be read: {why}; check the URL and that its server runs")

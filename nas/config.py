@@ -30,6 +30,8 @@ DEVICES = "auto, cpu, cuda or cuda:N"
 SYNTHETIC = "synthetic"
 # Bytes of a study's file; dark.toml has 5,000.
 LARGEST_FILE = 65_536
+# Dots in one of its lines: the time that a dotted key takes grows with their square.
+MOST_DOTS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,17 +119,7 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
     there is no such study, or a key is unknown, ill-typed or out of range.
     """
     path = _find(study)
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has {path.stat().st_size}; see "
-                             f"{STUDIES / 'dark.toml'}")  # fmt: skip
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of thousands of digits, a thousand brackets
-        raise InputError(f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}") from error
-    except OSError as error:
-        raise InputError(f"{path} must be readable, but: {error.strerror}; check the path") from error
+    values = _read(path)
     flags = any(value is not None for value in (changes or {}).values())
     for key, value in (changes or {}).items():
         if value is not None:
@@ -147,6 +139,24 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
             raise InputError(f"{path}: {error}") from error
         load_config(study)  # is it the file? Then this tells so, with its name; else it is a flag
         raise
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; InputError where it is none, or larger than any study's."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has {path.stat().st_size}; see "
+                             f"{STUDIES / 'dark.toml'}")  # fmt: skip
+        text = path.read_text(encoding="utf-8")
+        if any(line.count(".") > MOST_DOTS and not line.lstrip().startswith("#") for line in text.splitlines()):
+            raise InputError(f"{path} must have at most {MOST_DOTS} dots in a line, but has one with more; see {STUDIES / 'dark.toml'}")
+        return tomllib.loads(text)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of thousands of digits, a thousand brackets
+        raise InputError(f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}") from error
+    except OSError as error:
+        raise InputError(f"{path} must be readable, but: {error.strerror}; check the path") from error
 
 
 def studies() -> list[str]:

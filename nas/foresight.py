@@ -20,6 +20,8 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from nas.results import VERDICTS
+
 # Below so many networks trained to the end, only their mean gain from the rung is used.
 FEWEST_FOR_A_LINE = 5
 # The line's slope is drawn towards 1 (all gain alike) with the weight of networks that spread so far, dB².
@@ -63,6 +65,8 @@ class Foresight:
     def __init__(self, directions: Sequence[Any]) -> None:
         self._storage = _Shown()
         self.shown = optuna.create_study(study_name=NAME, storage=self._storage, directions=list(directions))
+        self.digests: set[str] = set()
+        """Of the networks about which there is a verdict, or that run now."""
         self._seen: set[int] = set()
         self._pairs: dict[int, list[tuple[int, float, float]]] = {}
 
@@ -71,6 +75,8 @@ class Foresight:
         foretold of an ended trial depends on trials of lower numbers only, so that a search which was stopped and goes on
         proposes what an unbroken one would have."""
         trials = study.get_trials(deepcopy=False)
+        self.digests = {str(trial.user_attrs["digest"]) for trial in trials if "digest" in trial.user_attrs
+                        and (trial.state == TrialState.RUNNING or trial.user_attrs.get("kind") in VERDICTS)}  # fmt: skip
         for trial in trials:
             if trial.number in self._seen or not trial.state.is_finished():
                 continue

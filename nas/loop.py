@@ -19,6 +19,7 @@ from nas.asked import Asked
 from nas.asking import asking
 from nas.config import StudyConfig
 from nas.foresight import Foresight, ForesightedSampler
+from nas.fresh import FreshSampler
 from nas.front import REFERENCE_RATIO, Reference
 from nas.live import View
 from nas.notes import note_interrupted
@@ -196,8 +197,11 @@ class Search:
         name = choose_sampler(self.config.sampler, self.config.trials)
         name = "random" if random else usable_sampler(name, self.study, rows)
         sampler = make_sampler(name, seed=self.config.seed, number=len(rows), trials=self.config.trials)
+        if name == "tpe":
+            fresh = FreshSampler(sampler, self.objective.space, lambda digest: digest in self._foresight.digests, seed=len(rows))
+            sampler = ForesightedSampler(fresh, self._foresight)
         # NSGA-II keeps its generations in the study itself, and a Gaussian process would take the foretold for measured.
-        self.study.sampler = ForesightedSampler(sampler, self._foresight) if name == "tpe" else sampler
+        self.study.sampler = sampler
         return name
 
     def _recover(self, *, died: bool = True) -> None:

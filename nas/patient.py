@@ -77,7 +77,10 @@ class Patience:
                     first()
                 answer = attempt(number)
             except Exception as error:
-                if isinstance(error, NoAnswerError) or not is_silence(error, handled):
+                if isinstance(error, NoAnswerError):
+                    raise
+                if not is_silence(error, handled):
+                    self._answered()
                     raise
                 silence = error  # outside the clause, where the next attempt's errors don't hang on this one
             else:
@@ -103,9 +106,9 @@ class Patience:
             # A call that had already given up does not make every later one wait as long again.
             since = min(began if number else now, self._silent_since)
         end = now + min(FIRST_WAIT_S * 2**number, LONGEST_WAIT_S) * random.uniform(0.8, 1.2)
-        if not told and self.give_up_s > 0:
-            limit = f"{self.give_up_s / 60:.0f} minutes" if self.give_up_s >= 120 else f"{self.give_up_s:.0f} s"
-            self.tell(f"{self.name} does not answer; waiting up to {limit} for it")
+        if not told:
+            longest = f"{self.give_up_s / 60:.0f} minutes" if self.give_up_s >= 120 else f"{self.give_up_s:.0f} s"
+            self.tell(f"{self.name} does not answer; waiting up to {longest} for it")
         while (now := time.monotonic()) < end:
             limit = min(self.give_up_s, ASKED_GIVE_UP_S) if self.asked() else self.give_up_s
             if now - since >= limit:
@@ -128,6 +131,8 @@ class PatientStorage(RDBStorage):
 
     def __init__(self, url: str, *, patience: Patience, **kwargs: Any) -> None:
         self.patience = patience
+        self.on_told: Callable[[], None] = lambda: None
+        """Called when a trial was told, so that it lasts."""
         self._making = threading.local()
         try:
             super().__init__(url, **kwargs)
@@ -197,7 +202,10 @@ class PatientStorage(RDBStorage):
                 raise
             return done or (state == TrialState.RUNNING and self._is_taken(trial_id, tried))
 
-        return self.patience.call(attempt)
+        done = self.patience.call(attempt)
+        if done and state.is_finished():
+            self.on_told()
+        return done
 
     def _is_told(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
         trial = super().get_trial(trial_id)

@@ -19,7 +19,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-
 from nas.command import one_line
 from nas.sharing import LOCAL
 from nas.storage import shown
@@ -30,11 +29,8 @@ CONNECT_S = 5.0
 # For a process that imports Ray, joins the cluster and leaves it again.
 REHEARSAL_S = 30.0
 OBJECT_STORE_BYTES = 100 * 1024**2
-# What keeps Ray's hints, statistics and connection attempts out of the terminal.
-_QUIET = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_BACKEND_LOG_LEVEL": "error", "RAY_DEDUP_LOGS": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}  # fmt: skip
+# What keeps Ray's hints out of the terminal, and its statistics at home.
+_QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 _JOIN = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ray.shutdown()"
 
 

@@ -28,7 +28,7 @@ from nas.worker import Assignment, Tell
 
 Work = Callable[[Assignment, Tell, Asked], Ending]
 # Seconds after which it is told that a worker still waits for a place.
-PLACE_S = 30.0
+PLACE_S = 60.0
 # Seconds that a look into the mailbox, or the last event into it, may take.
 MAILBOX_S = 10.0
 
@@ -197,10 +197,9 @@ class Tasks(selectors.BaseSelector):
 
     def _submit(self, assignment: Assignment, log: Path) -> Any:
         # A process of its own, as on one machine; what becomes of a task that died is for the crew to say, not for Ray.
-        remote = self._ray.remote(run_task).options(
-            num_cpus=assignment.threads, num_gpus=self._gpus, max_calls=1, max_retries=0, scheduling_strategy="SPREAD",
-            name=f"nas.worker {assignment.index}",
-        )  # fmt: skip
+        remote = self._ray.remote(max_calls=1, max_retries=0, scheduling_strategy="SPREAD")(run_task).options(
+            num_cpus=assignment.threads, num_gpus=self._gpus, name=f"nas.worker {assignment.index}"
+        )
         # As an object: what a task is given directly may show in descriptions of the task, and the storage's URL must not.
         return remote.remote(self._ray.put(assignment), log, self._mailbox, self._work)
 

@@ -24,7 +24,7 @@ from nas.results import finished, read_rows
 from nas.sharing import LOCAL
 from nas.storage import default_url
 from nas.worker import Assignment, work
-from nas.workers import _Crew, _Worker
+from nas.workers import Crew, Worker
 from space import InputError
 
 
@@ -54,7 +54,7 @@ def run_ray(
         return _RayCrew(assignments, study, config, view, asked, tasks).run()
 
 
-class _RayCrew(_Crew):
+class _RayCrew(Crew):
     """A crew whose processes are tasks."""
 
     def __init__(
@@ -64,7 +64,7 @@ class _RayCrew(_Crew):
         self._selector.close()
         self._selector = self._tasks = tasks
 
-    def _start(self, worker: _Worker) -> None:
+    def _start(self, worker: Worker) -> None:
         worker.ending = None
         assignment = worker.assignment
         changes = {**assignment.changes, "timeout_min": self._minutes_left()}
@@ -73,7 +73,7 @@ class _RayCrew(_Crew):
         self._selector.register(worker.process, selectors.EVENT_READ, worker)
         self._view.started(-1, "starting", worker=assignment.index)
 
-    def _hear(self, worker: _Worker, event: dict[str, Any]) -> None:
+    def _hear(self, worker: Worker, event: dict[str, Any]) -> None:
         super()._hear(worker, event)
         if event["event"] == "end" and finished(read_rows(self._study)) >= self._config.trials:
             for one in self._running():  # who still waits for a place needs none any more

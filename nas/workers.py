@@ -71,7 +71,7 @@ class Crew:
         self._study, self._config, self._view, self._asked, self._program = study, config, view, asked, program
         self._workers = [Worker(assignment) for assignment in assignments]
         self._shown = Shown(study, view)
-        self._selector = selectors.DefaultSelector()
+        self._selector: selectors.BaseSelector = selectors.DefaultSelector()
         self._began = time.monotonic()
 
     def run(self) -> Ending:

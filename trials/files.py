@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place and renamed."""
+"""Files that are whole or not there, written beside their place and renamed; and names that every library can open."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from space import InputError
+
+
+def require_utf8(path: str | Path) -> None:
+    """InputError where a path is no UTF-8: LibRaw's wrapper can't open it, and OpenCV dies of it (seen with 5.0)."""
+    try:
+        os.fspath(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"a file's name, with its folders, must be UTF-8, but {path} is not; rename it") from error
 
 
 def _umask() -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from space import InputError
-from trials.files import replacing
+from trials.files import replacing, require_utf8
 
 SUFFIXES = {"png": ".png", "tiff": ".tiff", "jpeg": ".jpg"}
 JPEG_QUALITY = 95
@@ -46,9 +46,10 @@ def turned_size(height: int, width: int, flip: int) -> tuple[int, int]:
 def write_picture(path: Path, picture: NDArray[np.uint16], kind: str) -> None:
     """Writes `picture` (h w 3, red first, 0 to 65535, sRGB) as "png", "tiff" (16 bits) or "jpeg" (8 bits).
 
-    The file is there whole or not at all. Raises InputError for a JPEG that is too large, OSError where the disk won't
-    take the file.
+    The file is there whole or not at all. Raises InputError for a JPEG that is too large or a name that is no UTF-8, OSError
+    where the disk won't take the file.
     """
+    require_utf8(path)
     if kind == "jpeg" and max(picture.shape) > JPEG_SIDE:
         raise InputError(f"a JPEG must be at most {JPEG_SIDE} pixels a side, but {path} would be {picture.shape[1]} x "
                          f"{picture.shape[0]}; choose png or tiff")  # fmt: skip

@@ -18,6 +18,7 @@ import rawpy
 from numpy.typing import NDArray
 
 from space import InputError
+from trials.files import require_utf8
 from trials.plausible import refuse_absurd_levels, refuse_absurd_picture, refuse_absurd_size
 from trials.truncation import refuse_cut_file, refuse_stale_rows
 
@@ -240,7 +241,7 @@ def open_raw(path: str | Path, *, unpack: bool = True) -> Iterator[Any]:
         raise InputError(f"a raw photo must be of a kind LibRaw reads, but {path} is not; convert it to DNG") from error
     except rawpy.LibRawError as error:
         raise InputError(f"a raw photo must be whole, but {path} is not ({reason(error)}); copy it again") from error
-    except (NotImplementedError, MemoryError, UnicodeEncodeError) as error:  # rawpy's own words for what it doesn't know
+    except (NotImplementedError, MemoryError) as error:  # rawpy's own words for what it doesn't know
         raise InputError(f"a raw photo must be of a kind rawpy reads, but {path} is not ({reason(error) or type(error).__name__}); "
                          "convert it to DNG, or copy it again") from error  # fmt: skip
 
@@ -252,7 +253,8 @@ def reason(error: Exception) -> str:
 
 
 def require_file(path: str | Path) -> None:
-    """Raises InputError where there is no such file."""
+    """Raises InputError where there is no such file, or its name can't be opened."""
+    require_utf8(path)
     if not os.path.isfile(path):
         raise InputError(f"a photo must be a file, but there is none at {path}; check the name")
 

@@ -1,4 +1,4 @@
-"""10,000 mutated genomes, configs, exports, lists and raw photos: each accepted and right, or refused in one clear line.
+"""10,000 mutated genomes, configs, exports, lists and raw photos, and 500 checkpoints: each right, or refused in one clear line.
 
     python tests/benchmarks/fuzz.py                                # all, seed 0: a few minutes on one core
     python tests/benchmarks/fuzz.py --seed 3 --kind raw --from 900   # another seed; one kind; go on from its case 900
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from fuzzing.watched import TIMEOUT_S, Outcome, Watched
 
-CASES = {"genome": 3000, "config": 2500, "export": 1500, "list": 1500, "raw": 1500}
+CASES = {"genome": 3000, "config": 2500, "export": 1500, "list": 1500, "raw": 1500, "checkpoint": 500}
 
 
 @dataclass
@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=list(CASES), help="this kind only")
     parser.add_argument("--from", type=int, default=0, dest="first", metavar="N", help="begin each kind with this case")
-    parser.add_argument("--share", type=float, default=1.0, help="of the 10,000 (1)")
+    parser.add_argument("--share", type=float, default=1.0, help="of all cases (1)")
     parser.add_argument("--only", type=int, metavar="N", help="this case of --kind, told in full")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="show so many of each kind's refusals")
     args = parser.parse_args()

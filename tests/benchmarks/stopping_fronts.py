@@ -3,8 +3,7 @@
     python tests/benchmarks/stopping_fronts.py --minutes 60 --runs DIR --json FILE --out dashboards/pictures/stopping.svg
 
 Each search has half of the cores for itself (pinned, with as many threads), the same seed and recipe, and locks of its own, so
-that neither waits for the other's measurements; whatever disturbs the machine hits both. At the end the networks of both
-fronts are timed again in one run, alone on all cores. A finished search in DIR is not run again.
+that neither waits for the other's measurements; whatever disturbs the machine hits both. A finished search in DIR is not run again.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ from plotly.subplots import make_subplots
 from nas.front import REFERENCE_RATIO, Reference, front_rows, hypervolume, pareto_front
 from nas.results import Row, read_rows
 from nas.storage import default_url
-from space import SEEDS, Genome, build_model
-from trials import LatencyConfig, measure_all
 from trials.latency import device_name
 
 WAYS = {"on": ("with stopping", "#D55E00", "circle"), "off": ("without", "#0072B2", "square")}
@@ -73,26 +70,16 @@ def run_both(runs: Path, minutes: float) -> None:
 
 
 def judge(runs: Path, minutes: float) -> dict[str, Any]:
-    """Both searches' figures, their fronts' latencies measured in one run."""
+    """Both searches' figures; each front's latencies are those that its search measured at its end, in one run."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     studies = {way: optuna.load_study(study_name="dark", storage=default_url(runs / way / "dark")) for way in WAYS}
     fronts = {way: front_rows(read_rows(study)) for way, study in studies.items()}
-    genomes = {row.digest: genome_of(studies[way], row) for way, rows in fronts.items() for row in rows}
-    genomes.pop(SEEDS["MO"].digest, None)
-    print(f"timing the {len(genomes)} networks of both fronts in one run", flush=True)
-    mo, measured = measure_all(build_model(SEEDS["MO"]), [build_model(genome) for genome in genomes.values()],
-                               LatencyConfig(max_seconds=8.0, height=512, width=512))  # fmt: skip
-    ratios = {SEEDS["MO"].digest: 1.0} | {digest: one.ratio.value for digest, one in zip(genomes, measured, strict=True)}
-    told = {way: search_of(study, fronts[way], ratios) for way, study in studies.items()}
+    told = {way: search_of(study, fronts[way]) for way, study in studies.items()}
     return {"minutes": minutes, "machine": {"device": device_name("cpu"), "cores": os.cpu_count(), "python": platform.python_version(),
-            "torch": str(torch.__version__)}, "mo_latency_ms": mo.median_ms, "searches": told}  # fmt: skip
+            "torch": str(torch.__version__)}, "searches": told}  # fmt: skip
 
 
-def genome_of(study: optuna.Study, row: Row) -> Genome:
-    return Genome.from_json(study.get_trials(deepcopy=False)[row.number].user_attrs["genome"])
-
-
-def search_of(study: optuna.Study, front: list[Row], ratios: dict[str | None, float]) -> dict[str, Any]:
+def search_of(study: optuna.Study, front: list[Row]) -> dict[str, Any]:
     """One search's figures: what it finished, its front, and its hypervolume as it grew."""
     trials = study.get_trials(deepcopy=False)
     rows = [row for row in read_rows(study) if row.is_verdict and row.kind in ("complete", "stopped")]
@@ -107,7 +94,7 @@ def search_of(study: optuna.Study, front: list[Row], ratios: dict[str | None, fl
             ended = trials[row.number].datetime_complete
             assert ended
             grown.append([(ended - begun).total_seconds() / 60, hypervolume(points, reference)])
-    line = [{"psnr_db": row.psnr_db, "ratio_to_mo": ratios[row.digest], "trial": row.number, "name": row.name} for row in front]
+    line = [{"psnr_db": row.psnr_db, "ratio_to_mo": row.ratio_to_mo, "trial": row.number, "name": row.name} for row in front]
     kept = pareto_front([(one["psnr_db"], one["ratio_to_mo"]) for one in line])  # type: ignore[misc]
     last = max(trial.datetime_complete for trial in trials if trial.datetime_complete)
     return {

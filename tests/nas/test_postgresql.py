@@ -16,6 +16,7 @@ import pytest
 from servers import PASSWORD, SERVERS, Server, postgresql
 from stand_ins import Command
 
+from dashboards import reading
 from nas.results import finished, read_rows
 from nas.storage import open_storage
 
@@ -149,7 +150,10 @@ def test_no_error_shows_a_password(server: Server, run_search: Command, capfd: p
         assert run_search("--storage", url) == 2, url
         told = "".join(capfd.readouterr())
         assert told.startswith("error: storage ") and told.count("\n") == 1 and reason in told, told
-        assert not shows_password(told) and not shows_password(told, wrong) and "half" not in told, told
+        with pytest.raises(reading.DashboardError) as raised:
+            reading.open_study("tiny", url)
+        for text in (told, str(raised.value)):
+            assert not shows_password(text) and not shows_password(text, wrong) and "half" not in text, text
 
 
 def test_a_search_goes_on_after_its_server_was_away(server: Server, search: Searches, runs: Path) -> None:
@@ -168,6 +172,7 @@ def test_a_search_goes_on_after_its_server_was_away(server: Server, search: Sear
         assert (runs / "tiny" / str(row.directory) / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_come_back_ends_the_search_in_one_line(
     server: Server, search: Searches, run_search: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

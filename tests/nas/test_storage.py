@@ -9,7 +9,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from nas.storage import MOST_SQLITE_WORKERS, check_workers, open_storage, shown
+from dashboards import reading
+from nas.storage import MOST_SQLITE_WORKERS, check_workers, open_storage, shown, storage_error
 from space import InputError
 
 
@@ -59,7 +60,14 @@ def test_processes_that_open_a_fresh_file_at_the_same_time_all_get_it(tmp_path: 
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, seen: str) -> None:
-    assert shown(url) == seen
+    assert shown(url) == reading.shown(url) == seen
+
+
+@pytest.mark.parametrize("spelling", ["p@ss/w'ord", "p%40ss/w%27ord", "p%40ss%2Fw%27ord", "p@ss/w\\'ord"])
+@pytest.mark.parametrize("url", ["postgresql://nas:p%40ss%2Fw'ord@host/db", "postgresql://nas@host/db?password=p%40ss%2Fw'ord"])
+def test_a_driver_that_repeats_the_password_is_silenced(url: str, spelling: str) -> None:
+    told = str(storage_error(RuntimeError(f"bad connection option: user=nas password={spelling} dbname=db"), url))
+    assert "user=nas password=*** dbname=db" in told and "ss" not in told.replace("password", "")
 
 
 def test_more_workers_than_a_file_bears_are_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
 import json
+import math
 import os
 import pickle
 import struct
@@ -18,14 +20,17 @@ import numpy as np
 import pytest
 import torch
 
+from dashboards.serve import listen
 from nas.artifacts import LinkingStore
 from nas.models import load_network
 from nas.results import Row
 from nas.trained import of_trial
 from space import Genome, InputError, build_model, load_reference_checkpoint
-from space.saved import MODEL, WEIGHTS, load_model, save
+from space.saved import MODEL, WEIGHTS, load_model, new_folder, save
 from trials.checkpoints import MAGIC, read
-from trials.raw import NotBayerError, develop_raw, read_picture, read_raw, read_whole
+from trials.picture_files import write_picture
+from trials.plausible import refuse_absurd_levels
+from trials.raw import NotBayerError, develop_raw, read_frame, read_picture, read_raw, read_whole
 from trials.sid import read_lists
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -96,6 +101,16 @@ def test_an_export_holds_the_weights_that_were_saved(export: Path) -> None:
     assert "weights must be torch.float32, but" in refusal(lambda: load_model(export))
     change(export, name="two\nlines")
     assert "name must be a text of one line" in refusal(lambda: load_model(export))
+
+
+def test_an_export_that_is_a_link_is_replaced_and_not_what_it_leads_to(export: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    link = tmp_path / "out" / "link"
+    link.symlink_to(export)
+    with new_folder(link, force=True) as beside:
+        (beside / MODEL).write_text("{}")
+    assert not link.is_symlink() and (link / MODEL).read_text() == "{}" and load_model(export).genome == SMALL
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["link"]
 
 
 def test_a_trials_folder_is_the_studys(tmp_path: Path) -> None:
@@ -175,9 +190,13 @@ def test_a_raw_file_is_looked_through_before_it_is_decoded(tmp_path: Path) -> No
     black = raw_file(tmp_path / "black.dng", {}, black=(20_000,) * 4)
     for read_one in (read_raw, read_whole):
         assert "black levels must be below its white level" in refusal(lambda read_one=read_one: read_one(black))  # type: ignore[misc]
-    values = np.full((40, 40), 700, np.uint16)
-    gains = write_dng(tmp_path / "gains.dng", values + np.arange(40, dtype=np.uint16)[:, None], neutral=(5000, 1, 0.4))
-    assert "white balance must be from 0.001 to 1000" in refusal(lambda: read_raw(gains))
+    whole = raw_file(tmp_path / "whole.dng", {})
+    frame = read_frame(whole)
+    for gain in (0.0, math.inf, math.nan, -1.0):  # LibRaw lets none of them through today
+        odd = dataclasses.replace(frame, white_balance=(gain, 1.0, 1.0))
+        assert "white balance must be from 0.001 to 1000" in refusal(lambda odd=odd: refuse_absurd_levels(odd, whole))  # type: ignore[misc]
+    odd = dataclasses.replace(frame, camera_to_srgb=np.full((3, 3), math.nan, np.float32))
+    assert "colour matrix must be" in refusal(lambda: refuse_absurd_levels(odd, whole))
     unknown = raw_file(tmp_path / "cfa.dng", {33422: b"\7\7\7\7"})
     with pytest.raises(NotBayerError):
         read_raw(unknown)
@@ -199,6 +218,15 @@ def test_a_ground_truth_is_looked_through_before_it_is_decoded(tmp_path: Path) -
             struct.pack_into(order + "II", data, at, 30_000, 30_000)
         path.write_bytes(data)
         assert "promises 30000 x 30000 pixels" in refusal(lambda path=path: read_picture(path))  # type: ignore[misc]
+
+
+def test_a_name_that_is_no_utf8_kills_no_library(tmp_path: Path) -> None:
+    """OpenCV's imread and imwrite die of one (a segmentation fault)."""
+    path = tmp_path / os.fsdecode(b"a\xff.png")
+    path.write_bytes(b"x")
+    picture = np.zeros((8, 8, 3), np.uint16)
+    for act in (lambda: read_picture(path), lambda: read_raw(path), lambda: write_picture(path, picture, "png")):
+        assert "must be UTF-8, but" in refusal(act)
 
 
 class Evil:
@@ -254,8 +282,9 @@ def test_no_source_reads_what_could_run() -> None:
     assert set(loads) == MAY_LOAD
 
 
-def test_no_source_listens_to_the_network() -> None:
-    """What listens does so on loopback (tests/dashboards/test_serve.py asks the server itself)."""
+def test_what_listens_does_so_on_loopback_only() -> None:
+    with listen(0) as server:
+        assert server.socket.getsockname()[0] == "127.0.0.1"
     for path, node in sources():
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             assert node.value not in ("0.0.0.0", "::", "[::]"), f"{path} names every address of the machine"

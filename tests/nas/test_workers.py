@@ -266,7 +266,7 @@ def test_a_worker_whose_starter_is_gone_puts_its_trial_back(
                 break
         process.stdin.close()
         last = [json.loads(line) for line in process.stdout][-1]
-        assert process.wait(timeout=20) == 0 and last["event"] == "end" and "put back" in last["reason"]
+        assert process.wait(timeout=60) == 0 and last["event"] == "end" and "put back" in last["reason"]
     rows = read_rows(read_study())
     assert [row.kind for row in rows] == ["complete"] * 3 + ["interrupted", "waiting"]
     assert read_study().trials[4].user_attrs["attempts"] == 0
@@ -328,19 +328,19 @@ def test_the_real_command_survives_its_workers_and_its_workers_never_survive_it(
         crew = children(first.pid)
         assert len(crew) == 2
         first.kill()
-        assert wait_until(lambda: all(is_gone(pid) for pid in crew), 30)
+        assert wait_until(lambda: all(is_gone(pid) for pid in crew), 90)
     with start() as second:
         read_until(second, "resuming: ")
         read_until(second, r"worker \d, trial \d+: .* starts")
         crew = children(second.pid)
         second.terminate()
-        told = second.communicate(timeout=90)[0]
+        told = second.communicate(timeout=200)[0]
         assert second.returncode == 0 and "the running trials were put back, and the same command goes on" in told, told
         assert all(is_gone(pid) for pid in crew)
     states = [trial.state for trial in read_study().trials]
     assert TrialState.RUNNING not in states and TrialState.WAITING in states
     with start() as third:
-        told = third.communicate(timeout=300)[0]
+        told = third.communicate(timeout=500)[0]
     assert third.returncode == 0 and "all 6 trials finished" in told, told
     study = read_study()
     rows = read_rows(study)

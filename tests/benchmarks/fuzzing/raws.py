@@ -66,7 +66,7 @@ class Raws:
             data = damaged(data, chance)
         else:
             data = damaged(data, chance, within=600)
-        name = chance.choice(["00001_00_0.1s", "00001_00_0.1s", "é漢", "a\nb", "x" * 200])
+        name = chance.choice(["00001_00_0.1s", "00001_00_0.1s", "é漢", "a\nb", "x" * 200, "\udcff"])
         path = folder / (name + suffix)
         path.write_bytes(data)
         how = chance.choice(("raw", "whole", "target", "exposure")) if suffix == ".dng" else "picture"

@@ -176,12 +176,13 @@ def serve(seed: int, place: Path) -> None:
     from fuzzing.exports import Exports
     from fuzzing.genomes import Genomes
     from fuzzing.lists import Lists
+    from fuzzing.pickled import Checkpoints
     from fuzzing.raws import Raws
     from space import InputError
 
     bases = place / "bases"
     bases.mkdir()
-    kinds = {kind.name: kind(bases) for kind in (Genomes, Configs, Exports, Lists, Raws)}
+    kinds = {kind.name: kind(bases) for kind in (Genomes, Configs, Exports, Lists, Raws, Checkpoints)}
     case, here = Case(place), os.getcwd()
     guard = Guard(case.folder)
     print("ready", file=answers, flush=True)

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from table import PACKED, Curve, Surrogate, fit, load
 
 from nas.foresight import foretell
+from nas.fresh import FreshSampler
 from nas.front import REFERENCE_RATIO, Reference, hypervolume
 from nas.samplers import suggest
 from nas.stopping import Standing, goes_on
@@ -49,8 +50,8 @@ class Method:
     rungs: tuple[int, ...] = ()
     informed: bool = False
     """Whether the sampler is shown a predicted final PSNR for stopped trials (else Optuna's PRUNED)."""
-    once: bool = False
-    """Whether a network that is proposed again is kept from the sampler (else it is told its values once more)."""
+    fresh: bool = False
+    """Whether known networks are drawn anew (nas/fresh.py); else such a trial is told the known values once more."""
 
 
 def methods() -> dict[str, Method]:
@@ -68,9 +69,9 @@ def methods() -> dict[str, Method]:
     informed = [replace(one, name=f"{one.name}, informed", informed=True) for one in stopped if one.name != "random + stopping"]
     # A first rung that lies higher costs more and foretells better.
     later = [replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150)) for one in (*stopped, *informed)]
-    once = [replace(one, name=f"{one.name}, once", once=True) for one in informed]
+    fresh = [replace(one, name=f"{one.name}, fresh", fresh=True) for one in (*made, *stopped, *informed)]
     last = [replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,)) for one in (*stopped, *informed)]
-    return {one.name: one for one in (*made, *stopped, *informed, *once, *later, *last)}
+    return {one.name: one for one in (*made, *stopped, *informed, *fresh, *later, *last)}
 
 
 @dataclass
@@ -88,7 +89,10 @@ class Replay:
 
     def __init__(self, method: Method, surrogate: Surrogate, seed: int, unit_seconds: float) -> None:
         self.method, self.surrogate, self.unit = method, surrogate, unit_seconds
-        self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=method.sampler(seed))
+        sampler = method.sampler(seed)
+        if method.fresh:
+            sampler = FreshSampler(sampler, SPACE, lambda digest: digest in self.known, seed=seed)
+        self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         self.at_rung: dict[int, list[Standing]] = {step: [] for step in method.rungs}
         self.finals: list[tuple[float, float]] = []
         self.known: dict[str, Any] = {}
@@ -118,7 +122,7 @@ class Replay:
         """Tells one trial; the seconds of training it took (a known network takes none), and whether it was completed."""
         if genome.digest in self.known:
             told = self.known[genome.digest]
-            if self.method.once:
+            if self.method.fresh:
                 self.study.tell(trial, state=TrialState.FAIL)
                 return 0.0, False
             self.study.tell(trial, told) if told else self.study.tell(trial, state=TrialState.PRUNED)
