@@ -24,7 +24,7 @@ from nas.front import REFERENCE_RATIO, Reference
 from nas.live import View
 from nas.notes import note_interrupted
 from nas.objective import Objective
-from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, runs_here, trial_directory
+from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, runs_here, sweep, trial_directory
 from nas.results import Row, finished, mo_latency_ms, read_rows
 from nas.samplers import choose_sampler, make_sampler, usable_sampler
 from nas.study import enqueue_seeds
@@ -84,6 +84,7 @@ class Search:
         started, errors, repeats = self.clock(), 0, 0
         with asking(self.folder, self.study):
             self._recover()
+            sweep(self.study, self.folder)
             enqueue_seeds(self.study, self.objective.space, self.config.latency_limit_ms)
         self._refresh(None)
         while True:
@@ -126,6 +127,7 @@ class Search:
             done = finished(rows)
             elsewhere = sum(row.kind == "running" for row in rows)
             if done >= self.config.trials:
+                sweep(self.study, self.folder)
                 return Ending(reason=f"all {self.config.trials} trials finished")
             if done + elsewhere >= self.config.trials and self._runs_far_away():
                 return self._wait()
@@ -143,14 +145,12 @@ class Search:
             genome = self.objective.propose(trial)
             if self.view.board.current is not None:
                 self.view.board.current.name = seed or genome.digest[:8]
-            known = self.objective.known(genome)
+            with asking(self.folder, self.study):  # two processes must not take the same network, at once or one after the other
+                known = self.objective.known(genome)
+                twin = None if known else self.objective.take(trial, genome)
             if known is not None:
                 self.objective.repeat(trial, known)
-                self._refresh(trial.number)
-                return "repeat"
-            with asking(self.folder, self.study):  # two processes must not take the same network at once
-                twin = self.objective.take(trial, genome)
-            if twin is not None:
+            if known is not None or twin is not None:
                 self._refresh(trial.number)
                 return "repeat"
             keeper = Keeper(folder=checkpoints_folder(self.folder, genome.digest), every_s=self.config.checkpoint_s, stop=self.asked)
@@ -166,8 +166,7 @@ class Search:
             kind = self.objective.run(trial, genome, claim.directory, on_progress, keeper)
             for path in keeper.damaged:
                 self.view.note(f"trial {trial.number}: checkpoint {path.name} was damaged and is left out")
-            if kind == "error":
-                keeper.discard()
+            keeper.discard()  # only now: killed before it was told, the trial would have begun anew
             self._refresh(trial.number)
             return kind
 

@@ -40,8 +40,9 @@ def read_genome(text: str) -> Genome:
                          f"no {path}; check the path")  # fmt: skip
     try:
         return Genome.from_json(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"a genome must be JSON in UTF-8, but {path} is not ({error}); take an intact copy") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"a genome must be a readable file of JSON in UTF-8, but {path} is not ({error}); take an intact "
+                         "copy") from error  # fmt: skip
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

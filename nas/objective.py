@@ -98,6 +98,9 @@ class Objective:
 
     def known(self, genome: Genome) -> Row | None:
         """The trial that has already a verdict about this network, which still holds under today's limit."""
+        trials = self.study.get_trials(deepcopy=False)
+        if not any(trial.user_attrs.get("digest") == genome.digest and trial.state.is_finished() for trial in trials):
+            return None  # the usual case, known without reading all rows
         row = known_networks(read_rows(self.study)).get(genome.digest)
         if row is not None and row.kind == "over_limit" and not self._is_over(row.latency_ms):
             return None
@@ -189,11 +192,17 @@ class Objective:
             trial.set_constraint("over_latency_limit_ms", latency_ms - self.latency_limit_ms)
         if kind in ("out_of_memory", "diverged"):
             trial.set_constraint(kind, 1.0)
+        values = None
         if kind == "complete":
             assert psnr_db is not None and latency_ms is not None
-            self.study.tell(trial, [psnr_db, latency_ms])
-        else:
-            self.study.tell(trial, state=TrialState.PRUNED if kind in PRUNED else TrialState.FAIL)
+            values = [psnr_db, latency_ms]
+        state = TrialState.COMPLETE if values else TrialState.PRUNED if kind in PRUNED else TrialState.FAIL
+        try:
+            self.study.tell(trial, values, state=state)
+        except ValueError as error:
+            if self.study._storage.get_trial(trial._trial_id).state.is_finished():
+                raise TakenOverError from error
+            raise
 
     def _rungs(self, trial: optuna.Trial, genome: Genome) -> Rungs:
         """What is asked at the trial's rungs: seeds, and genomes that a user queued, are never stopped."""

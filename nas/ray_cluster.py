@@ -7,6 +7,7 @@ the process's signals for itself. Here it does none of that.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -71,21 +72,9 @@ def joined(address: str, url: str, *, cpus: int) -> Iterator[Any]:
     hide(url)
     import ray
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
     own = Path(tempfile.mkdtemp(prefix="ray-")) if address == LOCAL else None
     try:
-        try:
-            if own is not None:
-                ray.init(address=LOCAL, num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-                         _temp_dir=str(own), **quiet)  # fmt: skip
-            else:
-                ray.init(address=address, **quiet)
-        except Exception as error:
-            raise _refused(address, one_line(error)) from error
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        _init(ray, address, cpus, own)
         yield ray
     finally:
         ray.shutdown()
@@ -93,15 +82,36 @@ def joined(address: str, url: str, *, cpus: int) -> Iterator[Any]:
             shutil.rmtree(own, ignore_errors=True)
 
 
+def _init(ray: Any, address: str, cpus: int, own: Path | None) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    terminated = False
+    try:
+        if own is not None:
+            ray.init(address=LOCAL, num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
+                     _temp_dir=str(own), **quiet)  # fmt: skip
+        else:
+            ray.init(address=address, **quiet)
+    except SystemExit:  # what Ray makes of a SIGTERM
+        terminated = True
+    except Exception as error:
+        raise _refused(address, one_line(error)) from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if terminated:
+        signal.raise_signal(signal.SIGTERM)
+
+
 def hide(url: str) -> None:
     """Rewrites this process's command line where it holds a password: Ray reads it there, keeps it and shows it on its
     dashboard. Raises InputError where that can't be done."""
     if shown(url) == url or not any(url in word for word in command_line()):
         return
-    with suppress(AttributeError):  # an inner function of Ray's; whether it did its work is seen below
-        import ray
+    with suppress(AttributeError, ImportError):  # an inner function of Ray's; whether it did its work is seen below
+        import ray._raylet as inner
 
-        ray._raylet.setproctitle(" ".join(word.replace(url, shown(url)) for word in command_line()))
+        inner.setproctitle(" ".join(word.replace(url, shown(url)) for word in command_line()))
     if any(url in word for word in command_line()):
         raise InputError("this Ray would show the storage's password to the whole cluster, as part of the command line; "
                          "leave it out of --storage (PostgreSQL reads ~/.pgpass), or use another version of Ray")  # fmt: skip
@@ -120,8 +130,9 @@ def _rehearse(address: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise _refused(address, f"what listens there did not answer within {REHEARSAL_S:.0f} s") from error
     if told.returncode:
-        lines = [line for line in told.stderr.splitlines() if line.strip()]
-        raise _refused(address, one_line(lines[-1])[:300] if lines else f"exit status {told.returncode}")
+        # What a traceback ends with: the error's name, and all lines of what it says.
+        said = re.split(r"^(?=[\w.]+(?:Error|Exception): )", told.stderr, flags=re.MULTILINE)[-1]
+        raise _refused(address, one_line(said)[:300] or f"exit status {told.returncode}")
 
 
 def _refused(address: str, why: str) -> InputError:

@@ -12,7 +12,6 @@ import datetime
 import os
 import selectors
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping

@@ -23,20 +23,18 @@ import json
 import os
 import shutil
 import socket
-import time
 import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.heartbeat import Heartbeat
 from space import DesignSpace, Genome
 
-# A trial that was asked for and never claimed, in a storage without heartbeats.
-STALE_AFTER_S = 900.0
 # A network with which the process died this often (a crash in a driver, the out-of-memory killer) is given up.
 MAX_DEATHS = 3
 
@@ -158,8 +156,7 @@ def _lives(trial: FrozenTrial, folder: Path, owns_storage: bool, stale: set[int]
     if runs_here(trial, folder, owns_storage):
         return _is_locked(trial_directory(folder, trial.number) / "lock")
     if "folder" not in trial.user_attrs:
-        started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-        return time.time() - started < STALE_AFTER_S
+        return False  # asked for and not claimed, which is one act inside `asking`: its process died in the middle
     return trial._trial_id not in stale
 
 
@@ -199,6 +196,32 @@ def _params(trial: FrozenTrial, space: DesignSpace) -> dict[str, int | str] | No
 def _fail(study: optuna.Study, trial: FrozenTrial, message: str) -> None:
     # Optuna has no public way to write an attribute of another process's trial; making an optuna.Trial for it
     # would let the sampler propose parameters once more.
-    for key, value in {"kind": "interrupted", "message": message}.items():
-        study._storage.set_trial_user_attr(trial._trial_id, key, value)
-    study.tell(trial.number, state=TrialState.FAIL)
+    with contextlib.suppress(UpdateFinishedTrialError):  # it lived after all, and has just finished: its retry will be a repeat
+        for key, value in {"kind": "interrupted", "message": message}.items():
+            study._storage.set_trial_user_attr(trial._trial_id, key, value)
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def sweep(study: optuna.Study, folder: Path) -> None:
+    """Removes what killed processes left in `folder`: locks of ended trials, folders of interrupted ones, and checkpoints of
+    networks that nobody trains or is to train. To be called inside `asking`."""
+    trials = study.get_trials(deepcopy=False)
+    wanted = {digest_of(trial) for trial in trials if not trial.state.is_finished()}
+    for checkpoints in (folder / "checkpoints").glob("*"):
+        if checkpoints.name not in wanted:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+    mine = folder_id(folder)
+    for lock in (folder / "trials").glob("*/lock"):
+        number = int(lock.parent.name) if lock.parent.name.isdecimal() else len(trials)
+        if number >= len(trials) or not trials[number].state.is_finished() or trials[number].user_attrs.get("folder") != mine:
+            continue
+        if trials[number].user_attrs.get("kind") == "interrupted":
+            shutil.rmtree(lock.parent, ignore_errors=True)
+        elif not _is_locked(lock):
+            lock.unlink(missing_ok=True)
+
+
+def digest_of(trial: FrozenTrial) -> str | None:
+    """The digest of a trial's network; None where it has none yet."""
+    genome = trial.user_attrs.get("genome")
+    return trial.user_attrs.get("digest") or (Genome.from_json(genome).digest if genome else None)

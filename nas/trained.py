@@ -70,7 +70,7 @@ def of_training(row: Row, folder: Path) -> Trained:
             data=make_section(DataConfig, _acting(DataConfig, _section("data", settings)), "data."), about_data=about,
             recipe=_section("train", settings),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, OSError) as error:
         raise InputError(f"--weights must be the folder of a finished nas.retrain, but {path} does not tell its training; give "
                          "such a folder") from error  # fmt: skip
     if digest != row.digest:

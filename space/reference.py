@@ -105,6 +105,9 @@ def load_reference_checkpoint(name: str, path: str | Path) -> DarkUNet:
         layer, _, suffix = key.removeprefix("module.").rpartition(".")
         if layer in unused and suffix in _SUFFIXES:
             continue
+        if not tensor.is_floating_point() or tensor.layout != torch.strided:
+            raise InputError(f"a checkpoint's weights must be real numbers, but {key:.80} in {path} is {tensor.dtype}, "
+                             f"{tensor.layout}; take an intact copy")  # fmt: skip
         target = f"{names.get(layer, '?')}.{_SUFFIXES.get(suffix, '?')}"
         if target not in wanted:
             unexpected.append(key)

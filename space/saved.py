@@ -115,7 +115,7 @@ def read_saved(folder: str | Path) -> Saved:
         raise InputError(f"{folder} must be a folder that nas.export wrote, but there is no {path}; check the path")
     try:
         values = strict_json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise InputError(f"{path} must be JSON, but reading it gave: {error}; export the network again") from error
     if not isinstance(values, dict) or "schema" not in values:
         raise InputError(f"{path} must describe a network that nas.export wrote, but holds no schema; check the path")

@@ -96,10 +96,10 @@ def run_trial(
     MO times that, and not for a moment's milliseconds. At each rung of the training (`trials.rung_steps`) the averaged
     weights are judged and `decide` is asked whether it goes on; without it there are no rungs. With `keeper` the training is
     kept as it goes, and goes on where it was kept before ("resume" tells the step); the network is then not timed again by
-    the same model of device. Nor is it where its latency is given as `timed`. With `rough_first` a network that is stopped
-    was only looked at roughly (trials/timing.py). Raises InputError for a config that can't be
-    met, DeviceLostError where the device vanishes, OSError for a full disk, and PreemptedError where the keeper was asked to
-    stop; what is raised in `on_progress` passes through.
+    the same model of device. (What is kept is the caller's to discard, once the result is safe.) Nor is it timed where its
+    latency is given as `timed`. With `rough_first` a network that is stopped was only looked at roughly (trials/timing.py).
+    Raises InputError for a config that can't be met, DeviceLostError where the device vanishes, OSError for a full disk, and
+    PreemptedError where the keeper was asked to stop; what is raised in `on_progress` passes through.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tell: Callable[..., None] = on_progress or (lambda *_: None)
@@ -140,8 +140,6 @@ def run_trial(
         message = f"out of memory on {config.device} at {shape}"
         found = replace(found, kind="out_of_memory", psnr_db=None, ssim=None, images=[], message=message)
     _write_text(directory / "result.json", json.dumps(found.to_dict(), indent=1))
-    if keeper:
-        keeper.discard()
     return found
 
 

@@ -57,7 +57,7 @@ SLEEP = "the trial itself (sleep)"
 RUNGS = (17, 50, 150, 450)
 MANY = 10**6
 # So many trials that really run come first, as patterns for the rest.
-PATTERNS = 40
+PATTERNS = 30
 
 
 def arguments() -> argparse.Namespace:

@@ -99,8 +99,6 @@ class Runner:
                 return Result("stopped", genome, scores[-1].psnr_db, 0.7, latency_ms, message, scores)
         if isinstance(told, BaseException):
             raise told
-        if keeper:
-            keeper.discard()
         if told != "complete":
             return Result(told, genome, None, None, latency_ms if told == "diverged" else None, f"it {told}")
         (directory / "result.json").write_text(json.dumps({"psnr_db": psnr_db}))

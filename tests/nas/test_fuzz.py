@@ -85,7 +85,7 @@ def test_genomes_that_once_came_through_or_crashed(text: str, told: str, tmp_pat
 
 def test_files_that_hold_no_genome(tmp_path: Path) -> None:
     (tmp_path / "genome.json").write_bytes(b'{"schema": "\xff"}')
-    assert "must be JSON in UTF-8" in refusal(lambda: read_genome(str(tmp_path)))
+    assert "must be a readable file of JSON in UTF-8" in refusal(lambda: read_genome(str(tmp_path)))
     assert "there is no" in refusal(lambda: read_genome("x" * 5000)) and "there is no" in refusal(lambda: read_genome("a\0b"))
 
 

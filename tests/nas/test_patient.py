@@ -130,7 +130,7 @@ def test_what_is_wrong_for_good_passes_at_once(
 
 
 def test_an_older_silence_that_is_being_handled_says_nothing_about_a_new_error(tmp_path: Path) -> None:
-    patience = Patience(explain=lambda error: storages.storage_error(error, "sqlite:///x.db"))
+    patience = Patience(explain=lambda error: storages.storage_error(error, "sqlite:///x.db"), give_up_s=0.1)
     calls = []
 
     def fails(number: int) -> None:

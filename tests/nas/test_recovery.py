@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from nas import recovery
-from nas.recovery import MAX_DEATHS, Claim, TakenOverError, checkpoints_folder, folder_id, recover
+from nas.recovery import MAX_DEATHS, Claim, TakenOverError, checkpoints_folder, folder_id, recover, sweep
 from nas.storage import open_storage
 from nas.samplers import suggest
 from nas.study import DIRECTIONS
@@ -155,3 +156,43 @@ def test_a_network_that_is_given_up_leaves_no_checkpoints(study: optuna.Study, t
         claim.__exit__(OSError, OSError(), None)
         recover(study, tmp_path, SPACE, owns_storage=True)
         assert checkpoints_folder(tmp_path, "abc").exists() == (death < MAX_DEATHS - 1)
+
+
+def test_what_killed_processes_left_is_swept(study: optuna.Study, tmp_path: Path) -> None:
+    """A finished trial's lock (killed just before it was removed), and checkpoints that nobody goes on with."""
+    told = begin(study, tmp_path)
+    study._storage.set_trial_user_attr(study.trials[0]._trial_id, "kind", "complete")
+    study.tell(0, [20.0, 20.0])
+    told.__exit__(OSError, OSError(), None)
+    (tmp_path / "trials" / "0000" / "weights.safetensors").touch()
+    study.enqueue_trial(SPACE.encode(SEEDS["M1"]), user_attrs={"genome": SEEDS["M1"].to_json()})
+    with begin(study, tmp_path):  # this one waits no more: it runs
+        study.enqueue_trial(SPACE.encode(SEEDS["M2"]), user_attrs={"genome": SEEDS["M2"].to_json()})
+        for name in (SEEDS["M1"].digest, SEEDS["M2"].digest, "forgotten"):
+            checkpoints_folder(tmp_path, name).mkdir(parents=True)
+        sweep(study, tmp_path)
+        assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {SEEDS["M1"].digest, SEEDS["M2"].digest}
+        assert {path.name for path in (tmp_path / "trials" / "0000").iterdir()} == {"weights.safetensors"}
+        assert (tmp_path / "trials" / "0001" / "lock").exists()
+
+
+def test_a_trial_that_was_asked_for_and_not_claimed_is_dead(beating: optuna.Study, tmp_path: Path) -> None:
+    """On a server too: asking and claiming is one act, in which nobody else looks."""
+    beating.ask()
+    assert recover(beating, tmp_path, SPACE, owns_storage=False) == [0]
+
+
+def test_a_trial_that_ends_while_it_is_taken_for_dead_stays_as_it_ended(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(study, tmp_path).__exit__(OSError, OSError(), None)
+    lives = recovery._lives
+
+    def ends_meanwhile(trial: optuna.trial.FrozenTrial, *rest: Any) -> bool:
+        found = lives(trial, *rest)
+        study.tell(0, [20.0, 20.0])
+        return found
+
+    monkeypatch.setattr(recovery, "_lives", ends_meanwhile)
+    recover(study, tmp_path, SPACE, owns_storage=True)
+    assert study.trials[0].state == TrialState.COMPLETE and study.trials[1].state == TrialState.WAITING

@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 from stand_ins import Command, Loader, Runner, mo_latency_ms
 
-from nas.results import read_rows
+from nas.results import finished, read_rows
 from space import SEEDS, DesignSpace, Genome
 
 Read = Callable[[], optuna.Study]
@@ -225,6 +225,12 @@ def test_proposals_do_not_depend_on_stops(run_search: Command, tiny: Path, tmp_p
     other = Runner()
     run_search("--trials", 5, "--seed", 1, "--runs", tmp_path / "c", runner=other)
     assert {g.digest for g in other.calls[3:]}.isdisjoint(g.digest for g in whole.calls[3:])
+
+
+def test_one_worker_is_this_very_process(run_search: Command, read_study: Read, runs: Path) -> None:
+    runner = Runner()
+    assert run_search("--workers", 1, "--trials", 3, runner=runner) == 0
+    assert len(runner.calls) == 3 and finished(read_rows(read_study())) == 3 and not (runs / "tiny" / "workers").exists()
 
 
 def test_ctrl_c_puts_the_trial_back(run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def test_it_ends_with_the_weights_of_an_unbroken_one(tmp_path, data, unbroken, s
     for name, tensor in load_file(tmp_path / "second" / "weights.safetensors").items():
         assert torch.equal(tensor, weights[name]), name
     assert [(rung.step, rung.psnr_db) for rung in result.rungs] == [(rung.step, rung.psnr_db) for rung in whole.rungs]
-    assert not (tmp_path / "kept").exists(), "nothing is kept of a trial that has its result"
+    assert (tmp_path / "kept").exists(), "it is not told yet: killed now, it must not begin anew"
 
 
 def test_it_is_not_timed_again(tmp_path, data, monkeypatch):
@@ -89,6 +89,7 @@ def test_a_torn_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, dat
     assert [what[1] for what in resumed] == [8] and keeper.damaged == [newest]
     weights = load_file(tmp_path / "second" / "weights.safetensors")
     assert all(torch.equal(tensor, unbroken[1][name]) for name, tensor in weights.items())
+    keeper.discard()
     assert not (tmp_path / "kept").exists()
 
 

@@ -67,10 +67,10 @@ def methods() -> dict[str, Method]:
     ]
     stopped = [replace(one, name=f"{one.name} + stopping", rungs=rungs) for one in made if one.name != "gp"]
     informed = [replace(one, name=f"{one.name}, informed", informed=True) for one in stopped if one.name != "random + stopping"]
-    # A first rung that lies higher costs more and foretells better.
-    later = [replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150)) for one in (*stopped, *informed)]
     fresh = [replace(one, name=f"{one.name}, fresh", fresh=True) for one in (*made, *stopped, *informed)]
-    last = [replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,)) for one in (*stopped, *informed)]
+    # A first rung that lies higher costs more and foretells better.
+    later = [replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150)) for one in (*stopped, *informed, *fresh) if one.rungs]
+    last = [replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,)) for one in (*stopped, *informed, *fresh) if one.rungs]
     return {one.name: one for one in (*made, *stopped, *informed, *fresh, *later, *last)}
 
 

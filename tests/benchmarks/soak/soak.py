@@ -33,10 +33,13 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: one thread, so that a fork 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "nas"), str(HERE.parents[2])]
 
+# Some of these are imported only so that no worker has to: torch._dynamo alone takes two seconds.
+import alembic.command  # noqa: E402, F401
 import optuna  # noqa: E402
-import psycopg  # noqa: E402, F401  (the parent imports it for all workers)
-import scipy.stats  # noqa: E402, F401  (the same, for the sampler)
+import psycopg  # noqa: E402, F401
+import scipy.stats  # noqa: E402, F401
 import torch  # noqa: E402
+import torch._dynamo  # noqa: E402
 from checks import Check, Soaked, check_all, figures  # noqa: E402
 from forks import Crew, Worker, in_fork  # noqa: E402
 from journal import Journal, read_journal, witnessed  # noqa: E402
@@ -60,9 +63,9 @@ sampler = "tpe"
 device = "cpu"
 {new}
 [data]
-scenes = 4
+scenes = 2
 scene_size = 128
-held_out = 2
+held_out = 1
 [train]
 steps = {steps}
 batch = 1
@@ -74,13 +77,13 @@ width = 64
 threads = 1
 warmup_runs = 1
 min_runs = 5
-precision = 0.2
+precision = 1.0
 max_seconds = 0.1
 front_seconds = 0.1
 """
 # The share of kills that take three workers at once, and of stops that are a SIGTERM.
 THREE_AT_ONCE, ASKED = 0.05, 0.1
-REAP_S, LOOK_S, END_S = 0.02, 15.0, 420.0
+REAP_S, LOOK_S, LONGEST_WAIT_S, END_S = 0.05, 30.0, 2.0, 420.0
 
 
 def arguments() -> argparse.Namespace:
@@ -90,8 +93,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--machines", type=int, default=1, help="so many runs folders, the workers shared out among them"
     )
-    parser.add_argument("--steps", type=int, default=150, help="training steps of a trial")
-    parser.add_argument("--every-s", type=float, default=2.5, help="mean time between two kills")
+    parser.add_argument(
+        "--devices", type=int, default=4, help="so many locks for measurements, shared by the workers: as many GPUs"
+    )
+    parser.add_argument("--steps", type=int, default=30, help="training steps of a trial")
+    parser.add_argument(
+        "--lines", type=float, default=7.0, help="mean number of the journal's lines between two kills; a trial has 6"
+    )
     parser.add_argument("--rest", type=int, default=8, help="new networks after the last kill")
     parser.add_argument("--seed", type=int, default=0, help="fixes whom and when")
     parser.add_argument("--json", type=Path, help="where to keep the figures")
@@ -121,8 +129,7 @@ class Soak:
 
     def work(self, life: int, runs: Path) -> int:
         """One life of a worker: the command itself, with its runner watched."""
-        # One machine has one set of locks on its device.
-        os.environ["DARK_NAS_LOCKS"] = str(runs / "locks")
+        os.environ["DARK_NAS_LOCKS"] = str(self.place / f"locks{life % self.args.devices}")
         trials.run_trial = witnessed(trials.run_trial, Journal(self.place / "journal", life))
         argv = ["--study", str(self.toml), "--runs", str(runs), "--storage", self.url, "--trials", str(self.budget)]
         return command.run(search.main, argv)
@@ -141,11 +148,13 @@ class Soak:
         return int(in_fork(count)) + int(self.args.rest)
 
     def kill_and_start(self) -> None:
-        """Until so many were killed: a random worker, at a random moment, and after a random while it is started again."""
+        """Until so many were killed: a random worker, at a random moment, and after a random while it is started again.
+
+        How soon the next one follows is counted in the journal's lines: on a slow machine as much gets done between two kills.
+        """
         crew, killed, started = self.crew, 0, time.monotonic()
         due = {worker.index: started + 0.3 * worker.index for worker in crew.workers}
-        # The first life makes the study; from then on nothing is spared.
-        next_kill, next_look = started + 8.0, started + LOOK_S
+        next_line, next_kill, next_look = self.args.workers, None, started + LOOK_S
         while killed < self.args.kills:
             now = time.monotonic()
             for death in crew.reap():
@@ -153,19 +162,34 @@ class Soak:
             for worker in crew.workers:
                 if worker.pid is None and now >= due[worker.index]:
                     crew.start(worker)
-            if now >= next_kill and crew.alive:
-                next_kill = now + self.random.expovariate(1 / self.args.every_s)
-                if self.random.random() < ASKED:
-                    crew.send(self.random.choice(crew.alive), signal.SIGTERM)
-                    continue
-                many = 3 if self.random.random() < THREE_AT_ONCE else 1
-                for worker in self.random.sample(crew.alive, min(many, len(crew.alive), self.args.kills - killed)):
-                    crew.send(worker, signal.SIGKILL)
-                    killed += 1
+            if next_kill is None and (lines := self.lines()) >= next_line:
+                next_line = lines + self.random.expovariate(1 / self.args.lines)
+                next_kill = now + self.random.uniform(
+                    0, LONGEST_WAIT_S
+                )  # not always where a line has just been written
+            if next_kill is not None and now >= next_kill and crew.alive:
+                next_kill = None
+                killed += self.stop_some(self.args.kills - killed)
             if now >= next_look:
                 next_look = now + LOOK_S
                 print(f"{now - started:5.0f} s, {killed} killed: {self.look()}", flush=True)
             time.sleep(REAP_S)
+
+    def stop_some(self, most: int) -> int:
+        """Kills one worker or three, or asks one to end; how many were killed."""
+        crew = self.crew
+        if self.random.random() < ASKED:
+            crew.send(self.random.choice(crew.alive), signal.SIGTERM)
+            return 0
+        many = min(3 if self.random.random() < THREE_AT_ONCE else 1, len(crew.alive), most)
+        for worker in self.random.sample(crew.alive, many):
+            crew.send(worker, signal.SIGKILL)
+        return many
+
+    def lines(self) -> int:
+        """How many lines the journal has."""
+        path = self.place / "journal"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
 
     def end(self) -> list[str]:
         """All asked to end, then run to the budget's end. Gives back what went wrong with it."""
@@ -268,6 +292,7 @@ def table(checks: list[Check], told: dict[str, Any]) -> str:
 def soak(args: argparse.Namespace, place: Path) -> int:
     """The whole soak; 1 where a check failed."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))
     gc.collect()
     gc.freeze()  # forks then share the parent's pages
     started = time.monotonic()
