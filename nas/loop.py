@@ -28,6 +28,7 @@ from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, run
 from nas.results import Row, finished, mo_latency_ms, read_rows
 from nas.samplers import choose_sampler, make_sampler, usable_sampler
 from nas.study import enqueue_seeds
+from trials.exclusive import DeviceLock
 from trials.keeper import Keeper
 
 # So many repeats in a row and the sampler's proposals are random; so many and the search ends.
@@ -142,7 +143,8 @@ class Search:
             if seed is None:
                 trial.set_user_attr("sampler", name)
             self.view.started(trial.number, seed or "new")
-            genome = self.objective.propose(trial)
+            with self._beside_nobodys_clock():
+                genome = self.objective.propose(trial)
             if self.view.board.current is not None:
                 self.view.board.current.name = seed or genome.digest[:8]
             with asking(self.folder, self.study):  # two processes must not take the same network, at once or one after the other
@@ -161,6 +163,9 @@ class Search:
                     claim.show_life(done, figures.get("seconds", 0.0))
                 elif phase == "resume":
                     self._resumed(trial, done, figures["seconds"])
+                elif phase == "latency" and done and seed == "MO":
+                    # All other trials are told on MO's clock, and may be done before MO is.
+                    trial.set_user_attr("latency", {"median_ms": figures["latency_ms"]})
                 self.view.progress(phase, done, total, figures)
 
             kind = self.objective.run(trial, genome, claim.directory, on_progress, keeper)
@@ -169,6 +174,11 @@ class Search:
             keeper.discard()  # only now: killed before it was told, the trial would have begun anew
             self._refresh(trial.number)
             return kind
+
+    def _beside_nobodys_clock(self) -> contextlib.AbstractContextManager[None]:
+        """On a CPU, a sampler's thinking would disturb what another worker measures."""
+        device = self.objective.config.device
+        return DeviceLock(device).shared() if device == "cpu" else contextlib.nullcontext()
 
     def _resumed(self, trial: optuna.Trial, step: int, seconds: float) -> None:
         """Stores and tells what the interruption of the trial that this one repeats has cost."""

@@ -27,7 +27,8 @@ from space import InputError
 
 # Seconds that a writer waits for another (a dashboard, a second search) before it gives up on a SQLite file.
 SQLITE_TIMEOUT_S = 60
-# Worker processes that one SQLite file bears; measured by tests/benchmarks/sqlite_workers.py.
+# Worker processes that one SQLite file bears: with trials of 2 s, eight tell the most in a second, sixteen fewer, and a
+# write then waits ten seconds and more (tests/benchmarks/sqlite_workers.py, on two cores).
 MOST_SQLITE_WORKERS = 8
 # Processes that may make the tables of a fresh database at the same time lose this many races, not more.
 TABLES_ATTEMPTS = 20

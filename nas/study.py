@@ -118,15 +118,6 @@ def enqueue_seeds(study: optuna.Study, space: DesignSpace, latency_limit_ms: flo
     return queued
 
 
-def note_device(study: optuna.Study, kind: str, name: str) -> str | None:
-    """A notice where the study's latencies were so far measured on another device of the same kind, else None."""
-    known: dict[str, Any] = study.user_attrs.get("device", {})
-    study.set_user_attr("device", {"kind": kind, "name": name})
-    if known and known.get("name") != name and any(row.latency_ms for row in read_rows(study)):
-        return f"latencies so far were measured on {known.get('name')}, new ones on {name}: they don't compare"
-    return None
-
-
 def check_data(study: optuna.Study, description: dict[str, Any]) -> None:
     """Stores what the data is; InputError where it is no longer what the finished trials were judged on."""
     known: dict[str, Any] = study.user_attrs.get("data", {})

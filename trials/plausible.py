@@ -10,12 +10,12 @@ import math
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from space import InputError
-from trials.truncation import read_directory
+from trials.truncation import cut_file, read_directory
 
 if TYPE_CHECKING:
     from trials.raw import RawFrame
@@ -47,12 +47,23 @@ def refuse_absurd_picture(path: str | Path) -> None:
         head = file.read(24)
         if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 24:
             width, height = struct.unpack(">II", head[16:24])
+            _refuse_long_chunks(file, path)
         elif (order := {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])) and len(head) >= 8:
             fields, _ = read_directory(file, struct.unpack(order + "I", head[4:8])[0], order)
             height, width = (fields[tag][0] if fields.get(tag) else 0 for tag in (HEIGHT, WIDTH))
         else:
             return
     check_size(height, width, path)
+
+
+def _refuse_long_chunks(file: BinaryIO, path: str | Path) -> None:
+    """Raises InputError where a PNG promises a part beyond its end: OpenCV takes memory and many seconds for it."""
+    size, at = os.path.getsize(path), 8
+    while at + 8 <= size:
+        file.seek(at)
+        at += 12 + struct.unpack(">I", file.read(4))[0]
+        if at > size:
+            raise cut_file(path, at, size)
 
 
 def check_size(height: int, width: int, path: str | Path) -> None:

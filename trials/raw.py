@@ -183,6 +183,8 @@ def develop_raw(path: str | Path) -> NDArray[np.uint16]:
         picture: NDArray[np.uint16] = raw.postprocess(
             use_camera_wb=True, half_size=False, no_auto_bright=True, output_bps=16, user_flip=0
         )
+        if picture.ndim != 3 or picture.shape[2] != 3:
+            raise InputError(f"a raw photo must develop to three colours, but {path} gives {picture.shape[-1]}; use another camera's")
         return picture
 
 

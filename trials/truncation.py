@@ -16,6 +16,10 @@ from space import InputError
 # Fields of a TIFF directory: where the data of strips and tiles begin, how long they are, and sub-directories.
 STRIPS, STRIP_BYTES, TILES, TILE_BYTES, SUB_DIRECTORIES = 273, 279, 324, 325, 330
 WANTED = {256, 257, STRIPS, STRIP_BYTES, TILES, TILE_BYTES, SUB_DIRECTORIES}
+# The filter array's size and colours. LibRaw takes what happens to lie in memory where the file ends before them.
+FILTERS = (33421, 33422)
+# Bytes of a number of each type that a TIFF field may have, from 0 on.
+BYTES = (1, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 2, 8, 8, 8, 8)
 # Numbers of one directory that are looked at: a made-up one might tell millions, again and again.
 MOST_NUMBERS = 1_000_000
 
@@ -55,6 +59,9 @@ def refuse_cut_file(path: str | Path) -> None:
                 raise cut_file(path, at, size)
             fields, following = read_directory(file, at, order)
             pending += [following, *fields.get(SUB_DIRECTORIES, ())]
+            for start, length in (fields[tag] for tag in FILTERS if tag in fields):
+                if start + length > size:
+                    raise cut_file(path, start + length, size)
             for starts, lengths in ((STRIPS, STRIP_BYTES), (TILES, TILE_BYTES)):
                 for start, length in zip(fields.get(starts, ()), fields.get(lengths, ()), strict=False):
                     if start + length > size:
@@ -66,7 +73,10 @@ def cut_file(path: str | Path, needed: int, size: int) -> InputError:
 
 
 def read_directory(file: BinaryIO, at: int, order: str) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The whole-number fields that tell where data lies, and where the next directory starts (0: nowhere)."""
+    """The whole-number fields that tell where data lies, and where the next directory starts (0: nowhere).
+
+    Of FILTERS it is told where they lie and how many bytes they are, unless they are in the directory itself.
+    """
     file.seek(at)
     told = file.read(2)
     if len(told) < 2:
@@ -77,6 +87,8 @@ def read_directory(file: BinaryIO, at: int, order: str) -> tuple[dict[int, tuple
     fields: dict[int, tuple[int, ...]] = {}
     for index in range(len(entries) // 12):
         tag, kind, number = struct.unpack(order + "HHI", entries[12 * index : 12 * index + 8])
+        if tag in FILTERS and (length := number * BYTES[kind if kind < len(BYTES) else 0]) > 4:
+            fields[tag] = (struct.unpack(order + "I", entries[12 * index + 8 : 12 * index + 12])[0], length)
         letter = {3: "H", 4: "I", 13: "I"}.get(kind)
         if tag not in WANTED or letter is None or number > left:
             continue

@@ -32,7 +32,8 @@ def fill(study: optuna.Study, count: int, *, seed: int = 0) -> None:
     own = [trial for trial in trials if "seed" not in trial.user_attrs and "repeat_of" not in trial.user_attrs]
     kinds = {kind: [trial for trial in own if trial.user_attrs.get("kind") == kind] for kind in ("complete", "stopped")}
     storage = study._storage._backend  # type: ignore[attr-defined]
-    notes = {key: value for key, value in study._storage.get_study_system_attrs(study._study_id).items() if key.startswith("dashboard:")}
+    stored = study._storage.get_study_system_attrs(study._study_id)
+    notes = {key: value for key, value in stored.items() if key.startswith("dashboard:")}
     chance = random.Random(seed)
     taken = {str(trial.user_attrs.get("digest")) for trial in trials}
     number, serial = len(trials), len(trials)

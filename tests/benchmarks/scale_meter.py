@@ -16,13 +16,17 @@ OTHER = "everything else"
 
 
 class Meter:
-    """Seconds by label, in the thread that made it; other threads (heartbeats) pass unmeasured."""
+    """Seconds by label, in the thread that made it; other threads (heartbeats) pass unmeasured.
 
-    def __init__(self) -> None:
+    `clock` is that of the wall, or time.thread_time for processor time alone, which a busy machine does not change.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self.seconds: dict[str, float] = defaultdict(float)
         self.calls: dict[str, int] = defaultdict(int)
         self._open = [OTHER]
-        self._since = time.perf_counter()
+        self._since = clock()
         self._thread = threading.get_ident()
 
     @contextlib.contextmanager
@@ -65,7 +69,7 @@ class Meter:
         return taken
 
     def _turn(self) -> None:
-        now = time.perf_counter()
+        now = self._clock()
         self.seconds[self._open[-1]] += now - self._since
         self._since = now
 

@@ -141,7 +141,7 @@ def checkpoints(folder: Path) -> dict[str, list[int]]:
     }
 
 
-def wait_for(what: Callable[[], bool], hands: Hands, seconds: float = 60.0) -> None:
+def wait_for(what: Callable[[], bool], hands: Hands, seconds: float = 180.0) -> None:
     until = time.monotonic() + seconds
     while not what():
         if time.monotonic() > until:
@@ -189,7 +189,7 @@ def test_killed_with_a_torn_checkpoint_and_asked_to_stop(
     going = running(folder)
     wait_for(lambda: all(steps[0] > again[digest]["from_step"] for digest, steps in checkpoints(folder).items()), hands)
     hands.tell(send=signal.SIGTERM)
-    assert hands.tell(wait=30)[3:] == [0, 0, 0], hands.said()
+    assert hands.tell(wait=90)[3:] == [0, 0, 0], hands.said()
     kept = checkpoints(folder)
     assert [row.kind for row in read_rows(read(folder))] == ["interrupted"] * 6 + ["waiting"] * 3
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import optuna
 import pytest
@@ -95,8 +95,14 @@ class Nodes:
     """The cluster of two nodes, which runs as long as this process's `ask` reaches it."""
 
     def __init__(self, folder: Path) -> None:
-        self._process = start(["-c", NODES, folder], stderr=subprocess.DEVNULL)
-        self.address = self._read()
+        self._errors = folder / "errors"
+        with self._errors.open("w") as errors:
+            self._process = start(["-c", NODES, folder], stderr=errors)
+        try:
+            self.address = self._read()
+        except BaseException:
+            self.end()
+            raise
 
     def ask(self, word: str) -> str:
         assert self._process.stdin is not None
@@ -115,8 +121,16 @@ class Nodes:
     def _read(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline().strip()
-        assert line, "the cluster did not start"
+        if not line:
+            fail_or_skip(self._errors.read_text())
         return line
+
+
+def fail_or_skip(told: str) -> NoReturn:
+    """Ray gives its own processes 30 s to start, which nobody can change: too little where the machine has no time for them."""
+    if "The current node timed out during startup" in told:
+        pytest.skip("Ray did not start within its 30 s: the machine is too busy")
+    pytest.fail(told)
 
 
 def read_until(process: subprocess.Popen[str], *texts: str) -> str:
@@ -127,7 +141,7 @@ def read_until(process: subprocess.Popen[str], *texts: str) -> str:
         seen.append(line)
         if all(any(text in line for line in seen) for text in texts):
             return "".join(seen)
-    pytest.fail(f"{texts} never came:\n{''.join(seen)}")
+    fail_or_skip(f"{texts} never came:\n{''.join(seen)}")
 
 
 def task_pids(search: subprocess.Popen[str], worker: int) -> list[int]:
@@ -167,7 +181,7 @@ def test_a_node_is_killed_and_the_search_ends_with_all_its_trials(runs: Path, se
             rows = read_rows(study)
             check_each_network_once(rows, 12)
             assert len([row for row in rows if row.kind == "interrupted"]) <= 1
-            assert "Traceback" not in told and "Warning" not in told
+            assert "Traceback" not in told and "Warning" not in told and "\n[20" not in told, told  # Ray's own lines
             assert any("--storage" in job for job in jobs) and not shows_password(str(jobs) + command_line)
             assert not shows_password(told)
             logs = [path for path in Path(folder).rglob("*") if path.is_file()]
@@ -260,7 +274,7 @@ def test_why_ray_did_not_join_is_told_in_its_own_words(monkeypatch: pytest.Monke
     monkeypatch.setattr(ray_cluster, "_JOIN", "raise RuntimeError('Version mismatch: started with\\n    Ray: 2.1\\nThis has Ray: 2.6')")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(InputError, match="but: RuntimeError: Version mismatch: started with Ray: 2.1 This has Ray: 2.6; start one"), \
+        with pytest.raises(InputError, match="but: RuntimeError: Version mismatch: .* Ray: 2.1 This has Ray: 2.6; start one"), \
                 ray_cluster.joined(address, SERVER, cpus=1):  # fmt: skip
             pass
 

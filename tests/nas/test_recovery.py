@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 
 from nas import recovery
 from nas.recovery import MAX_DEATHS, Claim, TakenOverError, checkpoints_folder, folder_id, recover, sweep
-from nas.storage import open_storage
 from nas.samplers import suggest
+from nas.storage import open_storage
 from nas.study import DIRECTIONS
 from space import SEEDS, DesignSpace
 

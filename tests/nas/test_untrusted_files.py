@@ -197,6 +197,9 @@ def test_a_raw_file_is_looked_through_before_it_is_decoded(tmp_path: Path) -> No
         assert "white balance must be from 0.001 to 1000" in refusal(lambda odd=odd: refuse_absurd_levels(odd, whole))  # type: ignore[misc]
     odd = dataclasses.replace(frame, camera_to_srgb=np.full((3, 3), math.nan, np.float32))
     assert "colour matrix must be" in refusal(lambda: refuse_absurd_levels(odd, whole))
+    data = whole.read_bytes()  # filters that lie behind the file's end: LibRaw would take what is in memory by chance
+    whole.write_bytes(data.replace(struct.pack("<HHI", 33422, 1, 4), struct.pack("<HHI", 33422, 16, 4)))
+    assert "ends at byte" in refusal(lambda: read_raw(whole))
     unknown = raw_file(tmp_path / "cfa.dng", {33422: b"\7\7\7\7"})
     with pytest.raises(NotBayerError):
         read_raw(unknown)
@@ -227,6 +230,15 @@ def test_a_name_that_is_no_utf8_kills_no_library(tmp_path: Path) -> None:
     picture = np.zeros((8, 8, 3), np.uint16)
     for act in (lambda: read_picture(path), lambda: read_raw(path), lambda: write_picture(path, picture, "png")):
         assert "must be UTF-8, but" in refusal(act)
+
+
+def test_a_ground_truth_with_a_part_beyond_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint16))
+    data = path.read_bytes()
+    at = data.index(b"IDAT") - 4
+    path.write_bytes(data[:at] + struct.pack(">I", 2**31 - 1) + data[at + 4 :])
+    assert "ends at byte" in refusal(lambda: read_picture(path))
 
 
 class Evil:

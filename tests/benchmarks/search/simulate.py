@@ -69,8 +69,9 @@ def methods() -> dict[str, Method]:
     informed = [replace(one, name=f"{one.name}, informed", informed=True) for one in stopped if one.name != "random + stopping"]
     fresh = [replace(one, name=f"{one.name}, fresh", fresh=True) for one in (*made, *stopped, *informed)]
     # A first rung that lies higher costs more and foretells better.
-    later = [replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150)) for one in (*stopped, *informed, *fresh) if one.rungs]
-    last = [replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,)) for one in (*stopped, *informed, *fresh) if one.rungs]
+    rest = [one for one in (*stopped, *informed, *fresh) if one.rungs]
+    later = [replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150)) for one in rest]
+    last = [replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,)) for one in rest]
     return {one.name: one for one in (*made, *stopped, *informed, *fresh, *later, *last)}
 
 
