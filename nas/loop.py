@@ -213,16 +213,17 @@ class Search:
         self.study.sampler = sampler
         return name
 
-    def _recover(self, *, died: bool = True) -> None:
+    def _recover(self, *, put_back: int | None = None) -> None:
         """To be called inside `asking`."""
-        for number in recover(self.study, self.folder, self.objective.space, owns_storage=self.owns_storage, died=died):
+        space, owns = self.objective.space, self.owns_storage
+        for number in recover(self.study, self.folder, space, owns_storage=owns, put_back=put_back):
             note_interrupted(self.study, number)
             row = read_rows(self.study)[number]
             self.view.note(f"trial {number} {row.name} was interrupted ({row.message})")
 
     def _put_back(self) -> None:
         with asking(self.folder, self.study):
-            self._recover(died=False)
+            self._recover(put_back=self._last)
 
     def _refresh(self, number: int | None) -> None:
         rows = read_rows(self.study)

@@ -113,13 +113,13 @@ def runs_here(trial: FrozenTrial, folder: Path, owns_storage: bool) -> bool:
 
 
 def recover(
-    study: optuna.Study, folder: Path, space: DesignSpace, *, owns_storage: bool, died: bool = True
+    study: optuna.Study, folder: Path, space: DesignSpace, *, owns_storage: bool, put_back: int | None = None
 ) -> list[int]:
     """The numbers of the trials that were found dead, told as failed (kind "interrupted") and queued again.
 
     To be called inside `asking.asking`, in which a trial is asked for and claimed: one that runs unclaimed is dead.
     `owns_storage` says that no other folder's processes use this storage;
-    `died` is False where the user stopped the process, which is not the network's fault.
+    `put_back` is the trial of a process that was asked to stop, which is not the network's fault.
     """
     trials = study.get_trials(deepcopy=False)
     running = [t for t in trials if t.state == TrialState.RUNNING]
@@ -127,6 +127,7 @@ def recover(
     dead = [t for t in running if not _lives(t, folder, owns_storage, stale)]
     queued = {t.user_attrs.get("retry_of") for t in trials}
     for trial in dead:
+        died = trial.number != put_back
         attempts = int(trial.user_attrs.get("attempts", 0)) + died
         message = "its process was killed" if died else "stopped by the user"
         params = _params(trial, space)

@@ -94,6 +94,10 @@ def read(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except OSError as error:
         raise DamagedError(f"{path} can't be read ({error.strerror})") from error
+    except DamagedError:
+        raise
+    except Exception as error:  # whole, and yet this torch can't read it
+        raise DamagedError(f"{path} can't be read ({type(error).__name__})") from error
     return state
 
 

@@ -177,8 +177,8 @@ def _train(
     steps = [] if decide is None else rung_steps(config.train.steps, config.train.first_rung)
     kept = run.training() if run else None
     if run and on_progress:
-        begun = kept["log"] if kept else {"steps": 0, "seconds": 0.0}
-        on_progress("resume", begun["steps"], config.train.steps, {"seconds": begun["seconds"]})
+        step, seconds = (int(kept["log"]["steps"]), float(kept["log"]["seconds"])) if kept else (0, 0.0)
+        on_progress("resume", step, config.train.steps, {"seconds": seconds})
     log = train(model, data, config.train, seed=config.seed, rungs=steps, at_rung=at_rung,
                 keep=run.keeping(found, rungs) if run else None, kept=kept, on_progress=on_progress)  # fmt: skip
     found = replace(found, train_seconds=log.seconds, rungs=rungs)

@@ -86,7 +86,7 @@ def test_a_network_that_kills_its_process_is_given_up(study: optuna.Study, tmp_p
 def test_stopping_is_not_held_against_a_network(study: optuna.Study, tmp_path: Path) -> None:
     for _ in range(MAX_DEATHS + 1):
         begin(study, tmp_path).__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-        recover(study, tmp_path, SPACE, owns_storage=True, died=False)
+        recover(study, tmp_path, SPACE, owns_storage=True, put_back=study.trials[-1].number)
     assert study.trials[-1].state == TrialState.WAITING
 
 
@@ -95,6 +95,14 @@ def beating(tmp_path: Path) -> optuna.Study:
     """A study in a real database, whose heartbeats come every second and are stale after three."""
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_s=1)
     return optuna.create_study(directions=list(DIRECTIONS), storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
+
+
+def test_who_stops_does_not_excuse_who_was_killed(study: optuna.Study, tmp_path: Path) -> None:
+    for _ in range(2):
+        begin(study, tmp_path).__exit__(OSError, OSError(), None)
+    recover(study, tmp_path, SPACE, owns_storage=True, put_back=1)
+    assert [trial.user_attrs["message"] for trial in study.trials[:2]] == ["its process was killed", "stopped by the user"]
+    assert [trial.user_attrs["attempts"] for trial in study.trials[2:]] == [1, 0]
 
 
 def test_a_trial_of_another_folder_is_judged_by_its_heartbeat(beating: optuna.Study, tmp_path: Path) -> None:
