@@ -6,6 +6,7 @@ the process's signals for itself. Here it does none of that.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -109,8 +110,7 @@ def hide(url: str) -> None:
     if shown(url) == url or not any(url in word for word in command_line()):
         return
     with suppress(AttributeError, ImportError):  # an inner function of Ray's; whether it did its work is seen below
-        import ray._raylet as inner
-
+        inner: Any = importlib.import_module("ray._raylet")
         inner.setproctitle(" ".join(word.replace(url, shown(url)) for word in command_line()))
     if any(url in word for word in command_line()):
         raise InputError("this Ray would show the storage's password to the whole cluster, as part of the command line; "

@@ -20,6 +20,7 @@ import io
 import json
 import os
 import pstats
+import signal
 import statistics
 import sys
 import tempfile
@@ -297,6 +298,7 @@ def tables(found: dict[str, Any]) -> Iterator[str]:
 def main() -> int:
     args = arguments()
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))  # with its servers
     gc.collect()
     gc.freeze()
     found: dict[str, Any] = {"throughput": [], "growth": []}
