@@ -46,3 +46,28 @@ def test_the_table_is_the_stored_one():
     from default_run import table
 
     assert table(json.loads((RESULTS / "default_run.json").read_text())) in README
+
+
+def test_the_replays_figures_are_the_stored_ones():
+    told = json.loads((RESULTS / "search_replay.json").read_text())
+    ours = told["reached"]["tpe + stopping, informed, fresh"]
+
+    def cell(found):
+        median, low, high = ("-" if found[key] is None else f"{found[key]:.2f}" for key in ("median", "low", "high"))
+        return f"{median} ({low} to {high})"
+
+    for name in ("random", "optuna default", "tpe", "nsga2", "random + stopping", "nsga2 + stopping", "tpe + stopping, informed"):
+        reached = told["reached"][name]
+        assert f"| {reached['stopped']:.0%} | {cell(reached['random'])} | {cell(reached['optuna default'])} |" in README
+    assert f"| {cell(ours['random'])} | {cell(ours['optuna default'])} |" in README
+    assert f"the medians are {ours['random']['median']:.2f} and {ours['optuna default']['median']:.2f}" in README
+    assert told["seeds"] == 30 and told["surrogate"]["networks"] == 97
+    assert f"R² {told['surrogate']['psnr_r2']:.2f} for PSNR and {told['surrogate']['ratio_r2']:.2f} for latency" in README
+
+
+def test_the_figures_of_the_hour_are_the_stored_ones():
+    found = json.loads((RESULTS / "stopping_fronts.json").read_text())["searches"]
+    on, off = found["on"], found["off"]
+    assert f"it tried {on['networks']} networks ({on['stopped']} stopped) instead of {off['networks']}" in README
+    assert f"hour of hypervolume ({off['hypervolume']:.1f})" in README and f"and ended at {on['hypervolume']:.1f}" in README
+    assert f"{off['best_db']:.2f} dB" in README and f"against {on['best_db']:.2f}" in README

@@ -242,12 +242,14 @@ def report(runs: dict[str, list[Run]], budget: float) -> dict[str, Any]:
         told = [f"{name:32s}", f"{np.mean([len(run.spent) for run in made]):5.0f} trials"]
         told += [f"stopped {np.sum([run.stopped for run in made]) / np.sum([len(run.spent) for run in made]):4.0%}"]
         told += [f"HV at {share:g}: {np.median([at(run, share * budget) for run in made]):.2f}" for share in (0.05, 0.1, 0.25, 0.5, 1)]
-        told_all[name] = {"trials": float(np.mean([len(run.spent) for run in made]))}
+        trials = float(np.mean([len(run.spent) for run in made]))
+        told_all[name] = {"trials": trials, "stopped": float(np.mean([run.stopped for run in made]) / trials)}
         for against, goal in goals.items():
             reach = np.array([spent_to_reach(run, goal) for run in made]) / budget
             low, middle, high = np.percentile(reach, [25, 50, 75], method="closest_observation")
             told.append(f"{middle:.3f} ({low:.3f} to {high:.3f})")
-            told_all[name][against] = {"median": middle, "low": low, "high": high}
+            told_all[name][against] = {key: float(value) if np.isfinite(value) else None
+                                       for key, value in (("median", middle), ("low", low), ("high", high))}  # fmt: skip
         told.append(f"{1000 * sum(run.suggest_seconds for run in made) / sum(len(run.spent) for run in made):.0f} ms a proposal")
         print(", ".join(told))
     return told_all
