@@ -9,6 +9,7 @@ are narrow or the time is spent; measured again where milliseconds drift, three 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,6 +124,8 @@ def _measure(
     check_config(config)
     where = torch.device(device)
     check_form(config, where)
+    # Torch imports this late, for seconds: not while others wait for the device.
+    importlib.import_module("torch._dynamo")
     keeps = where.type == "cpu" and keep_freed_memory()
     # Not by inference_mode, which would keep weights from being moved.
     with DeviceLock(device).alone(), _threads(config.threads), torch.no_grad(), numerics(where):
