@@ -163,6 +163,7 @@ def running(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_killed_with_a_torn_checkpoint_and_asked_to_stop(
     hands: Hands, argv: list[str], runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
