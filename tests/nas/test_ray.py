@@ -46,9 +46,10 @@ sys.exit(command.run(lambda argv: search.main(argv, load=Loader(), measure=Measu
 """
 # Two nodes with a CPU each; "kill" kills the second and puts another in its place, "jobs" tells what Ray knows of those who joined.
 NODES = """
-import json, sys
+import json, os, sys
 from ray.cluster_utils import Cluster
 small = {"num_cpus": 1, "object_store_memory": 100 * 1024**2, "include_dashboard": False}
+os.makedirs("/tmp/ray", exist_ok=True)  # Ray writes the cluster's address there, wherever its temp_dir is
 cluster = Cluster(initialize_head=True, head_node_args={**small, "temp_dir": sys.argv[1]})
 second = cluster.add_node(**small)
 print(cluster.address, flush=True)
