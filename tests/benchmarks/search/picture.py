@@ -41,7 +41,8 @@ def main() -> int:
                          legend={"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom"}, font={"size": 14})  # fmt: skip
     figure.update_xaxes(title="training spent, in trainings of a mean random network", type="log")
     bottom = min(curve["median"][0] for curve in told["methods"].values()) - 1
-    figure.update_yaxes(title="hypervolume, dB x octaves", range=[bottom, None])
+    top = 1.02 * max(max(curve["high"]) for curve in told["methods"].values())
+    figure.update_yaxes(title="hypervolume, dB x octaves", range=[bottom, top])
     figure.write_image(args.out)
     print(f"wrote {args.out}")
     return 0
