@@ -214,7 +214,8 @@ def sweep(study: optuna.Study, folder: Path) -> None:
     mine = folder_id(folder)
     for lock in (folder / "trials").glob("*/lock"):
         number = int(lock.parent.name) if lock.parent.name.isdecimal() else len(trials)
-        if number >= len(trials) or not trials[number].state.is_finished() or trials[number].user_attrs.get("folder") != mine:
+        # Killed before it could say so, the trial whose lock lies here names no folder.
+        if number >= len(trials) or not trials[number].state.is_finished() or trials[number].user_attrs.get("folder", mine) != mine:
             continue
         if trials[number].user_attrs.get("kind") == "interrupted":
             shutil.rmtree(lock.parent, ignore_errors=True)

@@ -184,6 +184,16 @@ def test_what_killed_processes_left_is_swept(study: optuna.Study, tmp_path: Path
         assert (tmp_path / "trials" / "0001" / "lock").exists()
 
 
+def test_a_lock_of_who_was_killed_before_it_named_its_folder_is_swept(study: optuna.Study, tmp_path: Path) -> None:
+    study.ask()
+    study.tell(0, state=TrialState.FAIL)
+    lock = tmp_path / "trials" / "0000" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    sweep(study, tmp_path)
+    assert not lock.exists()
+
+
 def test_a_trial_that_was_asked_for_and_not_claimed_is_dead(beating: optuna.Study, tmp_path: Path) -> None:
     """On a server too: asking and claiming is one act, in which nobody else looks."""
     beating.ask()
