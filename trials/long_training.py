@@ -24,7 +24,8 @@ from trials.deployed import judged_form, numerics
 from trials.exclusive import DeviceLock
 from trials.pairs import TrialData
 from trials.prefetch import Batches
-from trials.train import ImageScore, Trainer, evaluate, learning_rate
+from trials.train import ImageScore, evaluate
+from trials.trainer import Trainer, learning_rate
 
 # Losses are smoothed over more steps than a trial's: the curve is long, and its lowest value judges what comes later.
 SMOOTHING_STEPS = 200
@@ -112,7 +113,7 @@ class LongTraining:
                 started, waited = time.perf_counter(), batches.waited_s
                 mosaic, target = batches.next()
                 with lock.shared():  # a measurement of latency waits for the step's end
-                    healthy = self.trainer.step(log.step, mosaic, target)
+                    healthy = self.trainer.step(log.step, mosaic, target) and self.trainer.settle()
                 if not healthy:
                     log.diverged = True
                     return log

@@ -12,10 +12,13 @@ from space import SEEDS, InputError, build_model
 from space.model import DarkUNet
 from trials import DataConfig, TrainConfig, evaluate, load_data, psnr_db, train
 from trials.config import TrainConfig as Recipe
+from trials.losses import restoration_loss
 from trials.pairs import Pair
 from trials.precision import has_bfloat16, settled_dtype
 from trials.synthetic import SyntheticData
-from trials.train import LossWatch, TrainLog, learning_rate, restoration_loss, update_average
+from trials.train import TrainLog
+from trials.trainer import learning_rate
+from trials.watch import LossWatch
 
 QUICK = TrainConfig(steps=12, batch=2, crop=64)
 
@@ -127,12 +130,6 @@ def test_the_rate_rises_and_falls_to_zero() -> None:
     assert rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:], reverse=True)
     assert rates[-1] < 1e-6
     assert max(learning_rate(step, Recipe(steps=5)) for step in range(5)) == Recipe(steps=5).learning_rate
-
-
-def test_the_average_is_that_of_the_formula() -> None:
-    average, parameter = [torch.tensor([1.0, 2.0])], nn.Parameter(torch.tensor([3.0, 6.0]))
-    update_average(average, [parameter], 0.75)
-    assert average[0].tolist() == [1.5, 3.0]
 
 
 def test_the_average_forgets_where_it_began(data: SyntheticData) -> None:
