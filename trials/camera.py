@@ -5,6 +5,7 @@ the sensor's white, then goes through the colour matrix, is clipped to [0, 1] an
 (LibRaw's gamma 2.222, toe slope 4.5).
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +20,7 @@ ALPHA = 1.099296826809442
 
 def tone(linear: Tensor) -> Tensor:
     """BT.709 curve: linear light in [0, 1] to display values in [0, 1], element by element."""
-    curved = ALPHA * linear.clamp(min=TOE).pow(POWER) - (ALPHA - 1.0)
+    curved = linear.clamp(min=TOE).pow_(POWER).mul_(ALPHA).sub_(ALPHA - 1.0)
     return torch.where(linear < TOE, SLOPE * linear, curved)
 
 
@@ -76,6 +77,13 @@ def draw_white_balance(
     """`count` white balances (count x 3: red, green = 1, blue): log-normal, no draw beyond 2.5 sigma per axis."""
     device = generator.device
     normal = torch.randn(count, 2, generator=generator, device=device).clamp_(-2.5, 2.5)
-    factor = torch.linalg.cholesky(torch.tensor(log_covariance, dtype=torch.float64)).float().to(device)
-    gains = (torch.tensor(log_mean, device=device) + normal @ factor.T).exp()
+    mean, factor = _balance(tuple(log_mean), tuple(map(tuple, log_covariance)), device)
+    gains = (mean + normal @ factor.T).exp()
     return torch.stack([gains[:, 0], torch.ones(count, device=device), gains[:, 1]], dim=1)
+
+
+@functools.lru_cache(maxsize=8)  # once for each camera: on a GPU, bringing them there would wait for it every time
+def _balance(log_mean: tuple[float, ...], log_covariance: tuple[tuple[float, ...], ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The mean (2) and the covariance's Cholesky factor (2 x 2), on `device`."""
+    factor = torch.linalg.cholesky(torch.tensor(log_covariance, dtype=torch.float64)).float().to(device)
+    return torch.tensor(log_mean, device=device), factor

@@ -101,7 +101,8 @@ def tukey_lambda(shape: Sequence[int], lam: Tensor, generator: torch.Generator) 
     uniform = torch.rand(tuple(shape), generator=generator, device=generator.device).clamp_(1e-6, 1.0 - 1e-6)
     # (u^lam - (1 - u)^lam) / lam loses all digits near lam = 0, so keep away from it: at 1e-3 it is logistic enough.
     lam = torch.where(lam.abs() < 1e-3, torch.full_like(lam, 1e-3), lam)
-    return (uniform.pow(lam) - (1.0 - uniform).pow(lam)) / lam
+    rest = (1.0 - uniform).pow_(lam)
+    return uniform.pow_(lam).sub_(rest).div_(lam)
 
 
 @dataclass(frozen=True)

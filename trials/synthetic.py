@@ -18,6 +18,7 @@ from torch import Tensor
 from space import InputError
 from trials.camera import develop, draw_white_balance, mosaic_gains, orient, scale_mosaic, to_mosaic
 from trials.config import DataConfig
+from trials.crops import gathered
 from trials.drawn import drawn_scenes
 from trials.noise import SensorNoise, load_sensor
 from trials.pairs import Pair, Progress
@@ -60,12 +61,17 @@ class SyntheticData:
         """`batch` fresh crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB), h = w = `crop`."""
         check_crop(crop, self.config.scene_size)
         span = self.config.scene_size - crop + 1
-        where = torch.rand(batch, 4, generator=generator, device=generator.device).cpu()
-        crops = []
-        for scene, top, left, turn in (where * torch.tensor([len(self.scenes), span, span, 8])).long().tolist():
-            part = self.scenes[scene, :, top : top + crop, left : left + crop]
-            crops.append(orient(part, turn))
-        return self._photograph(torch.stack(crops).float(), generator)
+        shares = torch.rand(batch, 4, generator=generator, device=generator.device).unbind(1)
+        counts = (len(self.scenes), span, span, 8)
+        # Rounding may bring a share to one.
+        numbers = [(share * count).long().clamp_(max=count - 1) for share, count in zip(shares, counts, strict=True)]
+        places = torch.stack(numbers, dim=1)
+        if self.device.type == "cuda":
+            crops = gathered(self.scenes, places, crop)
+        else:  # slices are faster than numbers of pixels, and nobody has to be waited for
+            cuts = [(self.scenes[scene, :, top : top + crop, left : left + crop], turn) for scene, top, left, turn in places.tolist()]
+            crops = torch.stack([orient(part, turn) for part, turn in cuts])
+        return self._photograph(crops.float(), generator)
 
     def _photograph(self, scenes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mosaics and targets of scenes (b 3 h w, linear white-balanced camera RGB with a mean of about one)."""

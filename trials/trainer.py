@@ -34,9 +34,12 @@ class Trainer:
 
     def __init__(
         self, model: DarkUNet, config: TrainConfig, device: torch.device, *,
-        precision: torch.dtype = torch.float32, smoothing_steps: int = SMOOTHING_STEPS,
+        precision: torch.dtype = torch.float32, smoothing_steps: int = SMOOTHING_STEPS, graph: bool = True,
     ) -> None:  # fmt: skip
-        """Puts `model` on `device`, in training mode. Raises InputError for a config that can't be met."""
+        """Puts `model` on `device`, in training mode. Without `graph` a GPU gets kernel by kernel, for comparison.
+
+        Raises InputError for a config that can't be met.
+        """
         check(model, config)
         self.model = model.to(device).train()
         self.config = config
@@ -46,7 +49,7 @@ class Trainer:
         self.descent = Descent(self.model, config, precision)
         self.average = self.descent.twin.views(self.descent.average, self.parameters)
         self.watch = LossWatch(smoothing_steps)
-        self._ahead = device.type == "cuda"
+        self._ahead, self._graph = device.type == "cuda", graph
         self._unread = 0
         self._read_back = torch.zeros(READ_STEPS, 2, device=device)
         self._batch: tuple[Tensor, Tensor] | None = None
@@ -79,7 +82,8 @@ class Trainer:
     def _step_ahead(self, mosaic: Tensor, target: Tensor) -> bool:
         if self._batch is None:
             self._batch = mosaic.clone(), target.clone()
-            self._whole_step = captured(self._look_and_take, self.descent.lasting, self.device)
+            work = self._look_and_take
+            self._whole_step = captured(work, self.descent.lasting, self.device) if self._graph else work
         assert self._whole_step is not None
         for place, given in zip(self._batch, (mosaic, target), strict=True):
             place.copy_(given)

@@ -144,8 +144,7 @@ class Twin:
 
 def _norm_of(module: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
     """Weight norm's g and v of a convolution."""
-    both = module.parametrizations["weight"]  # type: ignore[index]
-    return both.original0, both.original1
+    return module.get_parameter("parametrizations.weight.original0"), module.get_parameter("parametrizations.weight.original1")
 
 
 def _length(module: nn.Module) -> int:

@@ -4,14 +4,16 @@
 
 The plain loop is what many published trainings do: a DataLoader with worker processes gives the crops (here of scenes that
 lie decoded in memory, noise and all: a loader that opens raw files is slower still, see loader_speed.py), the network runs
-eagerly in float32, and the optimiser walks parameter by parameter. Ours is trials.train's step. Both see the same
-scenes, batch, crop, threads and device; blocks take turns.
+eagerly in float32, and the optimiser walks parameter by parameter. Ours is trials.trainer's step; on a GPU, where it is
+replayed as a CUDA graph, it is timed without one too. All see the same scenes, batch, crop, threads and device; blocks
+take turns. The machine's load is stored with the figures: on a busy one they say little.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
@@ -26,8 +28,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from space import SEEDS, build_model
 from trials import DataConfig, TrainConfig, TrialData, load_data
+from trials.losses import restoration_loss
 from trials.precision import settled_dtype, training_dtype
-from trials.train import Trainer, restoration_loss, update_average
+from trials.trainer import Trainer
 
 BLOCK_STEPS = 8
 
@@ -61,14 +64,15 @@ def plain_step(name: str, data: TrialData, config: TrainConfig, device: torch.de
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         optimiser.step()
-        update_average(average, parameters, config.ema_decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(average, [parameter.detach() for parameter in parameters], 1 - config.ema_decay)
 
     return step
 
 
-def our_step(name: str, data: TrialData, config: TrainConfig, device: torch.device) -> Callable[[], Any]:
-    """A step of trials.train."""
-    trainer = Trainer(build_model(SEEDS[name]), config, device, precision=training_dtype(config.dtype, device))
+def our_step(name: str, data: TrialData, config: TrainConfig, device: torch.device, *, graph: bool = True) -> Callable[[], Any]:
+    """A step of trials.trainer."""
+    trainer = Trainer(build_model(SEEDS[name]), config, device, precision=training_dtype(config.dtype, device), graph=graph)
     generator = torch.Generator(device).manual_seed(0)
     done = 0
 
@@ -94,10 +98,12 @@ def main() -> int:
     found: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads(),
         "device": args.device, "batch": config.batch, "crop": config.crop, "dtype": settled_dtype(config.dtype, device),
-        "workers": args.workers, "networks": {},
+        "workers": args.workers, "load_before": os.getloadavg(), "networks": {},
     }  # fmt: skip
     for name in args.networks:
         loops = {"plain": plain_step(name, in_memory, config, device, args.workers), "ours": our_step(name, on_device, config, device)}
+        if device.type == "cuda":
+            loops["eager"] = our_step(name, on_device, config, device, graph=False)
         times: dict[str, list[float]] = {loop: [] for loop in loops}
         for block in range(args.rounds + 1):
             for loop, step in loops.items():
@@ -112,9 +118,14 @@ def main() -> int:
         low, middle, high = ratios[len(ratios) // 10], statistics.median(ratios), ratios[-1 - len(ratios) // 10]
         plain_ms, ours_ms = (1000 * statistics.median(times[loop]) for loop in ("plain", "ours"))
         told = {"plain_ms": plain_ms, "ours_ms": ours_ms, "times_as_fast": middle, "low": low, "high": high}
+        if "eager" in times:
+            told["ours_without_graph_ms"] = 1000 * statistics.median(times["eager"])
         found["networks"][name] = told
         print(f"{name}: plain {told['plain_ms']:.0f} ms a step, ours {told['ours_ms']:.0f} ms ({found['dtype']}), "
               f"{middle:.2f} times as fast ({low:.2f} to {high:.2f} over blocks)", flush=True)
+        if "ours_without_graph_ms" in told:
+            print(f"{name}: ours without a CUDA graph {told['ours_without_graph_ms']:.0f} ms", flush=True)
+    found["load_after"] = os.getloadavg()
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
