@@ -42,8 +42,8 @@ class Twin:
     """The flat parameters of a network, their gradient, and the network that computes with them.
 
     `values` and `slopes` are float32 (n, a few gaps of zeros included); after this the parameters of `model` are views of
-    `values`, so whatever changes one changes the other. `network` is its plain twin in `dtype` (channels_last unless that is float32), whose
-    weights are as old as the last `refresh`.
+    `values`, so whatever changes one changes the other. `network` is its plain twin in `dtype` (channels_last unless that
+    is float32), whose weights are as old as the last `refresh`.
     """
 
     def __init__(self, model: DarkUNet, dtype: torch.dtype) -> None:
