@@ -1,0 +1,152 @@
+"""MO, M1, M2 and networks that a search found, trained alike for long, and judged on pictures that chose nothing.
+
+    python tests/benchmarks/dark_study.py train --networks MO M1 M2 FILE... --steps 1500 3000 --seeds 0 1 2 --out runs/long
+    python -m nas.bench MO M1 M2 FILE... --json bench.json
+    python tests/benchmarks/dark_study.py judge --out runs/long --bench bench.json --real ../shared/sid-sample --json FILE
+
+Every training is `python -m nas.retrain` with the same recipe on the built-in data; it may be stopped and goes on. Two sets
+judge and choose nothing: held-out synthetic scenes, of another seed than all data that trained or searched, and real
+pairs. A network's score on a picture is the mean over its seeds; differences from MO, M1 and M2 are paired, picture by
+picture, with a 95 % bootstrap interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from nas.models import load_network
+from space import SEEDS
+from trials import DataConfig, Pair, evaluate, load_data, load_pairs
+from trials.bootstrap import paired_difference
+
+# Of the scenes that judge: no study's, no training's.
+JUDGING_SEED, JUDGING_SCENES = 20_211, 48
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    train = verbs.add_parser("train", help="the long trainings")
+    train.add_argument("--networks", nargs="+", required=True, help="MO, M1, M2, or genomes' JSON files")
+    train.add_argument("--steps", nargs="+", type=int, required=True)
+    train.add_argument("--seeds", nargs="+", type=int, default=[0])
+    train.add_argument("--jobs", type=int, default=2, help="trainings side by side, one thread each")
+    judging = verbs.add_parser("judge", help="scores, intervals and the table")
+    judging.add_argument("--real", type=Path, required=True, help="real pairs in SID's layout; all of its lists judge")
+    judging.add_argument("--bench", type=Path, required=True, help="what nas.bench --json wrote of the same networks")
+    judging.add_argument("--json", type=Path, required=True)
+    for verb in (train, judging):
+        verb.add_argument("--out", type=Path, required=True, help="one folder for each training")
+    args = parser.parse_args()
+    if args.verb == "train":
+        return train_all(args)
+    found = judge(args.out, args.real, json.loads(args.bench.read_text()))
+    args.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
+    return 0
+
+
+def train_all(args: argparse.Namespace) -> int:
+    """Runs what is not finished yet, the short trainings first."""
+    args.out.mkdir(parents=True, exist_ok=True)
+
+    def run(job: tuple[int, int, str]) -> int:
+        steps, seed, network = job
+        folder = args.out / f"{Path(network).stem}-{steps}-{seed}"
+        words = ["--genome", network, "--steps", steps, "--seed", seed, "--eval-steps", steps, "--precision", "bfloat16",
+                 "--threads", 1]  # fmt: skip
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        with Path(f"{folder}.log").open("w") as log:
+            return subprocess.run([sys.executable, "-m", "nas.retrain", "--out", folder, *map(str, words)], cwd=ROOT,
+                                  env=environment, stdout=log, stderr=subprocess.STDOUT, check=False).returncode  # fmt: skip
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        codes = list(pool.map(run, itertools.product(args.steps, args.seeds, args.networks)))
+    return max(codes)
+
+
+def judge(out: Path, real: Path, bench: dict[str, Any]) -> dict[str, Any]:
+    """Scores of all trainings in `out` on both sets, by network and number of steps, with differences from the seeds."""
+    sets = {"synthetic": load_data(DataConfig(seed=JUDGING_SEED, scenes=1, held_out=JUDGING_SCENES), device="cpu").held_out,
+            "real": load_pairs(str(real), "all", cache_dir=out / "cache")}  # fmt: skip
+    scores: dict[tuple[str, int], dict[str, list[dict[str, list[float]]]]] = {}
+    digests: dict[str, str] = {}
+    for folder in sorted(path.parent for path in out.glob("*/result.json")):
+        name, steps, _ = folder.name.rsplit("-", 2)
+        ways = scores.setdefault((name, int(steps)), {key: [] for key in sets})
+        model = load_network(str(folder), None).model
+        digests[name] = model.genome.digest
+        for key, pairs in sets.items():
+            ways[key].append(of_pictures(model, pairs))
+    networks = []
+    for (name, steps), ways in sorted(scores.items(), key=lambda one: (one[0][1], one[0][0])):
+        told: dict[str, Any] = {"name": name, "steps": steps, "seeds": len(ways["real"]), **timed(bench, digests[name])}
+        for key in sets:
+            mean = pooled(ways[key])
+            against = {seed: pooled(scores[seed, steps][key]) for seed in SEEDS if (seed, steps) in scores}
+            told[key] = {
+                "psnr_db": average(mean["psnr_db"]), "ssim": average(mean["ssim"]), "pictures": len(mean["psnr_db"]),
+                "psnr_db_by_seed": [average(run["psnr_db"]) for run in ways[key]],
+                "minus": {seed: {metric: paired_difference(mean[metric], theirs[metric]).to_dict() for metric in mean}
+                          for seed, theirs in against.items() if seed != name},
+            }  # fmt: skip
+        networks.append(told)
+    device = bench["networks"][0]["latency"]["device_name"]
+    return {"judging": {"seed": JUDGING_SEED, "scenes": JUDGING_SCENES}, "machine": device, "networks": networks}
+
+
+def of_pictures(model: Any, pairs: list[Pair]) -> dict[str, list[float]]:
+    """One network's scores, picture by picture."""
+    scores = evaluate(model, pairs)
+    return {"psnr_db": [score.psnr_db for score in scores], "ssim": [score.ssim for score in scores]}
+
+
+def pooled(runs: list[dict[str, list[float]]]) -> dict[str, list[float]]:
+    """Each picture's mean over the seeds."""
+    return {metric: [average(list(values)) for values in zip(*(run[metric] for run in runs), strict=True)] for metric in runs[0]}
+
+
+def average(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def timed(bench: dict[str, Any], digest: str) -> dict[str, Any]:
+    """What nas.bench found of a network: its ratio to MO with its interval, work and memory."""
+    one = next(one for one in bench["networks"] if one["digest"] == digest)
+    ratio = one["ratio_to_mo"] or {"value": 1.0, "low": 1.0, "high": 1.0}  # MO is the unit
+    return {
+        "digest": digest, "ratio_to_mo": {key: ratio[key] for key in ("value", "low", "high")},
+        "latency_ms": one["latency"]["median_ms"], "peak_memory_mib": one["latency"]["peak_memory_mib"],
+        "macs": one["cost"]["macs"], "parameters": one["cost"]["parameters"], "genome": one["genome"],
+    }  # fmt: skip
+
+
+def table(found: dict[str, Any]) -> str:
+    """Markdown: one row for each network of the longest trainings."""
+    steps = max(one["steps"] for one in found["networks"])
+    heads = ["network", "times MO", "PSNR dB, synthetic", "minus MO", "PSNR dB, real", "minus MO", "GMAC", "parameters M"]
+    rows = [heads, ["---"] * len(heads)]
+    for one in sorted(found["networks"], key=lambda one: (one["name"] not in SEEDS, one["name"])):
+        if one["steps"] != steps:
+            continue
+        ratio = one["ratio_to_mo"]
+        cells = [one["name"], f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"]
+        for key in ("synthetic", "real"):
+            minus = one[key]["minus"].get("MO", {}).get("psnr_db")
+            cells.append(f"{one[key]['psnr_db']:.2f}")
+            cells.append(f"{minus['mean']:+.2f} ({minus['low']:+.2f} to {minus['high']:+.2f})" if minus else "")
+        rows.append([*cells, f"{one['macs'] / 1e9:.2f}", f"{one['parameters'] / 1e6:.2f}"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
