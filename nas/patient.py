@@ -26,6 +26,7 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.asked import Asked
 from nas.silence import is_silence
 from space import InputError
 
@@ -61,21 +62,25 @@ class Patience:
     name: str = "the database"
     """The storage, fit to be shown."""
     tell: Callable[[str], None] = to_stderr
-    asked: Callable[[], bool] = lambda: False
-    """Whether the process was asked to stop: then it waits no longer than ASKED_GIVE_UP_S."""
+    asked: Asked = field(default_factory=Asked)
+    """Whether the process was asked to stop: then it waits no longer than ASKED_GIVE_UP_S. No attempt is cut by a signal."""
     give_up_s: float = GIVE_UP_S
     _silent_since: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _thread: threading.local = field(default_factory=threading.local)
 
     def call(self, attempt: Callable[[int], Answer]) -> Answer:
-        """What `attempt(n)` gives, n = 0, 1, ... until the database answers; NoAnswerError after `give_up_s` of silence."""
+        """What `attempt(n)` gives, n = 0, 1, ... until the database answers; NoAnswerError after `give_up_s` of silence.
+
+        A signal that comes during an attempt cuts (KeyboardInterrupt) when that has ended.
+        """
         handled, began, number = sys.exception(), time.monotonic(), 0
         while True:
             try:
-                for first in getattr(self._thread, "first", ()):
-                    first()
-                answer = attempt(number)
+                with self.asked.held():
+                    for first in getattr(self._thread, "first", ()):
+                        first()
+                    answer = attempt(number)
             except Exception as error:
                 if isinstance(error, NoAnswerError):
                     raise

@@ -60,10 +60,14 @@ class Claim:
         self.directory = trial_directory(folder, trial.number)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        self._heartbeat = Heartbeat(trial)
-        trial.set_user_attr("machine", machine_id())
-        trial.set_user_attr("folder", folder_id(folder))
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self._heartbeat = Heartbeat(trial)
+            trial.set_user_attr("machine", machine_id())
+            trial.set_user_attr("folder", folder_id(folder))
+        except BaseException:
+            os.close(self._descriptor)  # else the trial would count as alive for as long as this process is
+            raise
 
     def show_life(self, step: int, seconds: float) -> None:
         """Called with every progress of a training. Raises TakenOverError where the trial runs elsewhere by now."""
@@ -78,12 +82,14 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._heartbeat.end()
-        if kind is None:  # told: nobody will look at the lock again
-            (self.directory / "lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self.directory.rmdir()  # only where the trial left nothing
-        os.close(self._descriptor)
+        try:
+            self._heartbeat.end()
+            if kind is None:  # told: nobody will look at the lock again
+                (self.directory / "lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.directory.rmdir()  # only where the trial left nothing
+        finally:
+            os.close(self._descriptor)
 
 
 def folder_id(folder: Path) -> str:

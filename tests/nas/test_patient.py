@@ -105,10 +105,10 @@ def test_who_was_asked_to_stop_waits_no_longer_than_a_moment(
 ) -> None:
     storage, other = locked
     monkeypatch.setattr("nas.patient.ASKED_GIVE_UP_S", 0.5)
-    asked = threading.Event()
-    storage.patience.asked = asked.is_set
+    asked = storage.patience.asked
+    asked.deferring = True
     other.execute("BEGIN IMMEDIATE")
-    threading.Timer(0.3, asked.set).start()
+    threading.Timer(0.3, asked.stop).start()
     began = time.monotonic()
     with pytest.raises(NoAnswerError):
         storage.set_study_user_attr(1, "key", 1)
