@@ -100,6 +100,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--lines", type=float, default=7.0, help="mean number of the journal's lines between two kills; a trial has 6"
     )
+    parser.add_argument("--asked", type=float, default=ASKED, help="the share of stops that are a SIGTERM, not a kill")
     parser.add_argument("--rest", type=int, default=8, help="new networks after the last kill")
     parser.add_argument("--seed", type=int, default=0, help="fixes whom and when")
     parser.add_argument("--json", type=Path, help="where to keep the figures")
@@ -178,7 +179,7 @@ class Soak:
     def stop_some(self, most: int) -> int:
         """Kills one worker or three, or asks one to end; how many were killed."""
         crew = self.crew
-        if self.random.random() < ASKED:
+        if self.random.random() < self.args.asked:
             crew.send(self.random.choice(crew.alive), signal.SIGTERM)
             return 0
         many = min(3 if self.random.random() < THREE_AT_ONCE else 1, len(crew.alive), most)
