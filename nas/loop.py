@@ -24,6 +24,7 @@ from nas.front import REFERENCE_RATIO, Reference
 from nas.live import View
 from nas.notes import note_interrupted
 from nas.objective import Objective
+from nas.patient import together
 from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, runs_here, sweep, trial_directory
 from nas.results import Row, finished, mo_latency_ms, read_rows
 from nas.samplers import choose_sampler, make_sampler, usable_sampler
@@ -151,10 +152,10 @@ class Search:
     def _run_claimed(self, trial: optuna.Trial, claim: Claim, name: str) -> str:
         """Runs an asked and claimed trial; its kind, or "repeat"."""
         seed = trial.user_attrs.get("seed")
-        if seed is None:
-            trial.set_user_attr("sampler", name)
         self.view.started(trial.number, seed or "new")
-        with self._beside_nobodys_clock():
+        with self._beside_nobodys_clock(), together(trial):
+            if seed is None:
+                trial.set_user_attr("sampler", name)
             genome = self.objective.propose(trial)
         if self.view.board.current is not None:
             self.view.board.current.name = seed or genome.digest[:8]
