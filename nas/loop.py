@@ -21,6 +21,7 @@ from nas.config import StudyConfig
 from nas.foresight import Foresight, ForesightedSampler
 from nas.fresh import FreshSampler
 from nas.front import REFERENCE_RATIO, Reference
+from nas.judge import check_judge
 from nas.live import View
 from nas.notes import note_interrupted
 from nas.objective import Objective
@@ -66,6 +67,8 @@ class Search:
     view: View
     asked: Asked = field(default_factory=Asked)
     """Told by the process's signals."""
+    judge: str | None = None
+    """The device whose clock must count, by name; None: whichever does."""
     clock: Callable[[], float] = time.monotonic
     _last: int = -1
     _waits: bool = False
@@ -142,6 +145,8 @@ class Search:
                 return self._wait()
             if done + elsewhere >= self.config.trials:
                 return Ending(reason=f"{done} of {self.config.trials} trials finished, the rest run in other processes")
+            if self.judge is not None:
+                check_judge(self.study, self.judge)
             name = self._set_sampler(rows, random)
             # In one piece: who is asked to stop in the middle would leave a trial that looks like a dead process's.
             with self.asked.held():

@@ -152,6 +152,13 @@ def recover(
     return [trial.number for trial in dead]
 
 
+def runs_now(study: optuna.Study, folder: Path, *, owns_storage: bool) -> bool:
+    """Whether a living process runs a trial of `study`. To be called inside `asking.asking`; the rest as in `recover`."""
+    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    stale = stale_ids(study) if running else set()
+    return any(_lives(trial, folder, owns_storage, stale) for trial in running)
+
+
 def stale_ids(study: optuna.Study) -> set[int]:
     """Ids of the running trials whose heartbeat is older than the storage's grace; none in a storage without heartbeats."""
     storage = study._storage
