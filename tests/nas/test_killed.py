@@ -146,7 +146,7 @@ def test_a_training_that_is_killed_goes_on_and_ends_as_an_unbroken_one(tiny: Pat
     unbroken = start(words("unbroken"))
     broken = start(words("broken"))
     checkpoints = tmp_path / "broken" / "tiny" / "checkpoints" / SEEDS["M1"].digest
-    until = time.monotonic() + 300
+    until = time.monotonic() + 1200
     while not any(path.name >= "step_00000030" for path in checkpoints.glob("step_*.ckpt")):
         assert broken.poll() is None and time.monotonic() < until
         time.sleep(0.02)
