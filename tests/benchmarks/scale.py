@@ -145,7 +145,7 @@ def throughput(workers: int, args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place, serving(Path(place)) as server:
         folder, told = Path(place) / "runs" / "scale", Path(place) / "told"
         told.mkdir()
-        in_fork(lambda: searching(server.url, folder, Sleeper(meter=Meter()), "tpe", 1e-9).run().status)
+        in_fork(lambda: searching(server.url, folder, Sleeper(meter=Meter()), "tpe", 1e-6).run().status)
 
         def work(index: int) -> int:
             meter = Meter()
