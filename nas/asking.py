@@ -28,8 +28,9 @@ from sqlalchemy.engine import Connection, Engine
 from nas.patient import Patience, PatientStorage
 from nas.storage import storage_error
 
-# Seconds that one question to MySQL waits for the lock; then it is asked again (its drivers give up on long answers).
-MYSQL_WAIT_S = 10
+# Seconds that one question to the server waits for the lock; then it is asked again. Servers serve who waits in turn, which
+# nobody would be who only looked now and then; and in between a process that is asked to stop can do so.
+WAIT_S = 1
 
 
 @contextlib.contextmanager
@@ -71,11 +72,13 @@ def _server_lock(storage: RDBStorage, name: str) -> Iterator[None]:
         patience = Patience(explain=functools.partial(storage_error, url=storage.url))
     lock = _ServerLock(storage.engine, name)
     try:
-        patience.call(lambda _: lock.take())
+        while not patience.call(lambda _: lock.take()):
+            pass
         with patience.first(lock.hold):
             yield
     finally:
-        lock.free()
+        with patience.asked.held():
+            lock.free()
 
 
 class _ServerLock:
@@ -86,28 +89,30 @@ class _ServerLock:
         self._key = hashlib.blake2b(f"dark-nas asking {name}".encode(), digest_size=8).digest()
         self._connection: Connection | None = None
 
-    def take(self) -> None:
-        """Waits for the lock, on a fresh connection."""
-        self.free()
-        connection = self._engine.connect()
+    def take(self) -> bool:
+        """Waits WAIT_S for the lock, and says whether it has come; after an error the next wait is on a fresh connection."""
         try:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.detach()  # not the pool's any more: closing it really closes it
-            _WAYS[self._engine.name][0](connection, self._key)
+            if self._connection is None:
+                self._connection = self._engine.connect()
+                self._connection.execution_options(isolation_level="AUTOCOMMIT")
+                self._connection.detach()  # not the pool's any more: closing it really closes it
+                if self._engine.name == "postgresql":
+                    self._connection.exec_driver_sql(_SETTINGS)
+            return _WAYS[self._engine.name][0](self._connection, self._key)
         except BaseException:
-            connection.close()
+            self.free()
             raise
-        self._connection = connection
 
     def hold(self) -> None:
-        """Takes the lock again where its connection was lost."""
+        """Takes the lock again where its connection was lost, however long that takes."""
         if self._connection is not None:
             try:
                 self._connection.exec_driver_sql("SELECT 1")
                 return
             except sqlalchemy.exc.SQLAlchemyError:
-                pass  # it is gone, and so is the lock
-        self.take()
+                self.free()  # it is gone, and so is the lock
+        while not self.take():
+            pass
 
     def free(self) -> None:
         """Gives the lock back with its connection; whatever has become of that."""
@@ -119,21 +124,33 @@ class _ServerLock:
                 connection.close()
 
 
-def _take_postgresql(connection: Connection, key: bytes) -> None:
-    # A machine that loses power says no farewell: its server must find out by itself, and in a minute rather than in hours.
-    connection.exec_driver_sql("SELECT set_config('tcp_keepalives_idle', '30', false), "
-                               "set_config('tcp_keepalives_interval', '10', false), "
-                               "set_config('tcp_keepalives_count', '3', false)")  # fmt: skip
-    connection.exec_driver_sql(f"SELECT pg_advisory_lock({int.from_bytes(key, signed=True)})")
+# Of the connection that holds PostgreSQL's lock. A machine that loses power says no farewell: its server must find out by itself,
+# and in a minute rather than in hours.
+_SETTINGS = (
+    "SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false), "
+    f"set_config('tcp_keepalives_count', '3', false), set_config('lock_timeout', '{WAIT_S}s', false)"
+)
+_LOCK_TIMEOUT = "55P03"  # PostgreSQL's SQLSTATE
 
 
-def _take_mysql(connection: Connection, key: bytes) -> None:
-    while connection.exec_driver_sql(f"SELECT GET_LOCK('{key.hex()}', {MYSQL_WAIT_S})").scalar() != 1:
-        pass
+def _take_postgresql(connection: Connection, key: bytes) -> bool:
+    try:
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({int.from_bytes(key, signed=True)})")
+    except sqlalchemy.exc.DBAPIError as error:
+        # psycopg and psycopg2 name the state, others tell it in the error's text.
+        state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or str(error.orig)
+        if _LOCK_TIMEOUT in state:
+            return False
+        raise
+    return True
 
 
-# By the name of SQLAlchemy's dialect: how the lock is taken, and the statement that frees it.
-_WAYS: dict[str, tuple[Callable[[Connection, bytes], None], str]] = {
+def _take_mysql(connection: Connection, key: bytes) -> bool:
+    return bool(connection.exec_driver_sql(f"SELECT GET_LOCK('{key.hex()}', {WAIT_S})").scalar() == 1)
+
+
+# By the name of SQLAlchemy's dialect: how the lock is waited for, and the statement that frees it.
+_WAYS: dict[str, tuple[Callable[[Connection, bytes], bool], str]] = {
     "postgresql": (_take_postgresql, "SELECT pg_advisory_unlock_all()"),
     "mysql": (_take_mysql, "SELECT RELEASE_LOCK('{key}')"),
     "mariadb": (_take_mysql, "SELECT RELEASE_LOCK('{key}')"),

@@ -29,14 +29,15 @@ LOOK_S = 1.0
 Timed = tuple[Latency, LatencyRatio]
 
 
-def settle_judge(study: optuna.Study, kind: str, name: str, judge: str | None) -> bool:
+def settle_judge(study: optuna.Study, kind: str, name: str, judge: str | None, *, is_begun: bool = False) -> bool:
     """Whether this process, on the device `name`, may time networks of `study`; stores whose clock counts.
 
-    Without `judge` it is that of the study's first process. Raises InputError where this device is another, or where `judge` is
-    not the device on which latencies were measured so far.
+    Without `judge` it is that of the study's first process. `is_begun` says that a trial is being run at the moment: to be asked
+    and called inside `asking.asking`, so that of two processes that join at once the later sees what the earlier does. Raises
+    InputError where this device is another, or where `judge` is not the device on which latencies were measured so far.
     """
     known = str(study.user_attrs.get("device", {}).get("name") or "")
-    measured = any(row.latency_ms for row in read_rows(study))
+    measured = is_begun or any(row.latency_ms for row in read_rows(study))
     if judge is None:
         if known and measured and known != name:
             raise InputError(f"study {study.study_name!r} must be timed on one model of device, which is {known}, but this is "
@@ -49,6 +50,15 @@ def settle_judge(study: optuna.Study, kind: str, name: str, judge: str | None) -
                          "give that, or start another study with --runs DIR")  # fmt: skip
     study.set_user_attr("device", {"kind": kind, "name": judge})
     return name == judge
+
+
+def check_judge(study: optuna.Study, name: str) -> None:
+    """Raises InputError unless `name` is still the device whose clock counts. To be called inside `asking.asking`, where a trial
+    is asked for: another process may have settled on its own device before there was any."""
+    known = str(study.user_attrs.get("device", {}).get("name") or name)
+    if known != name:
+        raise InputError(f"study {study.study_name!r} is timed on {known}, by a process that joined at the same moment, and not on "
+                         f"{name}; run it there, or let this one only train (--judge {known!r})")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,9 +21,11 @@ from nas.config import StudyConfig
 from nas.foresight import Foresight, ForesightedSampler
 from nas.fresh import FreshSampler
 from nas.front import REFERENCE_RATIO, Reference
+from nas.judge import check_judge
 from nas.live import View
 from nas.notes import note_interrupted
 from nas.objective import Objective
+from nas.patient import together
 from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, runs_here, sweep, trial_directory
 from nas.results import Row, finished, mo_latency_ms, read_rows
 from nas.samplers import choose_sampler, make_sampler, usable_sampler
@@ -65,6 +67,8 @@ class Search:
     view: View
     asked: Asked = field(default_factory=Asked)
     """Told by the process's signals."""
+    judge: str | None = None
+    """The device whose clock must count, by name; None: whichever does."""
     clock: Callable[[], float] = time.monotonic
     _last: int = -1
     _waits: bool = False
@@ -122,6 +126,13 @@ class Search:
 
     def _one(self, *, random: bool) -> str | Ending:
         """Asks for and runs one trial; its kind, "repeat", "waits", or why there is none to run."""
+        with contextlib.ExitStack() as claimed:
+            if isinstance(found := self._ask(claimed, random), tuple):
+                return self._run_claimed(*found)
+            return found
+
+    def _ask(self, claimed: contextlib.ExitStack, random: bool) -> tuple[optuna.Trial, Claim, str] | str | Ending:
+        """A trial, claimed until `claimed` ends, and its sampler's name; or "waits", or why there is none."""
         with asking(self.folder, self.study):
             self._recover()
             rows = read_rows(self.study)
@@ -134,46 +145,52 @@ class Search:
                 return self._wait()
             if done + elsewhere >= self.config.trials:
                 return Ending(reason=f"{done} of {self.config.trials} trials finished, the rest run in other processes")
+            if self.judge is not None:
+                check_judge(self.study, self.judge)
             name = self._set_sampler(rows, random)
-            trial = self.study.ask()
-            self._last = trial.number
-            claim = Claim(self.folder, trial)
-        with claim:
-            seed = trial.user_attrs.get("seed")
+            # In one piece: who is asked to stop in the middle would leave a trial that looks like a dead process's.
+            with self.asked.held():
+                trial = self.study.ask()
+                self._last = trial.number
+                return trial, claimed.enter_context(Claim(self.folder, trial)), name
+
+    def _run_claimed(self, trial: optuna.Trial, claim: Claim, name: str) -> str:
+        """Runs an asked and claimed trial; its kind, or "repeat"."""
+        seed = trial.user_attrs.get("seed")
+        self.view.started(trial.number, seed or "new")
+        with self._beside_nobodys_clock(), together(trial):
             if seed is None:
                 trial.set_user_attr("sampler", name)
-            self.view.started(trial.number, seed or "new")
-            with self._beside_nobodys_clock():
-                genome = self.objective.propose(trial)
-            if self.view.board.current is not None:
-                self.view.board.current.name = seed or genome.digest[:8]
-            with asking(self.folder, self.study):  # two processes must not take the same network, at once or one after the other
-                known = self.objective.known(genome)
-                twin = None if known else self.objective.take(trial, genome)
-            if known is not None:
-                self.objective.repeat(trial, known)
-            if known is not None or twin is not None:
-                self._refresh(trial.number)
-                return "repeat"
-            keeper = Keeper(folder=checkpoints_folder(self.folder, genome.digest), every_s=self.config.checkpoint_s, stop=self.asked)
-
-            def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-                self.asked.deferring = phase in AT_A_STEP
-                if phase == "train":
-                    claim.show_life(done, figures.get("seconds", 0.0))
-                elif phase == "resume":
-                    self._resumed(trial, done, figures["seconds"])
-                elif phase == "latency" and done and seed == "MO":
-                    # All other trials are told on MO's clock, and may be done before MO is.
-                    trial.set_user_attr("latency", {"median_ms": figures["latency_ms"]})
-                self.view.progress(phase, done, total, figures)
-
-            kind = self.objective.run(trial, genome, claim.directory, on_progress, keeper)
-            for path in keeper.damaged:
-                self.view.note(f"trial {trial.number}: checkpoint {path.name} was damaged and is left out")
-            keeper.discard()  # only now: killed before it was told, the trial would have begun anew
+            genome = self.objective.propose(trial)
+        if self.view.board.current is not None:
+            self.view.board.current.name = seed or genome.digest[:8]
+        with asking(self.folder, self.study):  # two processes must not take the same network, at once or one after the other
+            known = self.objective.known(genome)
+            twin = None if known else self.objective.take(trial, genome)
+        if known is not None:
+            self.objective.repeat(trial, known)
+        if known is not None or twin is not None:
             self._refresh(trial.number)
-            return kind
+            return "repeat"
+        keeper = Keeper(folder=checkpoints_folder(self.folder, genome.digest), every_s=self.config.checkpoint_s, stop=self.asked)
+
+        def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
+            self.asked.deferring = phase in AT_A_STEP
+            if phase == "train":
+                claim.show_life(done, figures.get("seconds", 0.0))
+            elif phase == "resume":
+                self._resumed(trial, done, figures["seconds"])
+            elif phase == "latency" and done and seed == "MO":
+                # All other trials are told on MO's clock, and may be done before MO is.
+                trial.set_user_attr("latency", {"median_ms": figures["latency_ms"]})
+            self.view.progress(phase, done, total, figures)
+
+        kind = self.objective.run(trial, genome, claim.directory, on_progress, keeper)
+        for path in keeper.damaged:
+            self.view.note(f"trial {trial.number}: checkpoint {path.name} was damaged and is left out")
+        keeper.discard()  # only now: killed before it was told, the trial would have begun anew
+        self._refresh(trial.number)
+        return kind
 
     def _beside_nobodys_clock(self) -> contextlib.AbstractContextManager[None]:
         """On a CPU, a sampler's thinking would disturb what another worker measures."""

@@ -20,6 +20,7 @@ from nas.artifacts import leave, shares
 from nas.command import is_disk_full, one_line
 from nas.judge import Judge, Timed
 from nas.notes import note_repeat, note_trial
+from nas.patient import together
 from nas.recovery import TakenOverError
 from nas.results import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
 from nas.samplers import suggest
@@ -175,9 +176,10 @@ class Objective:
         if values.get("rungs") and kind == "complete":
             reached = trial.user_attrs.get("rungs") or []
             attrs["rungs"] = [*reached, {**values["rungs"][-1], "decision": END}]
-        for key, value in attrs.items():
-            if value is not None:
-                trial.set_user_attr(key, _without_nan(value))
+        with together(trial):
+            for key, value in attrs.items():
+                if value is not None:
+                    trial.set_user_attr(key, _without_nan(value))
         self._show(trial, kind, latency_ms, directory)
         self._tell(trial, kind, psnr_db, latency_ms)
         return str(kind)

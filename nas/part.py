@@ -10,11 +10,13 @@ from typing import Any
 import optuna
 
 from nas.asked import Asked
+from nas.asking import asking
 from nas.config import StudyConfig
 from nas.judge import Judge, settle_judge
 from nas.live import View
 from nas.loop import Ending, Search
 from nas.objective import Objective, Runner
+from nas.recovery import runs_now
 from nas.study import check_data
 from space import DesignSpace
 
@@ -31,9 +33,10 @@ def run_part(
     with the study, and KeyboardInterrupt where the process is asked to stop before the first trial.
     """
     from trials import amplified_psnr_db, run_trial
+    from trials.latency import device_name
     from trials.timing import time_network
 
-    is_judge = settle_device(study, config)
+    is_judge = settle_device(study, config, folder, owns_storage=owns_storage)
     data = _load(study, config, folder, view, load)
     if "baseline_psnr_db" not in study.user_attrs:
         study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
@@ -43,15 +46,19 @@ def run_part(
         study=study, space=DesignSpace(), config=trial, latency_limit_ms=config.latency_limit_ms, data=data,
         runner=runner or run_trial, stopping=config.stopping, judge=judge,
     )  # fmt: skip
-    search = Search(study=study, config=config, objective=objective, folder=folder, owns_storage=owns_storage, view=view, asked=asked)
+    search = Search(study=study, config=config, objective=objective, folder=folder, owns_storage=owns_storage, view=view, asked=asked,
+                    judge=config.judge or device_name(config.device))  # fmt: skip
     return search.run()
 
 
-def settle_device(study: optuna.Study, config: StudyConfig) -> bool:
+def settle_device(study: optuna.Study, config: StudyConfig, folder: Path, *, owns_storage: bool) -> bool:
     """Whether networks of `study` may be timed on the config's device, as `nas.judge.settle_judge`."""
     from trials.latency import device_name
 
-    return settle_judge(study, config.device.partition(":")[0], device_name(config.device), config.judge)
+    kind, name = config.device.partition(":")[0], device_name(config.device)
+    with asking(folder, study):
+        is_begun = runs_now(study, folder, owns_storage=owns_storage)
+        return settle_judge(study, kind, name, config.judge, is_begun=is_begun)
 
 
 def prepare(study: optuna.Study, config: StudyConfig, folder: Path, view: View, load: Load | None = None) -> None:

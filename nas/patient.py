@@ -18,14 +18,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.asked import Asked
+from nas.quick_storage import Param, QuickStorage
 from nas.silence import is_silence
 from space import InputError
 
@@ -61,21 +64,25 @@ class Patience:
     name: str = "the database"
     """The storage, fit to be shown."""
     tell: Callable[[str], None] = to_stderr
-    asked: Callable[[], bool] = lambda: False
-    """Whether the process was asked to stop: then it waits no longer than ASKED_GIVE_UP_S."""
+    asked: Asked = field(default_factory=Asked)
+    """Whether the process was asked to stop: then it waits no longer than ASKED_GIVE_UP_S. No attempt is cut by a signal."""
     give_up_s: float = GIVE_UP_S
     _silent_since: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _thread: threading.local = field(default_factory=threading.local)
 
     def call(self, attempt: Callable[[int], Answer]) -> Answer:
-        """What `attempt(n)` gives, n = 0, 1, ... until the database answers; NoAnswerError after `give_up_s` of silence."""
+        """What `attempt(n)` gives, n = 0, 1, ... until the database answers; NoAnswerError after `give_up_s` of silence.
+
+        A signal that comes during an attempt cuts (KeyboardInterrupt) when that has ended.
+        """
         handled, began, number = sys.exception(), time.monotonic(), 0
         while True:
             try:
-                for first in getattr(self._thread, "first", ()):
-                    first()
-                answer = attempt(number)
+                with self.asked.held():
+                    for first in getattr(self._thread, "first", ()):
+                        first()
+                    answer = attempt(number)
             except Exception as error:
                 if isinstance(error, NoAnswerError):
                     raise
@@ -126,14 +133,22 @@ class Patience:
             self.tell(f"{self.name} answers again after {time.monotonic() - since:.0f} s; going on")
 
 
-class PatientStorage(RDBStorage):
+class _Kept(NamedTuple):
+    """What is to be written to one trial at the end of `PatientStorage.together`."""
+
+    trial_id: int
+    params: list[Param]
+    attrs: dict[str, Any]
+
+
+class PatientStorage(QuickStorage):
     """Optuna's storage in a database, whose every question is asked until it is answered (see Patience.call)."""
 
     def __init__(self, url: str, *, patience: Patience, **kwargs: Any) -> None:
         self.patience = patience
         self.on_told: Callable[[], None] = lambda: None
         """Called when a trial was told, so that it lasts."""
-        self._making = threading.local()
+        self._making, self._together = threading.local(), threading.local()
         try:
             super().__init__(url, **kwargs)
         except BaseException:
@@ -186,6 +201,39 @@ class PatientStorage(RDBStorage):
         row = found.one_or_none()
         return None if row is None else row.trial
 
+    @contextlib.contextmanager
+    def together(self, trial_id: int) -> Iterator[None]:
+        """The parameters and user attributes that this thread gives a running trial inside are written at the end, all of them;
+        none where an exception ends it. Until then nobody can read them here; raises there as set_trial_at_once. Not re-entrant."""
+        kept = self._together.kept = _Kept(trial_id, [], {})
+        try:
+            yield
+        finally:
+            self._together.kept = None
+        if kept.params or kept.attrs:
+            # Made again after a lost answer it finds its own parameters, which is ignored, or its attributes, which stay the same.
+            self.patience.call(lambda _: self.set_trial_at_once(*kept))
+
+    def _kept(self, trial_id: int) -> _Kept | None:
+        kept: _Kept | None = getattr(self._together, "kept", None)
+        return kept if kept is not None and kept.trial_id == trial_id else None
+
+    def _set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None,
+    ) -> None:  # fmt: skip
+        param = Param(param_name, param_value_internal, distribution, previous_distribution)
+        if (kept := self._kept(trial_id)) is not None:
+            kept.params.append(param)
+        else:
+            self.patience.call(lambda _: super(PatientStorage, self)._set_trial_param(trial_id, *param))
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if (kept := self._kept(trial_id)) is not None:
+            kept.attrs[key] = value
+        else:
+            self.patience.call(lambda _: super(PatientStorage, self).set_trial_user_attr(trial_id, key, value))
+
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         tried: list[tuple[datetime.datetime, datetime.datetime]] = []
 
@@ -221,7 +269,7 @@ class PatientStorage(RDBStorage):
 
 
 def _patiently(name: str) -> Any:
-    method = getattr(RDBStorage, name)
+    method = getattr(QuickStorage, name)
 
     @functools.wraps(method)
     def ask(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
@@ -235,8 +283,14 @@ PLAIN = (
     "get_study_id_from_name", "get_study_name_from_id", "get_all_studies",
     "get_study_directions", "get_study_user_attrs", "get_study_system_attrs", "set_study_user_attr",
     "set_study_system_attr", "get_trial", "_get_trials", "get_trial_id_from_study_id_trial_number", "get_trial_param",
-    "get_trial_user_attrs", "get_trial_system_attrs", "_set_trial_param", "set_trial_intermediate_value",
-    "set_trial_user_attr", "set_trial_system_attr", "_get_best_trial_id", "record_heartbeat", "_get_stale_trial_ids",
+    "get_trial_user_attrs", "get_trial_system_attrs", "set_trial_intermediate_value", "set_trial_system_attr",
+    "_get_best_trial_id", "record_heartbeat", "_get_stale_trial_ids",
 )  # fmt: skip
 for _name in PLAIN:
     setattr(PatientStorage, _name, _patiently(_name))
+
+
+def together(trial: optuna.Trial) -> contextlib.AbstractContextManager[None]:
+    """`PatientStorage.together` for a trial of this thread's; nothing where its study is in another kind of storage."""
+    storage = getattr(trial.study._storage, "_backend", None)  # Optuna's cache wraps a database's storage
+    return storage.together(trial._trial_id) if isinstance(storage, PatientStorage) else contextlib.nullcontext()

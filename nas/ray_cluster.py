@@ -29,7 +29,8 @@ from space import InputError
 AUTO = "auto"
 CONNECT_S = 5.0
 # For a process that imports Ray, joins the cluster and leaves it again.
-REHEARSAL_S = 30.0
+REHEARSAL_S = 60.0
+START_ATTEMPTS = 3
 OBJECT_STORE_BYTES = 100 * 1024**2
 # What keeps Ray's hints out of the terminal, and its statistics at home.
 _QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -89,8 +90,8 @@ def _init(ray: Any, address: str, cpus: int, own: Path | None) -> None:
     terminated = False
     try:
         if own is not None:
-            ray.init(address=LOCAL, num_cpus=cpus, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
-                     _temp_dir=str(own), **quiet)  # fmt: skip
+            quiet |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "_temp_dir": str(own)}
+            _start_local(ray, quiet)
         else:
             ray.init(address=address, **quiet)
     except SystemExit:  # what Ray makes of a SIGTERM
@@ -102,6 +103,18 @@ def _init(ray: Any, address: str, cpus: int, own: Path | None) -> None:
             signal.signal(number, handler)
     if terminated:
         signal.raise_signal(signal.SIGTERM)
+
+
+def _start_local(ray: Any, options: dict[str, Any]) -> None:
+    """A cluster of this machine alone. Ray gives it 30 s to start, which nobody can change and a busy machine may need twice."""
+    for attempts_left in range(START_ATTEMPTS - 1, -1, -1):
+        try:
+            ray.init(address=LOCAL, **options)
+            return
+        except Exception as error:
+            if "timed out during startup" not in str(error) or not attempts_left:
+                raise
+            ray.shutdown()
 
 
 def hide(url: str) -> None:

@@ -6,8 +6,6 @@ goes on from its checkpoint whichever of them takes it over; where they don't, f
 
 from __future__ import annotations
 
-import dataclasses
-import selectors
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from nas.results import finished, read_rows
 from nas.sharing import LOCAL
 from nas.storage import default_url
 from nas.worker import Assignment, work
+from nas.worker_process import Process
 from nas.workers import Crew, Worker
 from space import InputError
 
@@ -64,14 +63,8 @@ class _RayCrew(Crew):
         self._selector.close()
         self._selector = self._tasks = tasks
 
-    def _start(self, worker: Worker) -> None:
-        worker.ending = None
-        assignment = worker.assignment
-        changes = {**assignment.changes, "timeout_min": self._minutes_left()}
-        log = Path(assignment.runs) / self._config.name / "workers" / f"{assignment.index}.log"
-        worker.process = self._tasks.start(dataclasses.replace(assignment, changes=changes), log)
-        self._selector.register(worker.process, selectors.EVENT_READ, worker)
-        self._view.started(-1, "starting", worker=assignment.index)
+    def _launch(self, assignment: Assignment, log: Path) -> Process:
+        return self._tasks.start(assignment, log)
 
     def _hear(self, worker: Worker, event: dict[str, Any]) -> None:
         super()._hear(worker, event)

@@ -60,10 +60,14 @@ class Claim:
         self.directory = trial_directory(folder, trial.number)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        self._heartbeat = Heartbeat(trial)
-        trial.set_user_attr("machine", machine_id())
-        trial.set_user_attr("folder", folder_id(folder))
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self._heartbeat = Heartbeat(trial)
+            trial.set_user_attr("machine", machine_id())
+            trial.set_user_attr("folder", folder_id(folder))
+        except BaseException:
+            os.close(self._descriptor)  # else the trial would count as alive for as long as this process is
+            raise
 
     def show_life(self, step: int, seconds: float) -> None:
         """Called with every progress of a training. Raises TakenOverError where the trial runs elsewhere by now."""
@@ -78,12 +82,14 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._heartbeat.end()
-        if kind is None:  # told: nobody will look at the lock again
-            (self.directory / "lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self.directory.rmdir()  # only where the trial left nothing
-        os.close(self._descriptor)
+        try:
+            self._heartbeat.end()
+            if kind is None:  # told: nobody will look at the lock again
+                (self.directory / "lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.directory.rmdir()  # only where the trial left nothing
+        finally:
+            os.close(self._descriptor)
 
 
 def folder_id(folder: Path) -> str:
@@ -115,7 +121,7 @@ def runs_here(trial: FrozenTrial, folder: Path, owns_storage: bool) -> bool:
 def recover(
     study: optuna.Study, folder: Path, space: DesignSpace, *, owns_storage: bool, put_back: int | None = None
 ) -> list[int]:
-    """The numbers of the trials that were found dead, told as failed (kind "interrupted") and queued again.
+    """The numbers of the trials that were found dead, and told as failed (kind "interrupted") and queued again.
 
     To be called inside `asking.asking`, in which a trial is asked for and claimed: one that runs unclaimed is dead.
     `owns_storage` says that no other folder's processes use this storage;
@@ -124,8 +130,9 @@ def recover(
     trials = study.get_trials(deepcopy=False)
     running = [t for t in trials if t.state == TrialState.RUNNING]
     stale = stale_ids(study) if running else set()
-    dead = [t for t in running if not _lives(t, folder, owns_storage, stale)]
-    queued = {t.user_attrs.get("retry_of") for t in trials}
+    # Asked again afterwards: a trial that ended between the reading and the look at its lock is finished, not dead.
+    dead = [t for t in running if not _lives(t, folder, owns_storage, stale) and _still_runs(study, t)]
+    queued, told = {t.user_attrs.get("retry_of") for t in trials}, []
     for trial in dead:
         died = trial.number != put_back
         attempts = int(trial.user_attrs.get("attempts", 0)) + died
@@ -140,10 +147,23 @@ def recover(
             if (reached := _reached(trial, folder)) is not None:
                 kept["reached"] = reached
             study.enqueue_trial(params, user_attrs={**kept, "retry_of": trial.number, "attempts": attempts})
-        _fail(study, trial, message)
+        if not _fail(study, trial, message):
+            continue
+        told.append(trial.number)
         if runs_here(trial, folder, owns_storage):
             shutil.rmtree(trial_directory(folder, trial.number), ignore_errors=True)  # nothing in it was finished
-    return [trial.number for trial in dead]
+    return told
+
+
+def runs_now(study: optuna.Study, folder: Path, *, owns_storage: bool) -> bool:
+    """Whether a living process runs a trial of `study`. To be called inside `asking.asking`; the rest as in `recover`."""
+    running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+    stale = stale_ids(study) if running else set()
+    return any(_lives(trial, folder, owns_storage, stale) for trial in running)
+
+
+def _still_runs(study: optuna.Study, trial: FrozenTrial) -> bool:
+    return study._storage.get_trial(trial._trial_id).state == TrialState.RUNNING
 
 
 def stale_ids(study: optuna.Study) -> set[int]:
@@ -194,13 +214,16 @@ def _params(trial: FrozenTrial, space: DesignSpace) -> dict[str, int | str] | No
     return dict(fixed) if fixed else None
 
 
-def _fail(study: optuna.Study, trial: FrozenTrial, message: str) -> None:
+def _fail(study: optuna.Study, trial: FrozenTrial, message: str) -> bool:
+    """Tells the trial as failed; False where it has just ended otherwise."""
     # Optuna has no public way to write an attribute of another process's trial; making an optuna.Trial for it
     # would let the sampler propose parameters once more.
-    with contextlib.suppress(UpdateFinishedTrialError):  # it lived after all, and has just finished: its retry will be a repeat
+    try:
         for key, value in {"kind": "interrupted", "message": message}.items():
             study._storage.set_trial_user_attr(trial._trial_id, key, value)
-        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    except UpdateFinishedTrialError:  # it lived after all, and has just finished: its retry will be a repeat
+        return False
+    return study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True).state == TrialState.FAIL
 
 
 def sweep(study: optuna.Study, folder: Path) -> None:

@@ -178,7 +178,7 @@ def _run_trials(
     if not given.crew:
         return run_part(study, config, folder, view, asked, owns_storage=owns_storage, runner=given.runner, load=given.load)
     if given.wanted.ray is None:
-        settle_device(study, config)
+        settle_device(study, config, folder, owns_storage=owns_storage)
     prepare(study, config, folder, view, given.load)
     view.ended(read_rows(study), None)
     if given.wanted.ray is None:

@@ -21,6 +21,7 @@ import optuna
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
+from nas.asked import Asked
 from nas.command import is_disk_full, one_line
 from nas.patient import NoAnswerError, Patience, PatientStorage, to_stderr
 from space import InputError
@@ -54,7 +55,7 @@ def shown(url: str) -> str:
 
 def open_storage(
     url: str, *, heartbeat_s: float = 60.0, tell: Callable[[str], None] | None = None,
-    asked: Callable[[], bool] | None = None, is_known: bool = False,
+    asked: Asked | None = None, is_known: bool = False,
 ) -> PatientStorage:  # fmt: skip
     """The storage at `url`, its tables made where they were missing; InputError where it can't be used.
 
@@ -75,7 +76,7 @@ def open_storage(
         raise InputError(f"storage {shown(url)} must have one @, before the host, but it has {url.count('@')}; write those of "
                          "the password as %40 (and a / as %2F)")  # fmt: skip
     patience = Patience(name=f"storage {shown(url)}", explain=functools.partial(storage_error, url=url),
-                        tell=tell or to_stderr, asked=asked or (lambda: False))  # fmt: skip
+                        tell=tell or to_stderr, asked=asked or Asked())  # fmt: skip
     # Optuna calls heartbeats experimental, and warns in every ask that only Study.optimize records them: nas/heartbeat.py does.
     warnings.filterwarnings("ignore", message="(?s).*heartbeat_interval.*experimental")
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")

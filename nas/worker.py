@@ -110,6 +110,7 @@ def work(
                 raise storage_error(error, url) from error
             raise
         finally:
+            asked.deferring = True  # nothing is left to be cut but the farewell to the server
             storage.remove_session()
             storage.engine.dispose()
     except KeyboardInterrupt:

@@ -114,6 +114,14 @@ class Crew:
         return WorkerProcess(assignment, log, self._program)
 
     def _listen(self) -> None:
+        for worker in self._heard_last():
+            self._bury(worker)
+        if self._shown.refresh():
+            self._forgive()
+
+    def _heard_last(self) -> list[Worker]:
+        """Waits LOOK_S at most for events, takes them in, and gives the workers of whom no more will come."""
+        last = []
         for key, _ in self._selector.select(LOOK_S):
             worker: Worker = key.data
             assert worker.process is not None
@@ -121,9 +129,8 @@ class Crew:
             for event in events or ():
                 self._hear(worker, event)
             if events is None:
-                self._bury(worker)
-        if self._shown.refresh():
-            self._forgive()
+                last.append(worker)
+        return last
 
     def _forgive(self) -> None:
         for worker in self._workers:
@@ -198,16 +205,10 @@ class Crew:
             self._close(worker)
 
     def _see_off(self) -> None:
-        for key, _ in self._selector.select(LOOK_S):
-            worker: Worker = key.data
-            assert worker.process is not None
-            events = worker.process.events()
-            for event in events or ():
-                self._hear(worker, event)
-            if events is None:
-                self._close(worker)
-                with contextlib.suppress(Exception):  # the storage may be what failed: all must be waited for even so
-                    self._shown.gone(worker.assignment.index)
+        for worker in self._heard_last():
+            self._close(worker)
+            with contextlib.suppress(Exception):  # the storage may be what failed: all must be waited for even so
+                self._shown.gone(worker.assignment.index)
 
     def _ending(self) -> Ending:
         done = finished(read_rows(self._study))

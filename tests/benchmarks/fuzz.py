@@ -16,11 +16,14 @@ Exits with 1 where anything crashed or hung, and prints those.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import random
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fuzzing.watched import TIMEOUT_S, Outcome, Watched
 
@@ -57,6 +60,7 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="of all cases (1)")
     parser.add_argument("--only", type=int, metavar="N", help="this case of --kind, told in full")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="show so many of each kind's refusals")
+    parser.add_argument("--json", type=Path, help="where to keep the figures")
     args = parser.parse_args()
     if args.only is not None:
         outcome = next(run({args.kind or "genome": range(args.only, args.only + 1)}, args.seed))
@@ -79,7 +83,12 @@ def main() -> int:
         for line in random.Random(args.seed).sample(sorted(words[kind]), min(args.show, len(words[kind]))):
             print(f"  {line[:220]}")
     total = sum(sum(tally.counts.values()) for tally in tallies.values())
-    print(f"\nseed {args.seed}: {total} cases in {time.monotonic() - started:.0f} s, {len(bad)} crashed or hung")
+    seconds = time.monotonic() - started
+    print(f"\nseed {args.seed}: {total} cases in {seconds:.0f} s, {len(bad)} crashed or hung")
+    if args.json:
+        kinds_told = {kind: dataclasses.asdict(tally) for kind, tally in tallies.items()}
+        told = {"seed": args.seed, "cases": total, "seconds": seconds, "crashed_or_hung": len(bad), "kinds": kinds_told}
+        args.json.write_text(json.dumps(told, indent=1) + "\n")
     return int(bool(bad))
 
 

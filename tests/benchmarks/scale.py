@@ -50,6 +50,7 @@ from nas import loop, objective, stopping  # noqa: E402
 from nas.board import Board  # noqa: E402
 from nas.config import StudyConfig  # noqa: E402
 from nas.live import make_view  # noqa: E402
+from nas.patient import PatientStorage  # noqa: E402
 from nas.results import finished, read_rows  # noqa: E402
 from nas.storage import open_storage, quiet_optuna  # noqa: E402
 from nas.study import make_folder, open_study  # noqa: E402
@@ -96,6 +97,7 @@ class Sleeper(Runner):
 def metered(meter: Meter) -> None:
     """Puts `meter` around what the shares are told of."""
     meter.wrap_all(_CachedStorage, "storage")
+    meter.wrap(PatientStorage, "set_trial_at_once", "storage")  # what nas.patient.together kept back
     for sampler in (
         loop.ForesightedSampler,
         optuna.samplers.TPESampler,
@@ -132,14 +134,7 @@ def searching(
                                runner=runner, stopping=True)  # fmt: skip
     board = Board(study="scale", total=MANY, about="")
     view = make_view(board, Console(file=io.StringIO(), width=120))
-    given: dict[str, Any] = dict(
-        study=study, config=config, objective=made, folder=folder, owns_storage=False, view=view, **changes
-    )
-    if "asked" in {field.name for field in dataclasses.fields(loop.Search)}:
-        from nas.asked import Asked
-
-        given["asked"] = Asked()
-    return loop.Search(**given)
+    return loop.Search(study=study, config=config, objective=made, folder=folder, owns_storage=False, view=view, **changes)
 
 
 # --- throughput
@@ -150,7 +145,7 @@ def throughput(workers: int, args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place, serving(Path(place)) as server:
         folder, told = Path(place) / "runs" / "scale", Path(place) / "told"
         told.mkdir()
-        in_fork(lambda: searching(server.url, folder, Sleeper(meter=Meter()), "tpe", 1e-9).run().status)
+        in_fork(lambda: searching(server.url, folder, Sleeper(meter=Meter()), "tpe", 1e-6).run().status)
 
         def work(index: int) -> int:
             meter = Meter()

@@ -11,7 +11,8 @@ import optuna
 import pytest
 from stand_ins import figures
 
-from nas.judge import Judge, Timed, settle_judge
+from nas.judge import Judge, Timed, check_judge, settle_judge
+from nas.recovery import Claim, runs_now
 from nas.storage import open_storage
 from nas.study import DIRECTIONS
 from space import SEEDS, Genome, InputError
@@ -51,6 +52,26 @@ def test_with_a_judge_others_may_join_and_only_train(study: optuna.Study) -> Non
     measured(study)
     assert not settle_judge(study, "cuda", "H200", "L4")
     assert "must be the device that has timed this study so far, L4, but got H200" in refused(study, "cuda", "H200", "H200")
+
+
+def test_of_two_that_join_at_the_same_moment_one_is_the_judge(study: optuna.Study, tmp_path: Path) -> None:
+    assert settle_judge(study, "cuda", "H200", None) and settle_judge(study, "cuda", "L4", None)
+    with pytest.raises(InputError, match=r"^study 's' is timed on L4, by a process that joined at the same moment, and not on H200; "):
+        check_judge(study, "H200")
+    check_judge(study, "L4")
+    # Had the first already begun a trial, the second would have been refused.
+    assert "must be timed on one model of device, which is L4" in refused_begun(study, "H200")
+    assert not runs_now(study, tmp_path, owns_storage=True)
+    (trial := study.ask()).set_user_attr("genome", SEEDS["MO"].to_json())
+    assert not runs_now(study, tmp_path, owns_storage=True)  # asked for, and its process died
+    with Claim(tmp_path, trial):
+        assert runs_now(study, tmp_path, owns_storage=True)
+
+
+def refused_begun(study: optuna.Study, name: str) -> str:
+    with pytest.raises(InputError) as caught:
+        settle_judge(study, "cuda", name, None, is_begun=True)
+    return str(caught.value)
 
 
 def latency_of(genome: Genome) -> Timed:

@@ -11,7 +11,16 @@ import pytest
 from optuna.trial import TrialState
 
 from nas import recovery
-from nas.recovery import MAX_DEATHS, Claim, TakenOverError, checkpoints_folder, folder_id, recover, sweep
+from nas.recovery import (
+    MAX_DEATHS,
+    Claim,
+    TakenOverError,
+    checkpoints_folder,
+    folder_id,
+    recover,
+    sweep,
+    trial_directory,
+)
 from nas.samplers import suggest
 from nas.storage import open_storage
 from nas.study import DIRECTIONS
@@ -204,13 +213,33 @@ def test_a_trial_that_ends_while_it_is_taken_for_dead_stays_as_it_ended(
     study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(study, tmp_path).__exit__(OSError, OSError(), None)
-    lives = recovery._lives
+    still_runs = recovery._still_runs
 
-    def ends_meanwhile(trial: optuna.trial.FrozenTrial, *rest: Any) -> bool:
-        found = lives(trial, *rest)
+    def ends_meanwhile(*words: Any) -> bool:
+        found = still_runs(*words)
         study.tell(0, [20.0, 20.0])
         return found
 
+    monkeypatch.setattr(recovery, "_still_runs", ends_meanwhile)
+    left = trial_directory(tmp_path, 0) / "weights.safetensors"
+    left.touch()
+    assert recover(study, tmp_path, SPACE, owns_storage=True) == []
+    assert study.trials[0].state == TrialState.COMPLETE and study.trials[1].state == TrialState.WAITING and left.exists()
+
+
+def test_a_trial_that_ends_between_the_reading_and_the_look_at_its_lock_is_no_dead_one(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = begin(study, tmp_path)
+    left = trial_directory(tmp_path, 0) / "weights.safetensors"
+    left.touch()
+    lives = recovery._lives
+
+    def ends_meanwhile(*words: Any) -> bool:
+        study.tell(0, [20.0, 20.0])
+        claim.__exit__(None, None, None)
+        return lives(*words)
+
     monkeypatch.setattr(recovery, "_lives", ends_meanwhile)
-    recover(study, tmp_path, SPACE, owns_storage=True)
-    assert study.trials[0].state == TrialState.COMPLETE and study.trials[1].state == TrialState.WAITING
+    assert recover(study, tmp_path, SPACE, owns_storage=True) == []
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] and left.exists()

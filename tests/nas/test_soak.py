@@ -30,7 +30,7 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path: Path, machine
         pytest.skip("there is no PostgreSQL server here: Debian's package postgresql has it")
     words = ["--workers", "3", "--kills", "6", "--rest", "2", "--steps", "60", "--machines", machines]
     command = [sys.executable, str(SOAK / "soak.py"), *map(str, words), "--json", str(tmp_path / "soak.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads((tmp_path / "soak.json").read_text())

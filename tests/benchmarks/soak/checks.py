@@ -307,6 +307,8 @@ def _artifacts(study: optuna.Study, trial: FrozenTrial, folder: Path) -> list[st
         path = folder / ARTIFACTS / meta.artifact_id
         if not path.is_file():
             problems.append(f"artifact {meta.filename} has no file")
+        elif not (directory / meta.filename).is_file():
+            problems.append(f"{directory / meta.filename} is gone")
         elif _sha256(path) != _sha256(directory / meta.filename):
             problems.append(f"artifact {meta.filename} is another file than the trial's")
     return problems

@@ -41,8 +41,13 @@ class Death:
     index: int
     status: int
     at: float
-    by_us: int | None
-    """The signal that we had sent; None: it ended by itself."""
+    by_us: tuple[int, ...]
+    """The signals that we had sent; none: it ended by itself."""
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether our kill -9 is what ended it."""
+        return self.status == -signal.SIGKILL and signal.SIGKILL in self.by_us
 
 
 @dataclass
@@ -52,12 +57,22 @@ class Crew:
     workers: list[Worker]
     deaths: list[Death] = field(default_factory=list)
     _lives: int = 0
-    _sent: dict[int, int] = field(default_factory=dict)
+    _sent: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def alive(self) -> list[Worker]:
         """Those with a process (it may have ended since the last `reap`)."""
         return [worker for worker in self.workers if worker.pid is not None]
+
+    @property
+    def killed(self) -> int:
+        """How many lives a kill -9 of ours has ended."""
+        return sum(death.was_killed for death in self.deaths)
+
+    @property
+    def dying(self) -> int:
+        """How many were sent a kill -9, and have not been seen to end."""
+        return sum(signal.SIGKILL in self._sent.get(worker.life, ()) for worker in self.alive)
 
     def start(self, worker: Worker) -> None:
         """Forks the worker's next life."""
@@ -68,7 +83,7 @@ class Crew:
     def send(self, worker: Worker, number: int) -> None:
         """Sends a signal, and remembers that it was us."""
         assert worker.pid is not None
-        self._sent.setdefault(worker.life, number)
+        self._sent[worker.life] = (*self._sent.get(worker.life, ()), number)
         os.kill(worker.pid, number)
 
     def reap(self) -> list[Death]:
@@ -79,7 +94,7 @@ class Crew:
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
                 code = os.waitstatus_to_exitcode(status)
-                ended.append(Death(worker.life, worker.index, code, time.time(), self._sent.get(worker.life)))
+                ended.append(Death(worker.life, worker.index, code, time.time(), self._sent.get(worker.life, ())))
                 worker.pid = None
         self.deaths += ended
         return ended

@@ -100,6 +100,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--lines", type=float, default=7.0, help="mean number of the journal's lines between two kills; a trial has 6"
     )
+    parser.add_argument("--asked", type=float, default=ASKED, help="the share of stops that are a SIGTERM, not a kill")
     parser.add_argument("--rest", type=int, default=8, help="new networks after the last kill")
     parser.add_argument("--seed", type=int, default=0, help="fixes whom and when")
     parser.add_argument("--json", type=Path, help="where to keep the figures")
@@ -152,10 +153,10 @@ class Soak:
 
         How soon the next one follows is counted in the journal's lines: on a slow machine as much gets done between two kills.
         """
-        crew, killed, started = self.crew, 0, time.monotonic()
+        crew, started = self.crew, time.monotonic()
         due = {worker.index: started + 0.3 * worker.index for worker in crew.workers}
         next_line, next_kill, next_look = self.args.workers, None, started + LOOK_S
-        while killed < self.args.kills:
+        while crew.killed < self.args.kills:
             now = time.monotonic()
             for death in crew.reap():
                 due[death.index] = now + self.random.uniform(0, 1)
@@ -169,22 +170,21 @@ class Soak:
                 )  # not always where a line has just been written
             if next_kill is not None and now >= next_kill and crew.alive:
                 next_kill = None
-                killed += self.stop_some(self.args.kills - killed)
+                self.stop_some(self.args.kills - crew.killed - crew.dying)
             if now >= next_look:
                 next_look = now + LOOK_S
-                print(f"{now - started:5.0f} s, {killed} killed: {self.look()}", flush=True)
+                print(f"{now - started:5.0f} s, {crew.killed} killed: {self.look()}", flush=True)
             time.sleep(REAP_S)
 
-    def stop_some(self, most: int) -> int:
-        """Kills one worker or three, or asks one to end; how many were killed."""
+    def stop_some(self, most: int) -> None:
+        """Kills one worker or three, `most` at most, or asks one to end."""
         crew = self.crew
-        if self.random.random() < ASKED:
+        if self.random.random() < self.args.asked:
             crew.send(self.random.choice(crew.alive), signal.SIGTERM)
-            return 0
+            return
         many = min(3 if self.random.random() < THREE_AT_ONCE else 1, len(crew.alive), most)
         for worker in self.random.sample(crew.alive, many):
             crew.send(worker, signal.SIGKILL)
-        return many
 
     def lines(self) -> int:
         """How many lines the journal has."""
@@ -223,10 +223,8 @@ class Soak:
         runs = read_journal(self.place / "journal")
         soaked = Soaked(study=study, folders=folders, runs=runs, checkpoint_s=CHECKPOINT_S, retries=RETRIES)
         checks = [*check_all(soaked), self.check_lives(), self.check_server(study)]
-        killed = [
-            death for death in self.crew.deaths if death.by_us == signal.SIGKILL and death.status == -signal.SIGKILL
-        ]
-        told = {"killed": len(killed), "asked_to_end": sum(death.by_us == signal.SIGTERM for death in self.crew.deaths),
+        asked = [death for death in self.crew.deaths if signal.SIGTERM in death.by_us]
+        told = {"killed": self.crew.killed, "asked_to_end": len(asked), "of_these_killed": sum(one.was_killed for one in asked),
                 "lives": len(self.crew.deaths), **figures(soaked)}  # fmt: skip
         return checks, told
 
@@ -234,10 +232,8 @@ class Soak:
         """No worker ends by itself while there is work, and one that is asked to end does so well."""
         check = Check("no worker fails by itself, and one that is asked to end exits 0", len(self.crew.deaths))
         for death in self.crew.deaths:
-            ours = death.by_us is not None and death.status in (-death.by_us, 0)
-            if not ours and death.status:
-                check.wrong.append(f"worker {death.index}, life {death.life}: status {death.status}"
-                                   f"{f' after signal {death.by_us}' if death.by_us else ''}")  # fmt: skip
+            if death.status and -death.status not in death.by_us:
+                check.wrong.append(f"worker {death.index}, life {death.life}: status {death.status} after signals {list(death.by_us)}")
         return check
 
     def check_server(self, study: optuna.Study) -> Check:
