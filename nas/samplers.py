@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from nas.results import Row, finished
@@ -69,16 +70,27 @@ def usable_sampler(name: str, study: optuna.Study, rows: Sequence[Row]) -> str:
     return "gp" if len({bool(trial.constraints) for trial in done}) <= 1 else "tpe"
 
 
-def suggest(trial: optuna.Trial, space: DesignSpace) -> dict[str, int | str]:
-    """The trial's parameters, one for each gene: whole numbers where they are evenly spaced, else one of a list."""
-    params: dict[str, int | str] = {}
+def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
+    """Of each gene: whole numbers where they are evenly spaced, else one of a list."""
+    found: dict[str, BaseDistribution] = {}
     for gene in space.genes:
-        choices: tuple[int | str, ...] = gene.choices
-        steps = {int(b) - int(a) for a, b in pairwise(choices)} if gene.ordered else set()
+        steps = {int(b) - int(a) for a, b in pairwise(gene.choices)} if gene.ordered else set()
         if len(steps) == 1:
-            params[gene.name] = trial.suggest_int(gene.name, int(choices[0]), int(choices[-1]), step=steps.pop())
+            found[gene.name] = IntDistribution(int(gene.choices[0]), int(gene.choices[-1]), step=steps.pop())
         else:
-            value = trial.suggest_categorical(gene.name, choices)
+            found[gene.name] = CategoricalDistribution(gene.choices)
+    return found
+
+
+def suggest(trial: optuna.Trial, space: DesignSpace) -> dict[str, int | str]:
+    """The trial's parameters, one for each gene, as `distributions` says."""
+    params: dict[str, int | str] = {}
+    for name, distribution in distributions(space).items():
+        if isinstance(distribution, IntDistribution):
+            params[name] = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+        else:
+            assert isinstance(distribution, CategoricalDistribution)
+            value = trial.suggest_categorical(name, distribution.choices)
             assert isinstance(value, (int, str))
-            params[gene.name] = value
+            params[name] = value
     return params

@@ -34,6 +34,7 @@ from nas.fresh import FreshSampler
 from nas.front import REFERENCE_RATIO, Reference, hypervolume
 from nas.samplers import suggest
 from nas.stopping import Standing, goes_on
+from nas.structured import StructureSampler
 from space import DesignSpace, Genome
 
 SPACE = DesignSpace()
@@ -52,6 +53,8 @@ class Method:
     """Whether the sampler is shown a predicted final PSNR for stopped trials (else Optuna's PRUNED)."""
     fresh: bool = False
     """Whether known networks are drawn anew (nas/fresh.py); else such a trial is told the known values once more."""
+    structured: bool = False
+    """Whether the sampler is the project's own (nas/structured.py), which proposes no known network anyway."""
 
 
 def methods() -> dict[str, Method]:
@@ -72,7 +75,10 @@ def methods() -> dict[str, Method]:
     rest = [one for one in (*stopped, *informed, *fresh) if one.rungs]
     later = [replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150)) for one in rest]
     last = [replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,)) for one in rest]
-    return {one.name: one for one in (*made, *stopped, *informed, *fresh, *later, *last)}
+    ours = Method("structure", lambda seed: RandomSampler(seed=seed), fresh=True, structured=True)
+    own = [ours, replace(ours, name="structure + stopping", rungs=rungs, informed=True),
+           replace(ours, name="structure + stopping from 50", rungs=(50, 150), informed=True)]  # fmt: skip
+    return {one.name: one for one in (*made, *stopped, *informed, *fresh, *later, *last, *own)}
 
 
 @dataclass
@@ -91,14 +97,16 @@ class Replay:
     def __init__(self, method: Method, surrogate: Surrogate, seed: int, unit_seconds: float) -> None:
         self.method, self.surrogate, self.unit = method, surrogate, unit_seconds
         sampler = method.sampler(seed)
-        if method.fresh:
+        self.reference = Reference(psnr_db=surrogate.baseline_psnr_db, latency_ms=REFERENCE_RATIO)
+        if method.structured:
+            sampler = StructureSampler(SPACE, seed=seed, reference=lambda: self.reference, is_known=lambda digest: digest in self.known)
+        elif method.fresh:
             sampler = FreshSampler(sampler, SPACE, lambda digest: digest in self.known, seed=seed)
         self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         self.at_rung: dict[int, list[Standing]] = {step: [] for step in method.rungs}
         self.finals: list[tuple[float, float]] = []
         self.known: dict[str, Any] = {}
         self.ways: list[tuple[int, float, float]] = []  # (rung, PSNR there, final PSNR) of complete trials
-        self.reference = Reference(psnr_db=surrogate.baseline_psnr_db, latency_ms=REFERENCE_RATIO)
 
     def run(self, budget: float, most: int) -> Run:
         """Trials until `budget` mean random trainings are spent, or `most` trials are told."""
@@ -130,8 +138,11 @@ class Replay:
             return 0.0, bool(told)
         curve = self.surrogate.curve(genome)
         steps = self.surrogate.rungs
+        reached: list[dict[str, float]] = []
         for rung in self.method.rungs:
             psnr_db = curve.psnr_db[steps.index(rung)]
+            reached.append({"step": rung, "psnr_db": psnr_db})
+            trial.set_user_attr("rungs", reached)
             mine = Standing(psnr_db=psnr_db, latency_ms=curve.ratio_to_mo, digest=genome.digest)
             stays = goes_on(mine, self.at_rung[rung])
             self.at_rung[rung].append(mine)
@@ -149,6 +160,7 @@ class Replay:
         if self.method.informed:
             told = (self.foretold(rung, psnr_db), curve.ratio_to_mo)
             self.known[genome.digest] = told
+            trial.set_user_attr("foretold", True)
             self.study.tell(trial, told)
         else:
             self.known[genome.digest] = None
