@@ -18,8 +18,8 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from nas.results import Row, finished
 from space import DesignSpace, Genome
 
-# The budget, in trials, up to which `auto` takes TPE.
-TPE_UP_TO = 3000
+# The budget, in trials, up to which `auto` takes a model.
+MODEL_UP_TO = 3000
 
 
 def choose_sampler(name: str, trials: int) -> str:
@@ -27,17 +27,18 @@ def choose_sampler(name: str, trials: int) -> str:
 
     By the replay of tests/benchmarks/search (30 seeds, all with stopping), multivariate TPE that is shown the foretold ends of
     stopped networks and proposes no known one needs 0.12 of random search's training, random search and NSGA-II with the same
-    stopping 0.19; a proposal takes it 40 to 80 ms. Beyond TPE_UP_TO trials that grows too long, and NSGA-II (1-3 ms) has many
+    stopping 0.19; a proposal takes it 40 to 80 ms. Beyond MODEL_UP_TO trials that grows too long, and NSGA-II (1-3 ms) has many
     generations. A Gaussian process ("gp") took 20 to 80 s a proposal in this space of 49 genes, half of them words, after 20
     trials on two busy cores: choose it by name where trials take many minutes.
     """
     if name != "auto":
         return name
-    return "tpe" if trials <= TPE_UP_TO else "nsga2"
+    return "structure" if trials <= MODEL_UP_TO else "nsga2"
 
 
 def make_sampler(name: str, *, seed: int, number: int, trials: int) -> BaseSampler:
-    """The sampler `name` (not "auto") for trial `number` of a study of `trials` trials, seeded for it."""
+    """Optuna's sampler `name` for trial `number` of a study of `trials` trials, seeded for it; "auto" is no such name, nor is
+    "structure" (nas/structured.py)."""
     own_seed = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
     # So many trials are random before a model is asked; a third of a small budget, to leave the model its share.
     startup = max(4, min(10, trials // 3))

@@ -25,7 +25,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
 
-from nas.front import Reference, pareto_front
+from nas.front import REFERENCE_RATIO, Reference, pareto_front
 from nas.samplers import distributions
 from nas.stopping import END
 from nas.structure import numbers
@@ -108,7 +108,9 @@ def expected_gain(front: Sequence[tuple[float, float]], db: tuple[Array, Array],
     each of several: `db` and `octaves` are means and standard deviations of its gains."""
     heights, ends = [0.0], [0.0]
     best = 0.0
-    for gain_db, gain_octaves in sorted((point for point in front if min(point) > 0), key=lambda point: (-point[1], -point[0])):
+    for gain_db, gain_octaves in sorted(
+        (point for point in front if min(point) > 0), key=lambda point: (-point[1], -point[0])
+    ):
         if gain_db > best:
             best = gain_db
             heights.append(gain_db)
@@ -164,7 +166,9 @@ class StructureSampler(BaseSampler):
         if not candidates:
             return self._space.sample(chance)
         pending = [one for one in shown if one.user_attrs.get("pending")]
-        values = self._values(candidates, judged, pending, reference)
+        timed = [one for one in study.get_trials(deepcopy=False, states=[TrialState.PRUNED]) if "ratio_to_mo" in one.user_attrs
+                 and one.user_attrs.get("kind") == "over_limit" and one.params]  # fmt: skip
+        values = self._values(candidates, judged, pending, timed[-MOST_ROWS:], reference)
         return candidates[int(np.argmax(values))]
 
     def _spread(self, chance: random.Random, count: int) -> dict[str, Any]:
@@ -185,18 +189,21 @@ class StructureSampler(BaseSampler):
 
     def _values(
         self, candidates: Sequence[dict[str, Any]], judged: Sequence[FrozenTrial], pending: Sequence[FrozenTrial],
-        reference: Reference,
+        timed: Sequence[FrozenTrial], reference: Reference,
     ) -> Array:  # fmt: skip
-        """What each of the candidates is worth: expected gain of hypervolume, for its cost."""
-        params = [*(one.params for one in judged), *(one.params for one in pending), *candidates]
+        """What each of the candidates is worth: expected gain of hypervolume, for its cost. Of `timed` only latency is known."""
+        params = [*(one.params for one in (*judged, *timed, *pending)), *candidates]
         raw = np.array([numbers(self._space.decode(one)) for one in params])
-        n = len(judged)
+        n, known = len(judged), len(judged) + len(timed)
         deviation = raw[:n].std(axis=0)
         x = (raw - raw[:n].mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1.0) * 2 / math.sqrt(raw.shape[1])
         gains = [reference.gains(one.values[0], one.values[1]) for one in judged]
-        fast, variance = Process(x[:n], np.array([octaves for _, octaves in gains]), spread=1.5).foretell(x[n:])
+        latencies = [octaves for _, octaves in gains] + [
+            math.log2(REFERENCE_RATIO / one.user_attrs["ratio_to_mo"]) for one in timed
+        ]
+        fast, variance = Process(x[:known], np.array(latencies), spread=1.5).foretell(x[known:])
         octaves = fast, np.sqrt(variance)
-        ends, ends_deviation = foretell_ends(x[:n], [_seen(one) for one in judged], x[n:])
+        ends, ends_deviation = foretell_ends(x[:n], [_seen(one) for one in judged], x[known:])
         db = ends - reference.psnr_db, ends_deviation
         front = [gain for gain, one in zip(gains, judged, strict=True) if not one.user_attrs.get("foretold")]
         # Of those that run and have shown nothing the foretold is believed, so that no two look at the same place.

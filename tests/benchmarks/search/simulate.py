@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import TrialState
 
 sys.path.insert(0, str(Path(__file__).parent))
+from forest import ForestSurrogate, fit_forest
 from table import PACKED, Curve, Surrogate, fit, load
 
 from nas.foresight import foretell
@@ -94,7 +96,7 @@ class Run:
 class Replay:
     """One search over the surrogate."""
 
-    def __init__(self, method: Method, surrogate: Surrogate, seed: int, unit_seconds: float) -> None:
+    def __init__(self, method: Method, surrogate: Surrogate | ForestSurrogate, unit_seconds: float, seed: int) -> None:
         self.method, self.surrogate, self.unit = method, surrogate, unit_seconds
         sampler = method.sampler(seed)
         self.reference = Reference(psnr_db=surrogate.baseline_psnr_db, latency_ms=REFERENCE_RATIO)
@@ -171,18 +173,24 @@ class Replay:
         return foretell([(at, final) for step, at, final in self.ways if step == rung], psnr_db)
 
 
-def unit_seconds(surrogate: Surrogate) -> float:
+def unit_seconds(surrogate: Surrogate | ForestSurrogate) -> float:
     """Seconds of a whole training of a random genome, the mean of 500."""
     chance = random.Random(0)
     made = [SPACE.decode({gene.name: chance.choice(gene.choices) for gene in SPACE.genes}) for _ in range(500)]
     return float(np.mean([surrogate.curve(genome).step_seconds * surrogate.rungs[-1] for genome in made]))
 
 
-def one(name: str, table: str, seed: int, budget: float, most: int) -> Run:
+@cache
+def truth(kind: str, table: str) -> tuple[Surrogate | ForestSurrogate, float]:
+    """What answers for any genome, and the seconds of a mean random training."""
+    made = {"process": fit, "forest": fit_forest}[kind](load(Path(table)), baseline_psnr_db=BASELINE_PSNR_DB)
+    return made, unit_seconds(made)
+
+
+def one(name: str, kind: str, table: str, seed: int, budget: float, most: int) -> Run:
     """One seed of one method, in a process of its own."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    surrogate = fit(load(Path(table)), baseline_psnr_db=BASELINE_PSNR_DB)
-    return Replay(methods()[name], surrogate, seed, unit_seconds(surrogate)).run(budget, most)
+    return Replay(methods()[name], *truth(kind, table), seed).run(budget, most)
 
 
 def spent_to_reach(run: Run, volume: float) -> float:
@@ -203,6 +211,7 @@ def at(run: Run, spent: float) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, default=PACKED)
+    parser.add_argument("--truth", choices=("process", "forest"), default="process", help="what is fitted to the table (see forest.py)")
     parser.add_argument("--methods", nargs="+", help="some of them (default: all but gp)")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--budget", type=float, default=100, help="of a search without stopping, in mean random trainings")
@@ -212,7 +221,7 @@ def main() -> int:
     parser.add_argument("--summary", type=Path, help="where medians and quartiles go, for the picture and the README")
     args = parser.parse_args()
     chosen = args.methods or [name for name in methods() if name != "gp"]
-    surrogate = fit(load(args.table), baseline_psnr_db=BASELINE_PSNR_DB)
+    surrogate, unit = truth(args.truth, str(args.table))
     print("surrogate, left-out:", {key: round(value, 3) for key, value in surrogate.errors.items()}, flush=True)
     kept: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     with ProcessPoolExecutor(args.jobs) as pool:
@@ -221,14 +230,14 @@ def main() -> int:
                 continue
             started = time.monotonic()
             budget = args.budget if not methods()[name].rungs else args.budget / 2
-            jobs = [pool.submit(one, name, str(args.table), seed, budget, args.most) for seed in range(args.seeds)]
+            jobs = [pool.submit(one, name, args.truth, str(args.table), seed, budget, args.most) for seed in range(args.seeds)]
             runs = [job.result() for job in jobs]
             kept[name] = [vars(run) for run in runs]
             print(f"{name}: {args.seeds} seeds in {time.monotonic() - started:.0f} s", flush=True)
             if args.json:
                 args.json.write_text(json.dumps(kept))
     found = {name: [Run(**run) for run in runs] for name, runs in kept.items()}
-    summary = {"budget": args.budget, "seeds": args.seeds, "surrogate": surrogate.errors, "unit_seconds": unit_seconds(surrogate),
+    summary = {"budget": args.budget, "seeds": args.seeds, "surrogate": surrogate.errors, "unit_seconds": unit,
                "methods": {name: summarise(made, args.budget) for name, made in found.items()}}  # fmt: skip
     summary["reached"] = report(found, args.budget)
     if args.summary:
