@@ -75,7 +75,8 @@ def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
     """Of each gene: whole numbers where they are evenly spaced, else one of a list."""
     found: dict[str, BaseDistribution] = {}
     for gene in space.genes:
-        steps = {int(b) - int(a) for a, b in pairwise(gene.choices)} if gene.ordered else set()
+        choices: tuple[int | str, ...] = gene.choices
+        steps = {int(b) - int(a) for a, b in pairwise(choices)} if gene.ordered else set()
         if len(steps) == 1:
             found[gene.name] = IntDistribution(int(gene.choices[0]), int(gene.choices[-1]), step=steps.pop())
         else:
