@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -193,7 +194,7 @@ class StructureSampler(BaseSampler):
     ) -> Array:  # fmt: skip
         """What each of the candidates is worth: expected gain of hypervolume, for its cost. Of `timed` only latency is known."""
         params = [*(one.params for one in (*judged, *timed, *pending)), *candidates]
-        raw = np.array([numbers(self._space.decode(one)) for one in params])
+        raw = np.array([_numbers(self._space, tuple(one.items())) for one in params])
         n, known = len(judged), len(judged) + len(timed)
         deviation = raw[:n].std(axis=0)
         x = (raw - raw[:n].mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1.0) * 2 / math.sqrt(raw.shape[1])
@@ -215,6 +216,11 @@ class StructureSampler(BaseSampler):
             needed = math.log2(reference.latency_ms / self._limit_ms)
             worth = worth * ndtr((octaves[0] - needed) / octaves[1])
         return np.asarray(worth)
+
+
+@lru_cache(maxsize=8192)
+def _numbers(space: DesignSpace, params: tuple[tuple[str, Any], ...]) -> list[float]:
+    return numbers(space.decode(dict(params)))
 
 
 def _seen(trial: FrozenTrial) -> dict[float, float]:
