@@ -25,7 +25,7 @@ from trials.rungs import rung_steps
 
 T = TypeVar("T")
 STUDIES = Path(__file__).parent / "studies"
-SAMPLERS = ("auto", "random", "tpe", "nsga2", "gp")
+SAMPLERS = ("auto", "structure", "random", "tpe", "nsga2", "gp")
 DEVICES = "auto, cpu, cuda or cuda:N"
 SYNTHETIC = "synthetic"
 # Bytes of a study's file; dark.toml has 5,000.
@@ -49,7 +49,7 @@ class StudyConfig:
     timeout_min: float | None = None
     """Minutes after which no new trial starts (the running one ends); None: no limit."""
     sampler: str = "auto"
-    """Who proposes genomes: auto (by budget), random, tpe, nsga2 or gp."""
+    """Who proposes genomes: auto (by budget), structure, random, tpe, nsga2 or gp."""
     seed: int = 0
     """Seeds the sampler, the weights and the order of the training crops."""
     device: str = "auto"

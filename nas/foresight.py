@@ -110,7 +110,9 @@ class Foresight:
         """A running trial as complete."""
         rungs = [rung for rung in trial.user_attrs.get("rungs") or [] if rung.get("latency_ms") is not None]
         values = [self._foretold(trial.number, rungs[-1]), float(rungs[-1]["latency_ms"])] if rungs else list(worst)
-        return create_trial(state=TrialState.COMPLETE, values=values, params=trial.params, distributions=trial.distributions)
+        attrs = {"rungs": rungs, "foretold": True, "pending": not rungs}
+        return create_trial(state=TrialState.COMPLETE, values=values, params=trial.params, distributions=trial.distributions,
+                            user_attrs=attrs)  # fmt: skip
 
     def _foretold(self, number: int, rung: Mapping[str, Any]) -> float:
         pairs = [(at, final) for other, at, final in self._pairs.get(int(rung["step"]), []) if other < number]
@@ -124,6 +126,7 @@ class Foresight:
         return create_trial(
             state=TrialState.COMPLETE, values=[self._foretold(trial.number, rungs[-1]), float(rungs[-1]["latency_ms"])],
             params=trial.params, distributions=trial.distributions, system_attrs=trial.system_attrs,
+            user_attrs={"rungs": rungs, "foretold": True},
         )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from nas.patient import together
 from nas.recovery import Claim, TakenOverError, checkpoints_folder, recover, runs_here, sweep, trial_directory
 from nas.results import Row, finished, mo_latency_ms, read_rows
 from nas.samplers import choose_sampler, make_sampler, usable_sampler
+from nas.structured import StructureSampler
 from nas.study import enqueue_seeds
 from trials.exclusive import DeviceLock
 from trials.keeper import Keeper
@@ -222,13 +223,23 @@ class Search:
     def _set_sampler(self, rows: Sequence[Row], random: bool) -> str:
         name = choose_sampler(self.config.sampler, self.config.trials)
         name = "random" if random else usable_sampler(name, self.study, rows)
-        sampler = make_sampler(name, seed=self.config.seed, number=len(rows), trials=self.config.trials)
+        seed, number, space = self.config.seed, len(rows), self.objective.space
+        if name == "structure":
+            reference = settle_reference(self.study, rows)
+            structured = StructureSampler(space, seed=seed, reference=lambda: reference, is_known=self._is_known,
+                                          limit_ms=self.config.latency_limit_ms)  # fmt: skip
+            self.study.sampler = ForesightedSampler(structured, self._foresight)
+            return name
+        sampler = make_sampler(name, seed=seed, number=number, trials=self.config.trials)
         if name == "tpe":
-            fresh = FreshSampler(sampler, self.objective.space, lambda digest: digest in self._foresight.digests, seed=len(rows))
+            fresh = FreshSampler(sampler, space, self._is_known, seed=number)
             sampler = ForesightedSampler(fresh, self._foresight)
         # NSGA-II keeps its generations in the study itself, and a Gaussian process would take the foretold for measured.
         self.study.sampler = sampler
         return name
+
+    def _is_known(self, digest: str) -> bool:
+        return digest in self._foresight.digests
 
     def _recover(self, *, put_back: int | None = None) -> None:
         """To be called inside `asking`."""

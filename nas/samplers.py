@@ -12,31 +12,33 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from nas.results import Row, finished
 from space import DesignSpace, Genome
 
-# The budget, in trials, up to which `auto` takes TPE.
-TPE_UP_TO = 3000
+# The budget, in trials, up to which `auto` takes a model.
+MODEL_UP_TO = 3000
 
 
 def choose_sampler(name: str, trials: int) -> str:
     """The sampler that `name` means for a budget of `trials`: itself, or for "auto" by budget.
 
-    By the replay of tests/benchmarks/search (30 seeds, all with stopping), multivariate TPE that is shown the foretold ends of
-    stopped networks and proposes no known one needs 0.12 of random search's training, random search and NSGA-II with the same
-    stopping 0.19; a proposal takes it 40 to 80 ms. Beyond TPE_UP_TO trials that grows too long, and NSGA-II (1-3 ms) has many
-    generations. A Gaussian process ("gp") took 20 to 80 s a proposal in this space of 49 genes, half of them words, after 20
-    trials on two busy cores: choose it by name where trials take many minutes.
+    By the replay of tests/benchmarks/search (30 seeds, all with stopping), the sampler that learns from structure
+    (nas/structured.py) needs 0.07 of random search's training; multivariate TPE that is shown the foretold ends of stopped
+    networks and proposes no known one 0.12, random search and NSGA-II 0.19. A proposal takes it some 40 ms of one core, TPE 40 to
+    80. Beyond MODEL_UP_TO trials NSGA-II (1-3 ms) has many generations. A Gaussian process of Optuna's ("gp") took 20 to 80 s a
+    proposal in this space of 49 genes, half of them words, after 20 trials on two busy cores.
     """
     if name != "auto":
         return name
-    return "tpe" if trials <= TPE_UP_TO else "nsga2"
+    return "structure" if trials <= MODEL_UP_TO else "nsga2"
 
 
 def make_sampler(name: str, *, seed: int, number: int, trials: int) -> BaseSampler:
-    """The sampler `name` (not "auto") for trial `number` of a study of `trials` trials, seeded for it."""
+    """Optuna's sampler `name` for trial `number` of a study of `trials` trials, seeded for it; "auto" is no such name, nor is
+    "structure" (nas/structured.py)."""
     own_seed = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
     # So many trials are random before a model is asked; a third of a small budget, to leave the model its share.
     startup = max(4, min(10, trials // 3))
@@ -69,16 +71,28 @@ def usable_sampler(name: str, study: optuna.Study, rows: Sequence[Row]) -> str:
     return "gp" if len({bool(trial.constraints) for trial in done}) <= 1 else "tpe"
 
 
-def suggest(trial: optuna.Trial, space: DesignSpace) -> dict[str, int | str]:
-    """The trial's parameters, one for each gene: whole numbers where they are evenly spaced, else one of a list."""
-    params: dict[str, int | str] = {}
+def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
+    """Of each gene: whole numbers where they are evenly spaced, else one of a list."""
+    found: dict[str, BaseDistribution] = {}
     for gene in space.genes:
         choices: tuple[int | str, ...] = gene.choices
         steps = {int(b) - int(a) for a, b in pairwise(choices)} if gene.ordered else set()
         if len(steps) == 1:
-            params[gene.name] = trial.suggest_int(gene.name, int(choices[0]), int(choices[-1]), step=steps.pop())
+            found[gene.name] = IntDistribution(int(gene.choices[0]), int(gene.choices[-1]), step=steps.pop())
         else:
-            value = trial.suggest_categorical(gene.name, choices)
+            found[gene.name] = CategoricalDistribution(gene.choices)
+    return found
+
+
+def suggest(trial: optuna.Trial, space: DesignSpace) -> dict[str, int | str]:
+    """The trial's parameters, one for each gene, as `distributions` says."""
+    params: dict[str, int | str] = {}
+    for name, distribution in distributions(space).items():
+        if isinstance(distribution, IntDistribution):
+            params[name] = trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+        else:
+            assert isinstance(distribution, CategoricalDistribution)
+            value = trial.suggest_categorical(name, distribution.choices)
             assert isinstance(value, (int, str))
-            params[gene.name] = value
+            params[name] = value
     return params

@@ -11,7 +11,7 @@ from stand_ins import figures
 
 from nas.config import SAMPLERS
 from nas.results import read_rows
-from nas.samplers import TPE_UP_TO, choose_sampler, make_sampler, suggest, usable_sampler
+from nas.samplers import MODEL_UP_TO, choose_sampler, make_sampler, suggest, usable_sampler
 from nas.study import DIRECTIONS
 from space import DesignSpace
 
@@ -28,8 +28,8 @@ def searched(name: str, trials: int, seed: int = 0) -> optuna.Study:
 
 
 def test_auto_chooses_by_budget_and_names_stay() -> None:
-    assert choose_sampler("auto", 12) == choose_sampler("auto", TPE_UP_TO) == "tpe"
-    assert choose_sampler("auto", TPE_UP_TO + 1) == "nsga2"
+    assert choose_sampler("auto", 12) == choose_sampler("auto", MODEL_UP_TO) == "structure"
+    assert choose_sampler("auto", MODEL_UP_TO + 1) == "nsga2"
     assert [choose_sampler(name, 12) for name in SAMPLERS[1:]] == list(SAMPLERS[1:])
 
 

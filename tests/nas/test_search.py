@@ -27,7 +27,7 @@ def test_seeds_first_then_the_sampler_and_the_budget_counts_both(run_search: Com
     assert len(runner.calls) == 5 and len({genome.digest for genome in runner.calls}) == 5
     trials = read_study().trials
     assert [trial.user_attrs.get("seed") for trial in trials] == ["MO", "M1", "M2", None, None]
-    assert all(trial.user_attrs["sampler"] == "tpe" for trial in trials[3:])
+    assert all(trial.user_attrs["sampler"] == "structure" for trial in trials[3:])
 
 
 def test_the_contract_with_the_dashboards(run_search: Command, read_study: Read, runs: Path) -> None:
@@ -205,7 +205,7 @@ def test_endless_repeats_end(
     assert run_search(runner=runner) == 0
     assert len(runner.calls) == 1
     assert "the last 8 proposals were known networks: the space seems exhausted" in capsys.readouterr().out
-    assert [t.user_attrs["sampler"] for t in read_study().trials[3:]] == ["tpe"] + ["random"] * 5
+    assert [t.user_attrs["sampler"] for t in read_study().trials[3:]] == ["structure"] + ["random"] * 5
 
 
 def test_timeout_starts_no_new_trial(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,7 +220,7 @@ def test_proposals_do_not_depend_on_stops(run_search: Command, tiny: Path, tmp_p
     whole, parts = Runner(), Runner()
     run_search("--trials", 6, "--runs", tmp_path / "a", runner=whole)
     for trials in (2, 5, 6):
-        run_search("--trials", trials, "--sampler", "tpe", "--runs", tmp_path / "b", runner=parts)
+        run_search("--trials", trials, "--sampler", "structure", "--runs", tmp_path / "b", runner=parts)
     assert [g.digest for g in whole.calls] == [g.digest for g in parts.calls]
     other = Runner()
     run_search("--trials", 5, "--seed", 1, "--runs", tmp_path / "c", runner=other)

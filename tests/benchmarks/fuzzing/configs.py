@@ -19,7 +19,8 @@ from trials.rungs import rung_steps
 from trials.synthetic import check as check_synthetic
 
 CHOICES: dict[str, list[Any]] = {
-    "trials": [1, 5, 1000], "timeout_min": [0.5, 60, 1e4], "sampler": ["auto", "random", "tpe", "nsga2", "gp"], "seed": [0, 7],
+    "trials": [1, 5, 1000], "timeout_min": [0.5, 60, 1e4], "sampler": ["auto", "structure", "random", "tpe", "nsga2", "gp"],
+    "seed": [0, 7],
     "device": ["auto", "cpu", "cuda:1", "cuda:x", "tpu"], "stopping": [True, False], "latency_limit_ms": [1, 60.5],
     "scenes": [1, 64], "scene_size": [128, 512], "held_out": [1, 40], "iso_min": [50, 100], "iso_max": [25600, 51200],
     "ratio_min": [1, 100.0], "ratio_max": [100, 300.0], "steps": [1, 30, 450, 20000], "batch": [1, 64], "crop": [64, 128, 192],

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 STYLES = [("#000000", "solid"), ("#E69F00", "dash"), ("#0072B2", "solid"), ("#009E73", "dot"), ("#D55E00", "solid"),
           ("#CC79A7", "dashdot"), ("#56B4E9", "longdash"), ("#8a8a00", "dash")]  # fmt: skip
 
-OURS, OURS_COLOUR = "tpe + stopping, informed, fresh", "#B3261E"
+OURS, OURS_COLOUR = "structure + stopping", "#B3261E"
 
 
 def main() -> int:

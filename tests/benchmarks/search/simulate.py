@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import TrialState
 
 sys.path.insert(0, str(Path(__file__).parent))
+from forest import ForestSurrogate, fit_forest
 from table import PACKED, Curve, Surrogate, fit, load
 
 from nas.foresight import foretell
@@ -34,11 +36,14 @@ from nas.fresh import FreshSampler
 from nas.front import REFERENCE_RATIO, Reference, hypervolume
 from nas.samplers import suggest
 from nas.stopping import Standing, goes_on
+from nas.structured import StructureSampler
 from space import DesignSpace, Genome
 
 SPACE = DesignSpace()
 # PSNR of amplifying alone on the default data's held-out pairs (any study's `baseline_psnr_db`).
 BASELINE_PSNR_DB = 17.85
+# The methods whose end is to be reached.
+GOALS = ("random", "optuna default")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Method:
     """Whether the sampler is shown a predicted final PSNR for stopped trials (else Optuna's PRUNED)."""
     fresh: bool = False
     """Whether known networks are drawn anew (nas/fresh.py); else such a trial is told the known values once more."""
+    structured: bool = False
+    """Whether the sampler is the project's own (nas/structured.py), which proposes no known network anyway."""
 
 
 def methods() -> dict[str, Method]:
@@ -72,7 +79,10 @@ def methods() -> dict[str, Method]:
     rest = [one for one in (*stopped, *informed, *fresh) if one.rungs]
     later = [replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150)) for one in rest]
     last = [replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,)) for one in rest]
-    return {one.name: one for one in (*made, *stopped, *informed, *fresh, *later, *last)}
+    ours = Method("structure", lambda seed: RandomSampler(seed=seed), fresh=True, structured=True)
+    own = [ours, replace(ours, name="structure + stopping", rungs=rungs, informed=True),
+           replace(ours, name="structure + stopping from 50", rungs=(50, 150), informed=True)]  # fmt: skip
+    return {one.name: one for one in (*made, *stopped, *informed, *fresh, *later, *last, *own)}
 
 
 @dataclass
@@ -88,17 +98,19 @@ class Run:
 class Replay:
     """One search over the surrogate."""
 
-    def __init__(self, method: Method, surrogate: Surrogate, seed: int, unit_seconds: float) -> None:
+    def __init__(self, method: Method, surrogate: Surrogate | ForestSurrogate, unit_seconds: float, seed: int) -> None:
         self.method, self.surrogate, self.unit = method, surrogate, unit_seconds
         sampler = method.sampler(seed)
-        if method.fresh:
+        self.reference = Reference(psnr_db=surrogate.baseline_psnr_db, latency_ms=REFERENCE_RATIO)
+        if method.structured:
+            sampler = StructureSampler(SPACE, seed=seed, reference=lambda: self.reference, is_known=lambda digest: digest in self.known)
+        elif method.fresh:
             sampler = FreshSampler(sampler, SPACE, lambda digest: digest in self.known, seed=seed)
         self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         self.at_rung: dict[int, list[Standing]] = {step: [] for step in method.rungs}
         self.finals: list[tuple[float, float]] = []
         self.known: dict[str, Any] = {}
         self.ways: list[tuple[int, float, float]] = []  # (rung, PSNR there, final PSNR) of complete trials
-        self.reference = Reference(psnr_db=surrogate.baseline_psnr_db, latency_ms=REFERENCE_RATIO)
 
     def run(self, budget: float, most: int) -> Run:
         """Trials until `budget` mean random trainings are spent, or `most` trials are told."""
@@ -130,8 +142,11 @@ class Replay:
             return 0.0, bool(told)
         curve = self.surrogate.curve(genome)
         steps = self.surrogate.rungs
+        reached: list[dict[str, float]] = []
         for rung in self.method.rungs:
             psnr_db = curve.psnr_db[steps.index(rung)]
+            reached.append({"step": rung, "psnr_db": psnr_db})
+            trial.set_user_attr("rungs", reached)
             mine = Standing(psnr_db=psnr_db, latency_ms=curve.ratio_to_mo, digest=genome.digest)
             stays = goes_on(mine, self.at_rung[rung])
             self.at_rung[rung].append(mine)
@@ -149,6 +164,7 @@ class Replay:
         if self.method.informed:
             told = (self.foretold(rung, psnr_db), curve.ratio_to_mo)
             self.known[genome.digest] = told
+            trial.set_user_attr("foretold", True)
             self.study.tell(trial, told)
         else:
             self.known[genome.digest] = None
@@ -159,18 +175,24 @@ class Replay:
         return foretell([(at, final) for step, at, final in self.ways if step == rung], psnr_db)
 
 
-def unit_seconds(surrogate: Surrogate) -> float:
+def unit_seconds(surrogate: Surrogate | ForestSurrogate) -> float:
     """Seconds of a whole training of a random genome, the mean of 500."""
     chance = random.Random(0)
     made = [SPACE.decode({gene.name: chance.choice(gene.choices) for gene in SPACE.genes}) for _ in range(500)]
     return float(np.mean([surrogate.curve(genome).step_seconds * surrogate.rungs[-1] for genome in made]))
 
 
-def one(name: str, table: str, seed: int, budget: float, most: int) -> Run:
+@cache
+def truth(kind: str, table: str) -> tuple[Surrogate | ForestSurrogate, float]:
+    """What answers for any genome, and the seconds of a mean random training."""
+    made = {"process": fit, "forest": fit_forest}[kind](load(Path(table)), baseline_psnr_db=BASELINE_PSNR_DB)
+    return made, unit_seconds(made)
+
+
+def one(name: str, kind: str, table: str, seed: int, budget: float, most: int) -> Run:
     """One seed of one method, in a process of its own."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    surrogate = fit(load(Path(table)), baseline_psnr_db=BASELINE_PSNR_DB)
-    return Replay(methods()[name], surrogate, seed, unit_seconds(surrogate)).run(budget, most)
+    return Replay(methods()[name], *truth(kind, table), seed).run(budget, most)
 
 
 def spent_to_reach(run: Run, volume: float) -> float:
@@ -191,6 +213,7 @@ def at(run: Run, spent: float) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, default=PACKED)
+    parser.add_argument("--truth", choices=("process", "forest"), default="process", help="what is fitted to the table (see forest.py)")
     parser.add_argument("--methods", nargs="+", help="some of them (default: all but gp)")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--budget", type=float, default=100, help="of a search without stopping, in mean random trainings")
@@ -198,9 +221,10 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path, help="where all runs go; methods that are there already are not run again")
     parser.add_argument("--summary", type=Path, help="where medians and quartiles go, for the picture and the README")
+    parser.add_argument("--keep", type=Path, help="an earlier summary, whose other methods and goals are kept")
     args = parser.parse_args()
     chosen = args.methods or [name for name in methods() if name != "gp"]
-    surrogate = fit(load(args.table), baseline_psnr_db=BASELINE_PSNR_DB)
+    surrogate, unit = truth(args.truth, str(args.table))
     print("surrogate, left-out:", {key: round(value, 3) for key, value in surrogate.errors.items()}, flush=True)
     kept: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     with ProcessPoolExecutor(args.jobs) as pool:
@@ -209,16 +233,20 @@ def main() -> int:
                 continue
             started = time.monotonic()
             budget = args.budget if not methods()[name].rungs else args.budget / 2
-            jobs = [pool.submit(one, name, str(args.table), seed, budget, args.most) for seed in range(args.seeds)]
+            jobs = [pool.submit(one, name, args.truth, str(args.table), seed, budget, args.most) for seed in range(args.seeds)]
             runs = [job.result() for job in jobs]
             kept[name] = [vars(run) for run in runs]
             print(f"{name}: {args.seeds} seeds in {time.monotonic() - started:.0f} s", flush=True)
             if args.json:
                 args.json.write_text(json.dumps(kept))
     found = {name: [Run(**run) for run in runs] for name, runs in kept.items()}
-    summary = {"budget": args.budget, "seeds": args.seeds, "surrogate": surrogate.errors, "unit_seconds": unit_seconds(surrogate),
+    summary = {"budget": args.budget, "seeds": args.seeds, "surrogate": surrogate.errors, "unit_seconds": unit,
                "methods": {name: summarise(made, args.budget) for name, made in found.items()}}  # fmt: skip
-    summary["reached"] = report(found, args.budget)
+    earlier: dict[str, Any] = json.loads(args.keep.read_text()) if args.keep else {"methods": {}, "reached": {}}
+    goals = {name: earlier["methods"][name]["median"][-1] for name in GOALS if name in earlier["methods"]}
+    goals |= {name: float(np.median([at(run, args.budget) for run in found[name]])) for name in GOALS if name in found}
+    summary["reached"] = {**earlier["reached"], **report(found, goals, args.budget)}
+    summary["methods"] = {**earlier["methods"], **summary["methods"]}
     if args.summary:
         args.summary.write_text(json.dumps(summary, indent=1) + "\n")
     return 0
@@ -233,17 +261,16 @@ def summarise(made: list[Run], budget: float) -> dict[str, list[float]]:
     return {"spent": spent, "low": low, "median": median, "high": high}
 
 
-def report(runs: dict[str, list[Run]], budget: float) -> dict[str, Any]:
-    """One line a method: median training to reach the median hypervolume of random and of Optuna's default at `budget`."""
+def report(runs: dict[str, list[Run]], goals: dict[str, float], budget: float) -> dict[str, Any]:
+    """One line a method: median training to reach the hypervolumes `goals`, those of GOALS' medians at `budget`."""
     told_all: dict[str, Any] = {}
-    goals = {name: float(np.median([at(run, budget) for run in runs[name]])) for name in ("random", "optuna default") if name in runs}
     print("goals:", {name: round(goal, 2) for name, goal in goals.items()})
     for name, made in runs.items():
         told = [f"{name:32s}", f"{np.mean([len(run.spent) for run in made]):5.0f} trials"]
         told += [f"stopped {np.sum([run.stopped for run in made]) / np.sum([len(run.spent) for run in made]):4.0%}"]
         told += [f"HV at {share:g}: {np.median([at(run, share * budget) for run in made]):.2f}" for share in (0.05, 0.1, 0.25, 0.5, 1)]
         trials = float(np.mean([len(run.spent) for run in made]))
-        told_all[name] = {"trials": trials, "stopped": float(np.mean([run.stopped for run in made]) / trials)}
+        told_all[name] = {"trials": trials, "seeds": len(made), "stopped": float(np.mean([run.stopped for run in made]) / trials)}
         for against, goal in goals.items():
             reach = np.array([spent_to_reach(run, goal) for run in made]) / budget
             low, middle, high = np.percentile(reach, [25, 50, 75], method="closest_observation")
