@@ -252,7 +252,7 @@ def test_two_workers_share_a_study(tiny: Path, runs: Path, read_study: Read, cap
     rows = read_rows(read_study())
     assert [row.kind for row in rows] == ["complete"] * 6 and len({row.digest for row in rows}) == 6
     told = capsys.readouterr().out
-    assert "6 trials, cpu, synthetic, 20 steps, sampler tpe, 2 workers ->" in told and "--workers 2 --trials 12" in told
+    assert "6 trials, cpu, synthetic, 20 steps, sampler structure, 2 workers ->" in told and "--workers 2 --trials 12" in told
     assert told.count("complete, ") == 6 and all(f"worker {n}, trial" in told for n in (1, 2))
     assert "all 6 trials finished (6 of 6 trials)" in told and "died" not in told
     again = read_study()
