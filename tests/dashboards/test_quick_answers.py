@@ -16,12 +16,12 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from dashboards import quick_trials
 from dashboards.live_front import KEY, LiveFront
 from dashboards.quick_detail import QuickDetail
 from dashboards.quick_trials import QuickTrials
 from dashboards.read_only import ReadOnlyError, ShownStorage
 from dashboards.reading import open_storage
-from nas import plain_trials
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard", reason="needs optuna-dashboard")
 
@@ -99,7 +99,7 @@ def test_trials_are_those_that_optuna_reads(url: str) -> None:
 
 
 def test_many_trials_are_read_at_once_and_then_only_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain_trials, "MANY", 20)
+    monkeypatch.setattr(quick_trials, "MANY", 20)
     url = f"sqlite:///{tmp_path}/study.db"
     study = optuna.create_study(storage=url)
     space = {"x": FloatDistribution(0, 1)}
