@@ -227,7 +227,7 @@ class Search:
         if name == "structure":
             reference = settle_reference(self.study, rows)
             structured = StructureSampler(space, seed=seed, reference=lambda: reference, is_known=self._is_known,
-                                          limit_ms=self.config.latency_limit_ms)  # fmt: skip
+                                          limit_ms=self.config.latency_limit_ms, stops=self.config.stopping)  # fmt: skip
             self.study.sampler = ForesightedSampler(structured, self._foresight)
             return name
         sampler = make_sampler(name, seed=seed, number=number, trials=self.config.trials)

@@ -51,6 +51,25 @@ def named(standings: Sequence[Standing]) -> set[str]:
     return {one.digest for one in chosen}
 
 
+def needed_psnr_db(standings: Sequence[Standing], latencies_ms: Sequence[float]) -> list[float]:
+    """For each of `latencies_ms` the PSNR (dB) that a newcomer must exceed to be in a front of which some go on; -inf: none.
+
+    Inside the last of those fronts the spread decides, so that this is needed, and mostly enough.
+    """
+    room = math.ceil((len(standings) + 1) / FACTOR)
+    last: list[Standing] = []
+    for front in fronts(standings):
+        last, room = front, room - len(front)
+        if room <= 0:
+            break
+    else:
+        return [-math.inf] * len(latencies_ms)
+    # A front runs from fast to slow, and its PSNR rises: the slowest that is no slower is the one to beat.
+    ends = [one.latency_ms for one in last]
+    beaten = [bisect.bisect_right(ends, latency_ms) for latency_ms in latencies_ms]
+    return [last[index - 1].psnr_db if index else -math.inf for index in beaten]
+
+
 def fronts(standings: Iterable[Standing]) -> list[list[Standing]]:
     """Non-dominated fronts, the best first, each from fast to slow; equal networks are in one front.
 

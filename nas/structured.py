@@ -28,7 +28,7 @@ from scipy.special import ndtr
 
 from nas.front import REFERENCE_RATIO, Reference, pareto_front
 from nas.samplers import distributions
-from nas.stopping import END
+from nas.stopping import END, Standing, needed_psnr_db
 from nas.structure import numbers
 from space import DesignSpace
 
@@ -79,13 +79,12 @@ def _kernel(a: Array, b: Array) -> Array:
     return np.asarray((1 + far + far**2 / 3) * np.exp(-far) + a @ b.T / a.shape[1])
 
 
-def foretell_ends(x: Array, seen: Sequence[Mapping[float, float]], at: Array) -> tuple[Array, Array]:
-    """Means and standard deviations (dB) of the final PSNR at the points `at`; `seen` holds, of each point of `x`, the PSNR by
-    step, with the end at infinity. Without any end, of the last rung that anything reached."""
+def foretell_rungs(x: Array, seen: Sequence[Mapping[float, float]], at: Array) -> dict[float, tuple[Array, Array]]:
+    """Means and standard deviations (dB) of the PSNR at the points `at`, by step in rising order, with the end at infinity; `seen`
+    holds, of each point of `x`, the PSNR by step. The end is there only if any was seen."""
     steps = sorted({step for one in seen for step in one})
     longest = max((step for step in steps if step < math.inf), default=1.0) * 3
-    mean: Array | None = None
-    variance: Array | float = 0.0
+    found: dict[float, tuple[Array, Array]] = {}
     last: float | None = None
     for step in steps:
         rows = [k for k, one in enumerate(seen) if step in one and (last is None or last in one)]
@@ -98,10 +97,10 @@ def foretell_ends(x: Array, seen: Sequence[Mapping[float, float]], at: Array) ->
             # Over the benchmark's table differences of PSNR shrink about with the third root of the steps.
             slope = (last / min(step, longest)) ** (1 / 3)
             process = Process(x[rows], z, spread=0.5, before=np.array([seen[k][last] for k in rows]), slope=slope)
-            mean, variance = process.foretell(at, mean, variance)
+            mean, variance = process.foretell(at, found[last][0], found[last][1] ** 2)
+        found[step] = mean, np.sqrt(variance)
         last = step
-    assert mean is not None
-    return mean, np.sqrt(variance)
+    return found
 
 
 def expected_gain(front: Sequence[tuple[float, float]], db: tuple[Array, Array], octaves: tuple[Array, Array]) -> Array:
@@ -135,14 +134,17 @@ class StructureSampler(BaseSampler):
     `is_known` says of a digest that it need not be proposed, `reference` from where the study's hypervolume counts (None while MO
     is not measured: then proposals are spread over works). Above `limit_ms` a network is worth nothing. Trials may have the
     attributes `rungs`, `foretold` (their PSNR was not measured) and `pending` (nothing is known of them yet): see nas/foresight.py.
-    Networks that diverge or find no memory teach it nothing, but are not proposed again.
+    Networks that diverge or find no memory teach it nothing, but are not proposed again. Where the study `stops` trials early,
+    a network counts only as far as it is likely to be let through: what the rule stops for sure would be proposed for ever else,
+    since nobody would ever see its end.
     """
 
     def __init__(
         self, space: DesignSpace, *, seed: int, reference: Callable[[], Reference | None], is_known: Callable[[str], bool],
-        limit_ms: float | None = None,
+        limit_ms: float | None = None, stops: bool = True,
     ) -> None:  # fmt: skip
         self._space, self._reference, self._is_known, self._limit_ms = space, reference, is_known, limit_ms
+        self._stops = stops
         self._seed = seed
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -204,14 +206,18 @@ class StructureSampler(BaseSampler):
         ]
         fast, variance = Process(x[:known], np.array(latencies), spread=1.5).foretell(x[known:])
         octaves = fast, np.sqrt(variance)
-        ends, ends_deviation = foretell_ends(x[:n], [_seen(one) for one in judged], x[known:])
-        db = ends - reference.psnr_db, ends_deviation
+        foretold = foretell_rungs(x[:n], [_seen(one) for one in judged], x[known:])
+        end, deviation = foretold[max(foretold)]
+        db = end - reference.psnr_db, deviation
         front = [gain for gain, one in zip(gains, judged, strict=True) if not one.user_attrs.get("foretold")]
         # Of those that run and have shown nothing the foretold is believed, so that no two look at the same place.
         m = len(pending)
         front += [(float(a), float(b)) for a, b in zip(db[0][:m], fast[:m], strict=True)]
         db, octaves = (db[0][m:], db[1][m:]), (octaves[0][m:], octaves[1][m:])
         worth = expected_gain(front, db, octaves) * 2 ** (COST_OCTAVES * octaves[0])
+        if self._stops:
+            standing = [(one, gain) for one, (_, gain) in zip(judged, gains, strict=True)]
+            worth = worth * _let_through({step: (a[m:], b[m:]) for step, (a, b) in foretold.items()}, octaves[0], standing)
         if self._limit_ms is not None:
             needed = math.log2(reference.latency_ms / self._limit_ms)
             worth = worth * ndtr((octaves[0] - needed) / octaves[1])
@@ -221,6 +227,21 @@ class StructureSampler(BaseSampler):
 @lru_cache(maxsize=8192)
 def _numbers(space: DesignSpace, params: tuple[tuple[str, Any], ...]) -> list[float]:
     return numbers(space.decode(dict(params)))
+
+
+def _let_through(
+    foretold: Mapping[float, tuple[Array, Array]], octaves: Array, standing: Sequence[tuple[FrozenTrial, float]]
+) -> Array:
+    """How likely networks with the `foretold` PSNR are to pass all rungs, as those trials stand there, with their octaves."""
+    likely = np.ones(len(octaves))
+    for step, (mean, deviation) in foretold.items():
+        there = [(_seen(one).get(step), gain, one.number) for one, gain in standing] if step < math.inf else []
+        reached = [Standing(psnr_db=psnr_db, latency_ms=2.0**-gain, digest=str(number)) for psnr_db, gain, number in there
+                   if psnr_db is not None]  # fmt: skip
+        if reached:
+            needed = np.array(needed_psnr_db(reached, [float(latency) for latency in 2.0**-octaves]))
+            likely = likely * ndtr((mean - needed) / deviation)
+    return likely
 
 
 def _seen(trial: FrozenTrial) -> dict[float, float]:

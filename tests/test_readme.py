@@ -66,6 +66,51 @@ def test_the_replays_figures_are_the_stored_ones():
     assert f"R² {told['surrogate']['psnr_r2']:.2f} for PSNR and {told['surrogate']['ratio_r2']:.2f} for latency" in README
 
 
+def test_the_second_truths_figures_are_the_stored_ones():
+    told = json.loads((RESULTS / "search_replay_forest.json").read_text())
+    ours = told["reached"]["structure + stopping"]
+    cells = ["{median:.2f} ({low:.2f} to {high:.2f})".format(**ours[goal]) for goal in ("random", "optuna default")]
+    assert " and ".join(cells) in README.replace("\n", " ") and ours["seeds"] == 10
+    assert f"R² {told['surrogate']['psnr_r2']:.2f} and {told['surrogate']['ratio_r2']:.2f}" in README
+
+
+def test_the_soaks_figures_are_the_stored_ones():
+    runs = json.loads((RESULTS / "soak.json").read_text())
+    assert all(not check["wrong"] and check["seen"] for run in runs for check in run["checks"])
+    assert {len(run["checks"]) for run in runs} == {11} and "all 11 checks hold in both" in README
+    figures = [run["figures"] for run in runs]
+    total = {key: sum(one[key] for one in figures) for key in ("killed", "asked_to_end", "finished", "cut_in_training_and_taken_over")}
+    lost = max(one["lost_s_most"] for one in figures)
+    mean = sum(one["lost_s_mean"] * one["cut_in_training_and_taken_over"] for one in figures) / total["cut_in_training_and_taken_over"]
+    assert f"(`kill -9`) {total['killed']} times in two soaks" in README
+    assert f"and {total['asked_to_end']} times asked to stop" in README
+    assert f"{total['finished']} networks finished; {total['cut_in_training_and_taken_over']} taken over in training" in README
+    assert f"{mean:.1f} s lost in the mean, {lost:.1f} s at most" in README
+
+
+def test_the_fuzzs_figures_are_the_stored_ones():
+    told = json.loads((RESULTS / "fuzz.json").read_text())
+    assert f"{told['crashed_or_hung']} crashed or hung of {told['cases']:,}, in one run ({told['seconds']:.0f} s)" in README
+
+
+def test_the_scales_figures_are_the_stored_ones():
+    told = json.loads((RESULTS / "scale.json").read_text())
+    for row in told["growth"]:
+        name = {"tpe": "TPE", "nsga2": "NSGA-II"}[row["sampler"]]
+        seconds = [row["trial_cpu_ms"], row["by_label_cpu_ms"]["sampling"], row["resume_cpu_ms"]]
+        cells = [f"{row['finished']:,}", name, f"{seconds[0] / 1000:.2f} s", f"{seconds[1] / 1000:.2f} s", f"{seconds[2] / 1000:.1f} s"]
+        assert f"| {' | '.join(cells)} |" in README or (name == "NSGA-II" and row["finished"] < 10_000)
+    (through,) = told["throughput"]
+    assert f"told {through['trials_per_s']:.1f} trials a second" in README
+    assert f"{through['shares']['waiting to ask']:.0%}".replace("%", " %") + " of the time" in README
+
+
+def test_the_throughputs_figures_are_the_stored_ones():
+    told = json.loads((RESULTS / "training_throughput.json").read_text())["networks"]
+    for name, one in told.items():
+        assert f"{name} {one['times_as_fast']:.2f} times as fast ({one['low']:.2f} to {one['high']:.2f})" in README
+
+
 def test_the_figures_of_the_hour_are_the_stored_ones():
     found = json.loads((RESULTS / "stopping_fronts.json").read_text())["searches"]
     on, off = found["on"], found["off"]

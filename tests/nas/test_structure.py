@@ -18,7 +18,7 @@ from stand_ins import Command, Runner, figures
 from nas.front import Reference, hypervolume
 from nas.samplers import suggest
 from nas.structure import numbers, works
-from nas.structured import STARTUP, Process, StructureSampler, expected_gain, foretell_ends
+from nas.structured import STARTUP, Process, StructureSampler, expected_gain, foretell_rungs
 from nas.study import DIRECTIONS
 from space import SEEDS, DesignSpace, count_cost
 

@@ -103,7 +103,8 @@ class Replay:
         sampler = method.sampler(seed)
         self.reference = Reference(psnr_db=surrogate.baseline_psnr_db, latency_ms=REFERENCE_RATIO)
         if method.structured:
-            sampler = StructureSampler(SPACE, seed=seed, reference=lambda: self.reference, is_known=lambda digest: digest in self.known)
+            sampler = StructureSampler(SPACE, seed=seed, reference=lambda: self.reference, is_known=lambda digest: digest in self.known,
+                                       stops=bool(method.rungs))  # fmt: skip
         elif method.fresh:
             sampler = FreshSampler(sampler, SPACE, lambda digest: digest in self.known, seed=seed)
         self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
