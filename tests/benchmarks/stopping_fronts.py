@@ -17,10 +17,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
+from scipy.stats import kendalltau
 
 from nas.front import REFERENCE_RATIO, Reference, front_rows, hypervolume, pareto_front
 from nas.results import Row, read_rows
@@ -94,6 +96,8 @@ def search_of(study: optuna.Study, front: list[Row]) -> dict[str, Any]:
             ended = trials[row.number].datetime_complete
             assert ended
             grown.append([(ended - begun).total_seconds() / 60, hypervolume(points, reference)])
+    told = [trial.user_attrs for trial in trials]
+    whole = [attrs["rungs"] for attrs in told if attrs.get("kind") == "complete" and attrs.get("rungs")]
     line = [{"psnr_db": row.psnr_db, "ratio_to_mo": row.ratio_to_mo, "trial": row.number, "name": row.name} for row in front]
     kept = pareto_front([(one["psnr_db"], one["ratio_to_mo"]) for one in line])  # type: ignore[misc]
     last = max(trial.datetime_complete for trial in trials if trial.datetime_complete)
@@ -102,9 +106,24 @@ def search_of(study: optuna.Study, front: list[Row]) -> dict[str, Any]:
         "train_seconds": sum(trials[row.number].user_attrs.get("train_seconds", 0.0) for row in rows),
         "front": [line[index] for index in kept], "best_db": max(psnr for psnr, _ in points),
         "hypervolume": hypervolume([(line[index]["psnr_db"], line[index]["ratio_to_mo"]) for index in kept], reference),  # type: ignore[misc]
-        "grown": grown, "complete": points,
+        "grown": grown, "complete": points, "tau": tau_of_rungs(whole),
         "seeds": {row.seed: [row.psnr_db, row.ratio_to_mo] for row in rows if row.seed},
     }  # fmt: skip
+
+
+def tau_of_rungs(ways: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Kendall's tau of the PSNR at each rung with the final one, over all networks that were trained to the end, and over the half
+    of them that ended best: how well a rung orders what lies near the front."""
+    most = max(len(way) for way in ways)
+    psnr = np.array([[rung["psnr_db"] for rung in way] for way in ways if len(way) == most])
+    best = psnr[psnr[:, -1] >= np.median(psnr[:, -1])]
+
+    def taus(rows: Any) -> list[float]:
+        return [float(kendalltau(rows[:, k], rows[:, -1]).statistic) for k in range(most - 1)]
+
+    steps = next([rung["step"] for rung in way] for way in ways if len(way) == most)
+    return {"steps": steps[:-1], "networks": len(psnr), "all": taus(psnr), "best_half": taus(best),
+            "best_half_from_db": float(best[:, -1].min())}  # fmt: skip
 
 
 def draw(told: dict[str, Any]) -> go.Figure:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.stopping import Standing, fronts, goes_on, named, spread
+from nas.stopping import Standing, fronts, goes_on, named, needed_psnr_db, spread
 
 # Few values, so that equals and dominance happen often; and free ones.
 PSNR = st.one_of(st.integers(18, 24).map(float), st.floats(5, 40, allow_nan=False))
@@ -42,6 +42,19 @@ def test_a_newcomer_that_dominates_all_goes_on(standings: list[Standing], gain: 
     newcomer = Standing(psnr_db=psnr_db, latency_ms=latency_ms, digest="zzzz")
     assert all(dominates(newcomer, one) for one in standings)
     assert goes_on(newcomer, standings)
+
+
+@given(rungs(low=0), PSNR, LATENCY)
+@settings(max_examples=1000)
+def test_a_newcomer_goes_on_only_with_what_it_needs(standings: list[Standing], psnr_db: float, latency_ms: float) -> None:
+    newcomer = Standing(psnr_db=psnr_db, latency_ms=latency_ms, digest="zzzz")
+    (needed,) = needed_psnr_db(standings, [latency_ms])
+    if psnr_db < needed:
+        assert not goes_on(newcomer, standings)
+    elif psnr_db > needed:
+        room = math.ceil((len(standings) + 1) / 3)
+        reached = next(k for k, front in enumerate(fronts([*standings, newcomer])) if newcomer in front)
+        assert sum(map(len, fronts(standings)[:reached])) < room, "some of its front go on"
 
 
 @given(rungs(low=2), st.randoms(use_true_random=False))

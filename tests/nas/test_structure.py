@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_ins import Command, Runner, figures
 
+from nas import structured
 from nas.front import Reference, hypervolume
 from nas.samplers import suggest
 from nas.structure import numbers, works
@@ -84,14 +85,15 @@ def test_stopped_networks_teach_the_end_through_the_rungs() -> None:
     x = chance.normal(size=(40, 3))
     first = 15 + x[:, 0]
     seen = [{17.0: float(z)} | ({math.inf: float(z) + 5} if k < 10 else {}) for k, z in enumerate(first)]
-    means, deviations = foretell_ends(x, seen, x[10:])
+    means, deviations = foretell_rungs(x, seen, x[10:])[math.inf]
     assert np.abs(means - first[10:] - 5).mean() < 0.4 and (deviations < 3).all()
 
 
 def test_without_any_end_the_last_rung_is_foretold() -> None:
     x = np.eye(3)
-    means, _ = foretell_ends(x, [{17.0: 15.0}, {17.0: 16.0, 50.0: 18.0}, {17.0: 15.5}], x)
-    assert (means > 16).all() and (means < 20).all()
+    found = foretell_rungs(x, [{17.0: 15.0}, {17.0: 16.0, 50.0: 18.0}, {17.0: 15.5}], x)
+    means, _ = found[50.0]
+    assert list(found) == [17.0, 50.0] and (means > 16).all() and (means < 20).all()
 
 
 def searched(
@@ -118,6 +120,17 @@ def test_the_same_seed_proposes_the_same_and_nothing_twice() -> None:
 
 def test_it_works_before_the_reference_is_known() -> None:
     assert len(searched(STARTUP + 2, 0, reference=None).trials) == STARTUP + 2
+
+
+def test_what_the_rule_stops_for_sure_is_not_let_through() -> None:
+    """At the rung MO has 18 dB, and what is faster less: 17 dB are enough for a faster network and not for a slower one."""
+    stood = [(3.0, 18.0), (3.2, 16.5), (3.6, 16.0), (4.0, 15.0), (2.5, 17.5), (2.0, 17.9), (1.5, 16.0)]
+    standing = [(optuna.trial.create_trial(value=25.0, user_attrs={"rungs": [{"step": 17, "psnr_db": psnr_db}]}), octaves)
+                for octaves, psnr_db in stood]  # fmt: skip
+    octaves = np.array([2.9, 3.1, 2.9])
+    foretold = {17.0: (np.array([17.0, 17.0, 19.0]), np.full(3, 0.1)), math.inf: (np.full(3, 25.0), np.full(3, 1.0))}
+    assert structured._let_through(foretold, octaves, standing) == pytest.approx([0, 1, 1], abs=1e-3)
+    assert list(structured._let_through(foretold, octaves, [])) == [1, 1, 1], "who comes first is let through"
 
 
 def test_a_limit_is_kept_to_once_latency_is_learnt() -> None:
