@@ -98,7 +98,8 @@ def search_of(study: optuna.Study, front: list[Row]) -> dict[str, Any]:
             grown.append([(ended - begun).total_seconds() / 60, hypervolume(points, reference)])
     told = [trial.user_attrs for trial in trials]
     whole = [attrs["rungs"] for attrs in told if attrs.get("kind") == "complete" and attrs.get("rungs")]
-    line = [{"psnr_db": row.psnr_db, "ratio_to_mo": row.ratio_to_mo, "trial": row.number, "name": row.name} for row in front]
+    line = [{"psnr_db": row.psnr_db, "ratio_to_mo": row.ratio_to_mo, "trial": row.number, "name": row.name,
+             "genome": json.loads(told[row.number]["genome"])} for row in front]  # fmt: skip
     kept = pareto_front([(one["psnr_db"], one["ratio_to_mo"]) for one in line])  # type: ignore[misc]
     last = max(trial.datetime_complete for trial in trials if trial.datetime_complete)
     return {
