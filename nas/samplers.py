@@ -26,7 +26,7 @@ def choose_sampler(name: str, trials: int) -> str:
     """The sampler that `name` means for a budget of `trials`: itself, or for "auto" by budget.
 
     By the replay of tests/benchmarks/search (30 seeds, all with stopping), the sampler that learns from structure
-    (nas/structured.py) needs 0.07 of random search's training; multivariate TPE that is shown the foretold ends of stopped
+    (nas/structured.py) needs 0.08 of random search's training; multivariate TPE that is shown the foretold ends of stopped
     networks and proposes no known one 0.12, random search and NSGA-II 0.19. A proposal takes it some 40 ms of one core, TPE 40 to
     80. Beyond MODEL_UP_TO trials NSGA-II (1-3 ms) has many generations. A Gaussian process of Optuna's ("gp") took 20 to 80 s a
     proposal in this space of 49 genes, half of them words, after 20 trials on two busy cores.
