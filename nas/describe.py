@@ -125,7 +125,14 @@ def outline(genome: Genome) -> list[tuple[str, str, str]]:
     shuffle = "channel shuffle, " if genome.merge_shuffle else ""
     inner = f"3x3 -> {genome.merge_width} (groups {genome.merge_groups}), " if genome.merge_width else ""
     kernel = f"{genome.expand_kernel}x{genome.expand_kernel}"
-    lines.append(("8x-2x", "merge", f"{shuffle}{inner}{kernel} -> {16 * outputs}, shuffle 4 -> {outputs} channels"))
+    if genome.fine_width:
+        fine = genome.fine_width
+        blocks = f"{genome.fine_blocks} x {genome.fine_block}, " if genome.fine_blocks else ""
+        up = f"{genome.fine_kernel}x{genome.fine_kernel} -> {4 * outputs}, shuffle 2 -> {outputs} channels"
+        lines.append(("8x-4x", "merge", f"{shuffle}{inner}{kernel} -> {4 * fine}, shuffle 2 -> {fine} channels"))
+        lines.append(("4x-2x", "fine", f"a 3x3 of the mosaic at 4x added, {blocks}{up}"))
+    else:
+        lines.append(("8x-2x", "merge", f"{shuffle}{inner}{kernel} -> {16 * outputs}, shuffle 4 -> {outputs} channels"))
     k = f"{genome.head_kernel}x{genome.head_kernel}"
     heads = {
         "none": "none",

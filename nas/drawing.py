@@ -25,7 +25,7 @@ CAPTION = 6.1  # width of a character of a caption
 LINE = 13.0
 LEGEND = 46.0
 # Heights of boxes: the finer a scale, the higher.
-HEIGHTS = {1: 70.0, 2: 64.0, 8: 52.0, 16: 42.0, 32: 33.0, 64: 26.0}
+HEIGHTS = {1: 70.0, 2: 64.0, 4: 58.0, 8: 52.0, 16: 42.0, 32: 33.0, 64: 26.0}
 # No share (no multiplications); then from none of the work to all of it.
 PLAIN, LIGHT, DARK = (236, 239, 243), (222, 235, 247), (8, 48, 107)
 INK, GRAY = "#1f2933", "#7b8794"
@@ -106,11 +106,13 @@ class _Layout:
         self.shares = {name: value / total for name, value in macs.items()} if total else {}
         self.parts: list[Part] = []
         self.links: list[tuple[Point, ...]] = []
-        scales = ["1x, 2x", "8x trunk", *(f"{branch.scale}x" for branch in genome.branches)]
+        finer = ["1x, 2x", *(["4x stage"] if genome.fine_width else []), "8x trunk"]
+        scales = [*finer, *(f"{branch.scale}x" for branch in genome.branches)]
         self.rows = [(MARGIN + HEIGHTS[1] / 2 + ROW * index, title) for index, title in enumerate(scales)]
+        self.trunk_row = len(finer) - 1
 
     def drawing(self) -> Drawing:
-        top, trunk_y = self.rows[0][0], self.rows[1][0]
+        top, trunk_y = self.rows[0][0], self.row(0)
         mosaic = self.add("mosaic", 1, (1,), ("mosaic", "1 channel"), ROW_HEADS, top)
         packed = self.add("packed", 2, (4,), ("packed", "4 channels"), mosaic.right + GAP, top)
         self.link(mosaic, packed)
@@ -118,11 +120,16 @@ class _Layout:
         deep = self.deep(packed, start)
         skip = self.trunk(packed, start, trunk_y, deep.right if deep else start)
         merge = self.merge(skip, deep, trunk_y)
-        self.finish(packed, merge, top)
+        fine = self.fine(packed, merge, start) if self.genome.fine_width else merge
+        self.finish(packed, fine, top)
         right = max(part.right for part in self.parts) + MARGIN
         bottom = self.rows[-1][0] + ROW / 2 + LEGEND
         return Drawing(parts=tuple(self.parts), links=tuple(self.links), rows=tuple(self.rows), width=max(right, 420.0),
                        height=bottom, top_share=max(self.shares.values(), default=0.0))  # fmt: skip
+
+    def row(self, below: int) -> float:
+        """The middle of the trunk's row, or of the so many-th `below` it."""
+        return self.rows[self.trunk_row + below][0]
 
     def add(self, name: str, scale: int, boxes: Sequence[int], captions: Sequence[str], x: float, y: float) -> Part:
         share = self.shares.get(name)
@@ -158,10 +165,10 @@ class _Layout:
             for index in reversed(range(len(genome.branches))):
                 goal = genome.branches[index - 1] if index else None
                 scale, width = (goal.scale, goal.width) if goal else (8, genome.deep_width or 0)
-                carried = self.branch(genome.branches[index], packed, start, self.rows[2 + index][0], scale, width, carried)
+                carried = self.branch(genome.branches[index], packed, start, self.row(1 + index), scale, width, carried)
             return carried
         ends = [
-            self.branch(branch, packed, start, self.rows[2 + index][0], 8, genome.deep_width or 0, None)
+            self.branch(branch, packed, start, self.row(1 + index), 8, genome.deep_width or 0, None)
             for index, branch in enumerate(genome.branches)
         ]
         if len(ends) < 2:
@@ -172,7 +179,7 @@ class _Layout:
         boxes = {"sum": (width,), "concat": (width,), "dual": (width, width, width)}
         kind = genome.fusion or "concat"
         name = "meet" if kind != "sum" else "sum"
-        meet = self.add(name, 8, boxes[kind], captions[kind], x, self.rows[2][0])
+        meet = self.add(name, 8, boxes[kind], captions[kind], x, self.row(1))
         for end in ends:
             self.link(end, meet)
         return meet
@@ -214,12 +221,25 @@ class _Layout:
         outputs = 12 if genome.merge_channels is None else genome.merge_channels
         inner = [genome.merge_width] if genome.merge_width else []
         kernel = f"{genome.expand_kernel}x{genome.expand_kernel}"
-        captions = ("merge", f"{'3x3, ' if inner else ''}{kernel}, up to 2x")
+        outputs, goal = (4 * genome.fine_width, 4) if genome.fine_width else (16 * outputs, 2)
+        captions = ("merge", f"{'3x3, ' if inner else ''}{kernel}, up to {goal}x")
         x = max(skip.right, deep.right if deep else 0.0) + GAP
-        part = self.add("merge", 8, [*inner, 16 * outputs], captions, x, y)
+        part = self.add("merge", 8, [*inner, outputs], captions, x, y)
         self.link(skip, part)
         if deep:
             self.link(deep, part)
+        return part
+
+    def fine(self, packed: Part, merge: Part, start: float) -> Part:
+        genome = self.genome
+        width = genome.fine_width or 0
+        outputs = 12 if genome.merge_channels is None else genome.merge_channels
+        blocks = f"{genome.fine_blocks} x {genome.fine_block}" if genome.fine_blocks else "no blocks"
+        captions = (blocks, f"{width} channels, {genome.fine_kernel}x{genome.fine_kernel}, up to 2x")
+        boxes = [width, *[width] * (genome.fine_blocks or 0), 4 * outputs]
+        part = self.add("fine", 4, boxes, captions, merge.right + GAP, self.row(-1))
+        self.link(packed, part, turn=start - GAP / 2)
+        self.link(merge, part)
         return part
 
     def finish(self, packed: Part, merge: Part, y: float) -> None:

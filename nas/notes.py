@@ -97,7 +97,9 @@ def in_words(genome: Genome) -> str:
     trunk = f"a trunk at 8x ({_counted(genome.skip_blocks, str(genome.skip_block))})" if genome.skip_blocks else "a trunk at 8x"
     how = f", {FUSIONS[genome.fusion]}" if genome.fusion and len(branches) > 1 else ""
     deep = f", {'branches' if len(branches) > 1 else 'a branch'} at {', '.join(branches)}{how}" if branches else ", no branches"
-    return f"{trunk}{deep}; {HEADS[genome.head]}"
+    blocks = f" ({_counted(genome.fine_blocks, str(genome.fine_block))})" if genome.fine_blocks else ""
+    fine = f", a stage at 4x{blocks}" if genome.fine_width else ""
+    return f"{trunk}{deep}{fine}; {HEADS[genome.head]}"
 
 
 def _blocks(branch: Branch) -> str:
@@ -157,7 +159,9 @@ def _parts(genome: Genome, shares: Mapping[str, float]) -> str:
                      share(f"stem{s}", f"chain{s}", f"up{s}", f"refine{s}")))  # fmt: skip
     if genome.fusion and len(genome.branches) > 1:
         rows.append(("fusion", genome.fusion, share("meet")))
-    rows += [("merge", f"{genome.expand_kernel}x{genome.expand_kernel}", share("merge")), ("head", genome.head, share("head"))]
+    fine = [("stage 4x", f"{_counted(genome.fine_blocks, str(genome.fine_block)) if genome.fine_blocks else 'no blocks'}, "
+             f"{genome.fine_width} ch.", share("fine"))] if genome.fine_width else []  # fmt: skip
+    rows += [("merge", f"{genome.expand_kernel}x{genome.expand_kernel}", share("merge")), *fine, ("head", genome.head, share("head"))]
     return "\n".join(["|part|what|MACs|", "|-|-|-:|", *(f"|{'|'.join(row)}|" for row in rows)])
 
 

@@ -62,8 +62,12 @@ def works(genome: Genome) -> dict[str, float]:
     if genome.merge_width:
         found["merge"] = _conv(inputs, genome.merge_width, 3, 8, genome.merge_groups or 1)
         inputs = genome.merge_width
-    found["merge"] += _conv(inputs, outputs, genome.expand_kernel, 8)
-    found["head"] = 0.0
+    fine = genome.fine_width
+    found["merge"] += _conv(inputs, 4 * fine if fine else outputs, genome.expand_kernel, 8)
+    found["fine"] = found["head"] = 0.0
+    if fine:
+        blocks = (genome.fine_blocks or 0) * _block(genome.fine_block, fine, None, None, 4)
+        found["fine"] = _conv(16, fine, 3, 4) + blocks + _conv(fine, outputs // 4, genome.fine_kernel or 1, 4)
     if genome.head == "add":
         found["head"] = _conv(4, RGB_CHANNELS_2X, genome.head_kernel or 1, 2)
     elif genome.head == "concat":
@@ -73,7 +77,7 @@ def works(genome: Genome) -> dict[str, float]:
 
 
 def numbers(genome: Genome) -> list[float]:
-    """21 numbers of the network: log2 of its works (all, by kind of part), which branches there are, widths, depths, the head.
+    """24 numbers of the network: log2 of its works (all, by kind of part), which branches there are, widths, depths, the head.
 
     Few on purpose: over the benchmark's table a model that had seen 12 of 97 trained networks explained a third of the others'
     PSNR by these, and a sixth by all 49 genes or by 52 such numbers.
@@ -82,9 +86,10 @@ def numbers(genome: Genome) -> list[float]:
     told = [math.log2(sum(found.values()))]
     for kind in ("stem", "chain", "up", "refine"):
         told.append(math.log2(1 + sum(work for part, work in found.items() if part.startswith(kind))))
-    told += [math.log2(1 + found.get(part, 0.0)) for part in ("skip", "meet", "merge", "head")]
+    told += [math.log2(1 + found.get(part, 0.0)) for part in ("skip", "meet", "merge", "head", "fine")]
     told += [float(any(branch.scale == scale for branch in genome.branches)) for scale in SCALES]
     told += [math.log2(genome.deep_width or 8), math.log2(genome.skip_width), float(genome.skip_blocks)]
+    told += [math.log2(genome.fine_width or 4), float(genome.fine_blocks or 0)]
     told += [float(len(genome.branches)), float(sum(branch.blocks for branch in genome.branches))]
     told += [float(genome.head == "none"), float(genome.head == "add"), float(genome.expand_kernel)]
     return told

@@ -123,8 +123,10 @@ class Genome:
     "sum", "dual": M2's fusion of refined and unrefined branches, "cascade": each branch is brought up into
     the next finer one); `skip_width`, `skip_block`, `skip_blocks` the trunk at 8x; `merge_width` (0: one
     convolution), `merge_groups`, `merge_shuffle`, `expand_kernel` the merge of trunk and deep features and
-    its way up to 2x; `head` what meets it there ("none", "add" a convolution of the packed mosaic, "concat"
-    the published head), with `head_kernel`, `head_width`, and `merge_channels` that the merge brings along.
+    its way up, to 2x or to a stage at 4x; `fine_width` that stage's channels (None or 0: no stage, as
+    published), `fine_block`, `fine_blocks`, and `fine_kernel` of its way up to 2x; `head` what meets it
+    there ("none", "add" a convolution of the packed mosaic, "concat" the published head), with
+    `head_kernel`, `head_width`, and `merge_channels` that the way up brings along.
 
     Raises InputError where a gene is unknown, missing or out of its range.
     """
@@ -139,6 +141,10 @@ class Genome:
     merge_groups: int | None = None
     merge_shuffle: bool = False
     expand_kernel: int = 3
+    fine_width: int | None = None
+    fine_block: str | None = None
+    fine_blocks: int | None = None
+    fine_kernel: int | None = None
     head: str
     head_kernel: int | None = None
     head_width: int | None = None
@@ -154,6 +160,7 @@ class Genome:
         object.__setattr__(self, "branches", tuple(sorted(self.branches, key=lambda branch: branch.scale)))
         self._settle_deep()
         self._settle_trunk_and_merge()
+        self._settle_fine()
         self._settle_head()
 
     def _drop(self, *names: str) -> None:
@@ -195,6 +202,18 @@ class Genome:
             object.__setattr__(self, "merge_shuffle", False)
         _check("genome: merge_shuffle needs an even number of channels", not self.merge_shuffle or
                self.merge_inputs % 2 == 0, self.merge_inputs, "set merge_shuffle to false")  # fmt: skip
+
+    def _settle_fine(self) -> None:
+        if self.fine_width is None or (self.fine_width == 0 and type(self.fine_width) is int):
+            self._drop("fine_width", "fine_block", "fine_blocks", "fine_kernel")
+            return
+        _check_int("fine_width", self.fine_width, 0, 512)
+        _check_int("fine_blocks", self.fine_blocks, 0, 8)
+        _check_kernel("fine_kernel", self.fine_kernel, (1, 3))
+        if self.fine_blocks:
+            _check_choice("fine_block", self.fine_block, ("residual", "rep"))
+        else:
+            self._drop("fine_block")
 
     def _settle_head(self) -> None:
         _check_choice("head", self.head, HEADS)

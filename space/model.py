@@ -1,4 +1,4 @@
-"""From a genome to its network: trunk at 8x, deep branches, merge, head."""
+"""From a genome to its network: trunk at 8x, deep branches, merge, a stage at 4x where there is one, head."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class DarkUNet(nn.Module):
         self.skip = _trunk(genome)
         self.deep = make_deep(genome)
         self.merge = _merge(genome)
+        self.fine = FineStage(genome) if genome.fine_width else None
         self.head = _head(genome)
 
     def forward(self, mosaic: Tensor) -> Tensor:
@@ -40,7 +41,10 @@ class DarkUNet(nn.Module):
         features = self.skip(functional.pixel_unshuffle(p2, 4))
         if self.deep is not None:
             features = torch.cat([features, self.deep(p2)], dim=1)
-        rgb: Tensor = functional.pixel_shuffle(self.head(p2, self.merge(features)), 2)
+        merged = self.merge(features)
+        if self.fine is not None:
+            merged = self.fine(p2, merged)
+        rgb: Tensor = functional.pixel_shuffle(self.head(p2, merged), 2)
         return rgb if self.training else rgb.clamp(0, 1)
 
     def _check(self, mosaic: Tensor) -> None:
@@ -64,8 +68,8 @@ def _trunk(genome: Genome) -> nn.Module:
 
 
 def _merge(genome: Genome) -> nn.Module:
-    # 16 channels at 8x become one at 2x.
-    outputs = 16 * (RGB_CHANNELS_2X if genome.merge_channels is None else genome.merge_channels)
+    # 16 channels at 8x become one at 2x; 4 become one at 4x.
+    outputs = 4 * genome.fine_width if genome.fine_width else 16 * _channels_2x(genome)
     parts: list[nn.Module] = [ChannelShuffle()] if genome.merge_shuffle else []
     inputs = genome.merge_inputs
     if genome.merge_width:
@@ -73,9 +77,43 @@ def _merge(genome: Genome) -> nn.Module:
         parts.append(convolution(inputs, genome.merge_width, 3, groups=genome.merge_groups))
         inputs = genome.merge_width
     parts.append(convolution(inputs, outputs, genome.expand_kernel))
-    if genome.head == "concat":  # elsewhere the merge is the output, or added to it: nothing to bend
-        parts.append(nn.LeakyReLU(SLOPE))
-    return nn.Sequential(*parts, nn.PixelShuffle(4))
+    if genome.fine_width:  # which bends the sum of this and its own features
+        return nn.Sequential(*parts, nn.PixelShuffle(2))
+    return nn.Sequential(*parts, *_bent(genome), nn.PixelShuffle(4))
+
+
+def _channels_2x(genome: Genome) -> int:
+    return RGB_CHANNELS_2X if genome.merge_channels is None else genome.merge_channels
+
+
+def _bent(genome: Genome) -> list[nn.Module]:
+    """What follows the last convolution before 2x: where it is the output, or added to it, there is nothing to bend."""
+    return [nn.LeakyReLU(SLOPE)] if genome.head == "concat" else []
+
+
+class FineStage(nn.Module):
+    """A stage at 4x: p2 (b 4 h w), merged (b fine_width h/2 w/2) -> b c h w, c as the head wants.
+
+    A 3x3 of the mosaic packed at 4x is added to what the merge brought up, a LeakyReLU and the blocks follow, and
+    one convolution and a pixel shuffle bring it to 2x. The published networks go from 8x to 2x at once.
+    Source: the decoder of a U-Net (Ronneberger et al., MICCAI 2015, section 2), its up-convolution a pixel shuffle.
+    """
+
+    def __init__(self, genome: Genome) -> None:
+        super().__init__()
+        width = genome.fine_width
+        assert width is not None and genome.fine_blocks is not None and genome.fine_kernel is not None
+        kind = genome.fine_block or "rep"
+        self.entry = convolution(16, width, 3)
+        self.activation = nn.LeakyReLU(SLOPE)
+        self.blocks = nn.Sequential(*(make_block(kind, width, layers=None, growth=None) for _ in range(genome.fine_blocks)))
+        out = convolution(width, 4 * _channels_2x(genome), genome.fine_kernel)
+        self.up = nn.Sequential(out, *_bent(genome), nn.PixelShuffle(2))
+
+    def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
+        features = self.activation(self.entry(functional.pixel_unshuffle(p2, 2)) + merged)
+        up: Tensor = self.up(self.blocks(features))
+        return up
 
 
 class NoHead(nn.Module):

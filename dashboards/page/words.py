@@ -35,7 +35,10 @@ def network_in_words(genome: Mapping[str, Any] | None) -> str:
     if len(branches) > 1:
         deep += f", meeting by {genome.get('fusion')}"
     head = {"none": "no head", "add": "head added", "concat": "head concatenated"}.get(str(genome.get("head")), "")
-    return "; ".join(part for part in (deep, trunk, head) if part)
+    fine = f"stage at 4x {genome['fine_width']} wide" if genome.get("fine_width") else ""
+    if fine and genome.get("fine_blocks"):
+        fine += f", {genome['fine_blocks']} {genome.get('fine_block')}"
+    return "; ".join(part for part in (deep, trunk, fine, head) if part)
 
 
 def _branch(branch: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def test_macs_of_a_tile_scale_to_the_frame(seed):
     params = space.sample(random.Random(seed))
     for scale in (8, 16, 32, 64):  # no "rep": folding makes one convolution of two, which the hooks can't know
         params[f"s{scale}_block"] = "rdb"
-    params["skip_block"] = "residual"
+    params["skip_block"] = params["fine_block"] = "residual"
     genome = space.decode(params)
     cost = count_cost(genome, 128, 192)
     assert (cost.height, cost.width) == (128, 192)
