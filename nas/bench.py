@@ -25,7 +25,7 @@ from rich.table import Table
 from nas import command
 from nas.config import resolve_device
 from nas.front import front_rows
-from nas.models import read_genome
+from nas.models import NAMED, read_genome
 from nas.reading import open_to_read
 from nas.remeasure import stored_genome
 from nas.results import Row, read_rows
@@ -54,7 +54,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
     parser = command.Parser(prog="python -m nas.bench", description=__doc__, example=EXAMPLE)
     parser.add_argument("networks", nargs="*", metavar="MO|FILE|FOLDER",
-                        help="MO, M1, M2, a genome's JSON file, or a trial's folder")  # fmt: skip
+                        help="a name (MO, M1, M2, F1 ...), a genome's JSON file, or a trial's folder")  # fmt: skip
     parser.add_argument("--study", help="a study by name: its settings are the defaults, and --front times its front")
     parser.add_argument("--front", action="store_true", help="the networks on the study's front too")
     parser.add_argument("--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)")
@@ -241,7 +241,7 @@ def _check_shape(text: str | None, entries: Sequence[Entry], config: LatencyConf
 
 
 def _name(text: str) -> str:
-    return text if text in SEEDS else "/".join(Path(text).resolve().parts[-2:])
+    return text if text in NAMED else "/".join(Path(text).resolve().parts[-2:])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m nas.describe MO`: a network as a picture in the terminal, each part with its share of the work.
 
-MO, M1 and M2, a genome's JSON file, or a trial's folder; `--space` shows every gene and its choices instead.
+MO, M1, M2 or a found one (F1 ...), a genome's JSON file, or a trial's folder; `--space` shows every gene and its choices instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from nas import command
 from nas.models import read_genome
-from space import SEED_FACTS, SEEDS, Branch, DesignSpace, Genome, InputError
+from space import FOUND, SEED_FACTS, SEEDS, Branch, DesignSpace, Genome, InputError
 
 BAR = 24  # cells of the bar of a part that does all the work
 
@@ -29,7 +29,7 @@ def parse(argv: Sequence[str]) -> Namespace:
         description=__doc__,
         example="python -m nas.describe M1 --height 2848 --width 4256",
     )
-    parser.add_argument("network", nargs="?", help="MO, M1, M2, a genome's JSON file, or a trial's folder")
+    parser.add_argument("network", nargs="?", help="a name (MO, M1, M2, F1 ...), a genome's JSON file, or a trial's folder")
     parser.add_argument("--space", action="store_true", help="show the genes of the design space instead")
     parser.add_argument("--json", action="store_true", help="print the genome as JSON instead")
     parser.add_argument("--drawing", type=Path, metavar="FILE.svg", help="write the network's drawing there instead")
@@ -38,7 +38,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     args = parser.parse_args(argv)
     if args.space == (args.network is not None):
         raise InputError(
-            "give either a network (MO, M1, M2, a file, a folder) or --space; see python -m nas.describe --help"
+            "give either a network (a name, a file, a folder) or --space; see python -m nas.describe --help"
         )
     if min(args.height, args.width) < 1:
         raise InputError(f"height and width must be at least 1, but got {args.height} and {args.width}; raise them")
@@ -86,6 +86,8 @@ def show_network(console: Console, name: str, genome: Genome, height: int, width
     console.print(f"[bold]{escape(name)}[/]  digest {genome.digest}")
     if name in SEEDS:
         console.print(f"[dim]{SEED_FACTS[name].reference}[/]")
+    if name in FOUND:
+        console.print(f"[dim]{escape(FOUND[name].origin)}[/]")
     padded = "" if (cost.height, cost.width) == (height, width) else f" ({height} x {width}, padded)"
     console.print(
         f"{cost.macs / 1e9:.4g} GMAC for one {cost.height} x {cost.width} mosaic{padded}; "

@@ -19,8 +19,8 @@ from rich.progress import Progress, TaskID, TimeRemainingColumn
 
 from nas import command
 from nas.config import resolve_device
-from nas.models import load_network
-from space import SEEDS, InputError
+from nas.models import NAMED, load_network
+from space import InputError
 
 if TYPE_CHECKING:
     from nas.scores import Contender
@@ -128,7 +128,7 @@ def asked_models(words: Sequence[str], weights: str | None) -> list[Asked]:
         parted = [(parted[0][0], weights)]
     seen: dict[tuple[str, str], str] = {}
     for word, (model, file) in zip(words, parted, strict=True):
-        key = model if model in SEEDS else str(Path(model).resolve()), str(Path(file).resolve()) if file else ""
+        key = model if model in NAMED else str(Path(model).resolve()), str(Path(file).resolve()) if file else ""
         if key in seen:
             raise InputError(f"each model must be given once, but {word} is {seen[key]} again; leave one out")
         seen[key] = word
@@ -141,11 +141,11 @@ def asked_models(words: Sequence[str], weights: str | None) -> list[Asked]:
 
 def part(word: str) -> tuple[str, str | None]:
     """MODEL and WEIGHTS of MODEL[=WEIGHTS]; a path may hold an equals sign itself."""
-    if "=" not in word or word in SEEDS or Path(word).exists():
+    if "=" not in word or word in NAMED or Path(word).exists():
         return word, None
     cuts = [index for index, letter in enumerate(word) if letter == "="]
     for cut in cuts:
-        if word[:cut] in SEEDS or Path(word[:cut]).exists():
+        if word[:cut] in NAMED or Path(word[:cut]).exists():
             return word[:cut], word[cut + 1 :]
     return word[: cuts[0]], word[cuts[0] + 1 :]
 

@@ -1,4 +1,4 @@
-"""What a command's `MO|FILE|FOLDER` means: a genome, and a network with its weights.
+"""What a command's `NAME|FILE|FOLDER` means: a genome, and a network with its weights.
 
 A folder is a trial's (genome.json) or an export's (model.json); both hold weights.safetensors. It may come from anyone: no
 file outside of it is read.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from space import SEEDS, Genome, InputError
+from space import FOUND, SEEDS, Genome, InputError
 from space.inside import inside
 from space.saved import MODEL, WEIGHTS, is_saved, load_saved, load_weights, read_saved
 
@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from space import DarkUNet
 
 GENOME = "genome.json"
+NAMED = {**SEEDS, **{name: found.genome for name, found in FOUND.items()}}
+"""The networks that have names: the published ones, and those that this project found."""
 
 
 def read_genome(text: str) -> Genome:
-    """The genome that `text` means: MO, M1 or M2, a genome's JSON file, a trial's folder, or an export's folder.
+    """The genome that `text` means: a name (MO, M1, M2, F1 ...), a genome's JSON file, a trial's folder, or an export's.
 
     Raises InputError where it is none of these.
     """
-    if text in SEEDS:
-        return SEEDS[text]
+    if text in NAMED:
+        return NAMED[text]
     path = Path(text)
     if path.name == MODEL and os.path.isfile(path):
         path = path.parent
@@ -36,7 +38,7 @@ def read_genome(text: str) -> Genome:
     if os.path.isdir(path):
         path = inside(path, GENOME, "a trial's file")
     if not os.path.isfile(path):
-        raise InputError(f"a network must be {', '.join(SEEDS)}, a genome's JSON file or a trial's folder, but there is "
+        raise InputError(f"a network must be {', '.join(NAMED)}, a genome's JSON file or a trial's folder, but there is "
                          f"no {path}; check the path")  # fmt: skip
     try:
         return Genome.from_json(path.read_text(encoding="utf-8"))
@@ -84,4 +86,4 @@ def load_network(text: str, weights: str | None) -> Network:
         return Network(name=text, model=load_reference_checkpoint(text, weights), white_balanced_input=False)
     model, metadata = load_weights(genome, Path(weights))
     balanced = metadata.get("white_balanced_input", "true") == "true"
-    return Network(name=text if text in SEEDS else genome.digest[:8], model=model, white_balanced_input=balanced)
+    return Network(name=text if text in NAMED else genome.digest[:8], model=model, white_balanced_input=balanced)

@@ -45,7 +45,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     add = parser.add_argument
     add("--study", help="a study by name (dark) or a path to its TOML file; its recipe and data are the defaults")
     add("--trial", type=int, metavar="N", help="which trial of the study")
-    add("--genome", metavar="FILE|MO", help="MO, M1, M2, a genome's JSON file, or a trial's folder, instead of --trial")
+    add("--genome", metavar="FILE|NAME", help="a name (MO, M1, F1 ...), a genome's JSON file, or a trial's folder, instead of --trial")
     add("--from-trial-weights", action="store_true", help="begin with the trial's weights (default: from scratch)")
     add("--weights", type=Path, help="begin with these weights: a weights.safetensors, or a published checkpoint")
     add("--data", help=f"a folder in SID's layout, or {SYNTHETIC} (default: the study's)")

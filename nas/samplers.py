@@ -29,7 +29,7 @@ def choose_sampler(name: str, trials: int) -> str:
     (nas/structured.py) needs 0.08 of random search's training; multivariate TPE that is shown the foretold ends of stopped
     networks and proposes no known one 0.12, random search and NSGA-II 0.19. A proposal takes it some 40 ms of one core, TPE 40 to
     80. Beyond MODEL_UP_TO trials NSGA-II (1-3 ms) has many generations. A Gaussian process of Optuna's ("gp") took 20 to 80 s a
-    proposal in this space of 49 genes, half of them words, after 20 trials on two busy cores.
+    proposal when the space had 49 genes, half of them words, after 20 trials on two busy cores.
     """
     if name != "auto":
         return name

@@ -162,23 +162,30 @@ class StructureSampler(BaseSampler):
         shown = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         shown = [one for one in shown if len(one.params) == len(self._space.genes)][-MOST_ROWS:]
         judged = [one for one in shown if not one.user_attrs.get("pending")]
+        # Of networks over the limit only latency is known.
+        timed = [one for one in study.get_trials(deepcopy=False, states=[TrialState.PRUNED]) if "ratio_to_mo" in one.user_attrs
+                 and one.user_attrs.get("kind") == "over_limit" and one.params]  # fmt: skip
         reference = self._reference()
         if reference is None or len(judged) < STARTUP:
-            return self._spread(chance, len(shown))
+            return self._spread(chance, len(shown) + len(timed), timed)
         candidates = self._candidates(chance, judged)
         if not candidates:
             return self._space.sample(chance)
         pending = [one for one in shown if one.user_attrs.get("pending")]
-        timed = [one for one in study.get_trials(deepcopy=False, states=[TrialState.PRUNED]) if "ratio_to_mo" in one.user_attrs
-                 and one.user_attrs.get("kind") == "over_limit" and one.params]  # fmt: skip
         values = self._values(candidates, judged, pending, timed[-MOST_ROWS:], reference)
         return candidates[int(np.argmax(values))]
 
-    def _spread(self, chance: random.Random, count: int) -> dict[str, Any]:
-        """A network whose work is the next of some that are spread from the smallest to the middle of random ones'."""
+    def _spread(self, chance: random.Random, count: int, over: Sequence[FrozenTrial]) -> dict[str, Any]:
+        """A network whose work is the next of some that are spread from the smallest to the middle of random ones', or to the least
+        work that was found to be `over` the limit."""
         drawn = [self._space.sample(chance) for _ in range(2 * RANDOM)]
-        drawn.sort(key=lambda params: numbers(self._space.decode(params))[0])
-        return drawn[round(RANDOM * (count % STARTUP) / (STARTUP - 1))]
+        drawn.sort(key=self._work)
+        least = min((self._work(one.params) for one in over), default=math.inf)
+        highest = min(RANDOM, sum(self._work(params) < least for params in drawn))
+        return drawn[round(highest * (count % STARTUP) / (STARTUP - 1))]
+
+    def _work(self, params: Mapping[str, Any]) -> float:
+        return numbers(self._space.decode(params))[0]
 
     def _candidates(self, chance: random.Random, judged: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
         drawn: list[dict[str, Any]] = [self._space.sample(chance) for _ in range(RANDOM)]

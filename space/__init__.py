@@ -1,4 +1,4 @@
-"""What can be built: genomes, the design space, the published seeds and the networks.
+"""What can be built: genomes, the design space, the published seeds, found networks, and the networks themselves.
 
 `import space` loads no torch: what needs it is loaded when it is first used.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from space.design import DesignSpace, Gene
 from space.errors import InputError
+from space.found import FOUND, Found
 from space.genome import Branch, Genome
 from space.seeds import SEED_FACTS, SEEDS, SeedFacts
 
@@ -31,7 +32,7 @@ _NEEDS_TORCH = {
 }
 
 __all__ = [
-    "SEEDS", "SEED_FACTS", "Branch", "Cost", "DarkUNet", "DesignSpace", "Gene", "Genome", "InputError", "SeedFacts",
+    "FOUND", "SEEDS", "SEED_FACTS", "Branch", "Cost", "DarkUNet", "DesignSpace", "Found", "Gene", "Genome", "InputError", "SeedFacts",
     "build_model", "count_cost", "fold", "load_model", "load_reference_checkpoint", "restore",
 ]  # fmt: skip
 

@@ -1,13 +1,16 @@
 """MO, M1, M2 and networks that a search found, trained alike for long, and judged on pictures that chose nothing.
 
-    python tests/benchmarks/dark_study.py train --networks MO M1 M2 FILE... --steps 1500 3000 --seeds 0 1 2 --out runs/long
-    python -m nas.bench MO M1 M2 FILE... --json bench.json
+    python tests/benchmarks/dark_study.py train --networks MO M1 M2 F1 F2 F3 --steps 2000 4000 --seeds 0 1 2 --out runs/long
+    python -m nas.bench MO M1 M2 F1 F2 F3 --json bench.json
     python tests/benchmarks/dark_study.py judge --out runs/long --bench bench.json --real ../shared/sid-sample --json FILE
+    python tests/benchmarks/dark_study.py train --networks MO M1 M2 F1 F2 F3 --steps 600 --seeds 0 1 2 --out runs/real \
+        --data ../shared/sid-sample --start runs/long --start-steps 4000
+    python tests/benchmarks/dark_study.py judge --out runs/real --bench bench.json --real ../shared/sid-sample --split test --json FILE
 
-Every training is `python -m nas.retrain` with the same recipe on the built-in data; it may be stopped and goes on. Two sets
-judge and choose nothing: held-out synthetic scenes, of another seed than all data that trained or searched, and real
-pairs. A network's score on a picture is the mean over its seeds; differences from MO, M1 and M2 are paired, picture by
-picture, with a 95 % bootstrap interval.
+Every training is `python -m nas.retrain` with the same recipe; it may be stopped and goes on. It is on built-in data, or with
+--data on real pairs' training list, from the weights of a training in --start. Two sets judge and choose nothing: held-out
+synthetic scenes, of another seed than all data that trained or searched, and real pairs. A network's score on a picture
+is the mean over its seeds; differences from MO, M1 and M2 are paired, picture by picture, with a 95 % bootstrap interval.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from nas.models import load_network
 from space import SEEDS
@@ -36,12 +41,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     train = verbs.add_parser("train", help="the long trainings")
-    train.add_argument("--networks", nargs="+", required=True, help="MO, M1, M2, or genomes' JSON files")
+    train.add_argument("--networks", nargs="+", required=True, help="networks by name, or genomes' JSON files")
     train.add_argument("--steps", nargs="+", type=int, required=True)
     train.add_argument("--seeds", nargs="+", type=int, default=[0])
+    train.add_argument("--scenes", type=int, default=576, help="built-in training scenes: three times a search's")
+    train.add_argument("--data", help="real pairs in SID's layout, whose training list trains")
+    train.add_argument("--start", type=Path, help="--out of the trainings to go on from")
+    train.add_argument("--start-steps", type=int, help="and how long those were")
     train.add_argument("--jobs", type=int, default=2, help="trainings side by side, one thread each")
     judging = verbs.add_parser("judge", help="scores, intervals and the table")
-    judging.add_argument("--real", type=Path, required=True, help="real pairs in SID's layout; all of its lists judge")
+    judging.add_argument("--real", type=Path, required=True, help="real pairs in SID's layout")
+    judging.add_argument("--split", default="all", help="which of its lists judge")
     judging.add_argument("--bench", type=Path, required=True, help="what nas.bench --json wrote of the same networks")
     judging.add_argument("--json", type=Path, required=True)
     for verb in (train, judging):
@@ -49,7 +59,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.verb == "train":
         return train_all(args)
-    found = judge(args.out, args.real, json.loads(args.bench.read_text()))
+    found = judge(args.out, args.real, args.split, json.loads(args.bench.read_text()))
     args.json.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
     return 0
@@ -63,7 +73,12 @@ def train_all(args: argparse.Namespace) -> int:
         steps, seed, network = job
         folder = args.out / f"{Path(network).stem}-{steps}-{seed}"
         words = ["--genome", network, "--steps", steps, "--seed", seed, "--eval-steps", steps, "--precision", "bfloat16",
-                 "--threads", 1]  # fmt: skip
+                 "--threads", 1, "--runs", args.out.resolve()]  # fmt: skip
+        if args.data:
+            begun = (args.start / f"{Path(network).stem}-{args.start_steps}-{seed}" / "weights.safetensors").resolve()
+            words += ["--data", Path(args.data).resolve(), "--weights", begun, "--learning-rate", 5e-4]
+        else:
+            words += ["--scenes", args.scenes]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with Path(f"{folder}.log").open("w") as log:
             return subprocess.run([sys.executable, "-m", "nas.retrain", "--out", folder, *map(str, words)], cwd=ROOT,
@@ -74,22 +89,28 @@ def train_all(args: argparse.Namespace) -> int:
     return max(codes)
 
 
-def judge(out: Path, real: Path, bench: dict[str, Any]) -> dict[str, Any]:
+def judge(out: Path, real: Path, split: str, bench: dict[str, Any]) -> dict[str, Any]:
     """Scores of all trainings in `out` on both sets, by network and number of steps, with differences from the seeds."""
     sets = {"synthetic": load_data(DataConfig(seed=JUDGING_SEED, scenes=1, held_out=JUDGING_SCENES), device="cpu").held_out,
-            "real": load_pairs(str(real), "all", cache_dir=out / "cache")}  # fmt: skip
+            "real": load_pairs(str(real), split, cache_dir=out / "cache")}  # fmt: skip
     scores: dict[tuple[str, int], dict[str, list[dict[str, list[float]]]]] = {}
     digests: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    seconds: dict[tuple[str, int], float] = {}
     for folder in sorted(path.parent for path in out.glob("*/result.json")):
         name, steps, _ = folder.name.rsplit("-", 2)
         ways = scores.setdefault((name, int(steps)), {key: [] for key in sets})
         model = load_network(str(folder), None).model
         digests[name] = model.genome.digest
+        told = json.loads((folder / "result.json").read_text())
+        settings = told["training"]["settings"]
+        seconds[name, int(steps)] = seconds.get((name, int(steps)), 0.0) + told["train_seconds"]
         for key, pairs in sets.items():
             ways[key].append(of_pictures(model, pairs))
     networks = []
     for (name, steps), ways in sorted(scores.items(), key=lambda one: (one[0][1], one[0][0])):
-        told: dict[str, Any] = {"name": name, "steps": steps, "seeds": len(ways["real"]), **timed(bench, digests[name])}
+        told = {"name": name, "steps": steps, "seeds": len(ways["real"]), "train_seconds": seconds[name, steps],
+                **timed(bench, digests[name])}  # fmt: skip
         for key in sets:
             mean = pooled(ways[key])
             against = {seed: pooled(scores[seed, steps][key]) for seed in SEEDS if (seed, steps) in scores}
@@ -101,7 +122,9 @@ def judge(out: Path, real: Path, bench: dict[str, Any]) -> dict[str, Any]:
             }  # fmt: skip
         networks.append(told)
     device = bench["networks"][0]["latency"]["device_name"]
-    return {"judging": {"seed": JUDGING_SEED, "scenes": JUDGING_SCENES}, "machine": device, "networks": networks}
+    recipe = {key: value for key, value in settings.items() if key.startswith(("train.", "data.")) and "digest" not in key}
+    return {"judging": {"seed": JUDGING_SEED, "scenes": JUDGING_SCENES, "real": split}, "machine": {"device": device, "cores":
+            os.cpu_count(), "torch": str(torch.__version__)}, "recipe": recipe, "networks": networks}  # fmt: skip
 
 
 def of_pictures(model: Any, pairs: list[Pair]) -> dict[str, list[float]]:

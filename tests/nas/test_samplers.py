@@ -40,7 +40,7 @@ def test_the_same_seed_proposes_the_same(name: str) -> None:
     assert all(a != b for k, a in enumerate(params[0]) for b in params[0][:k])
 
 
-@pytest.mark.slow  # one proposal among 49 genes takes a minute on a busy machine
+@pytest.mark.slow  # one proposal among 53 genes takes a minute on a busy machine
 def test_the_gaussian_process_works_without_a_warning() -> None:
     study = searched("gp", 5)
     study.sampler = make_sampler("gp", seed=0, number=5, trials=12)

@@ -13,6 +13,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 from stand_ins import Command, Runner, figures
 
 from nas import structured
@@ -137,6 +138,28 @@ def test_a_limit_is_kept_to_once_latency_is_learnt() -> None:
     free, limited = (searched(STARTUP + 24, 0, limit_ms=limit) for limit in (None, 12.0))
     counts = [sum(trial.values[1] <= 12.0 for trial in study.trials[-12:]) for study in (free, limited)]
     assert counts[1] >= max(counts[0], 6)
+
+
+def test_a_search_under_a_tight_limit_gets_going() -> None:
+    """Nothing is trained over the limit: what is proposed before there is a model must come below it."""
+    known: set[str] = set()
+    study = optuna.create_study(directions=list(DIRECTIONS))
+    limit_ms = 5.5  # a hundredth of random networks are as fast
+    for _ in range(5 * STARTUP):
+        study.sampler = StructureSampler(
+            SPACE, seed=0, reference=lambda: REFERENCE, is_known=known.__contains__, limit_ms=limit_ms
+        )
+        trial = study.ask()
+        genome = SPACE.decode(suggest(trial, SPACE))
+        known.add(genome.digest)
+        psnr_db, latency_ms = figures(genome)
+        if latency_ms <= limit_ms:
+            study.tell(trial, [psnr_db, latency_ms])
+            continue
+        trial.set_user_attr("kind", "over_limit")
+        trial.set_user_attr("ratio_to_mo", latency_ms / 10)
+        study.tell(trial, state=TrialState.PRUNED)
+    assert sum(trial.state is TrialState.COMPLETE for trial in study.trials) >= STARTUP
 
 
 def test_a_search_by_structure_does_not_depend_on_stops(

@@ -61,8 +61,17 @@ def test_dropped_genes():
     assert Branch(**{**RDB, "blocks": 0}).block is None
     assert Branch(**{**RDB, "blocks": 0, "refine": True}).layers == 5
     assert Branch(**{**RDB, "blocks": 1, "first_layers": 4}) == Branch(**{**RDB, "blocks": 1, "layers": 4})
+    for nothing in ({}, {"fine_width": 0}, {"fine_width": 0, "fine_block": "rep", "fine_blocks": 2, "fine_kernel": 3}):
+        assert Genome(**PLAIN, **nothing) == Genome(**PLAIN) and "fine_width" not in Genome(**PLAIN, **nothing).to_dict()
+    assert Genome(**PLAIN, fine_width=8, fine_blocks=0, fine_block="rep", fine_kernel=1).fine_block is None
     both = (Branch(**RDB), Branch(**{**RDB, "scale": 16}))
     assert Genome(branches=both, deep_width=32, fusion="dual", **PLAIN).fusion == "concat"  # nothing is refined
+
+
+def test_digests_outlive_new_genes():
+    """Stored studies, exports and trainings tell networks apart by them."""
+    known = {"MO": "2e3738f216e9ff6c", "M1": "525e5834ad51e0e6", "M2": "03dd97a75158c627"}
+    assert {name: genome.digest for name, genome in SEEDS.items()} == known
 
 
 def test_branches_keep_one_order():
@@ -97,6 +106,10 @@ def seed_json(**changes):
         (seed_json(expand_kernel=5), "genome: expand_kernel must be 1 or 3, but got 5"),
         (seed_json(merge_groups=5), "genome: merge_groups must divide 128 and 32, but got 5"),
         (seed_json(merge_shuffle="yes"), "genome: merge_shuffle must be true or false, but got 'yes'"),
+        (seed_json(fine_width=8), "genome: fine_blocks must be a whole number from 0 to 8, but got None"),
+        (seed_json(fine_width=8, fine_blocks=1, fine_kernel=5), "genome: fine_kernel must be 1 or 3, but got 5"),
+        (seed_json(fine_width=8, fine_blocks=1, fine_kernel=1, fine_block="rdb"), "genome: fine_block must be one of residual, rep"),
+        (seed_json(fine_width=False), "genome: fine_width must be a whole number from 0 to 512, but got False"),
         (seed_json(branches=3), "genome: branches must be a list, but got 3"),
         (seed_json(branches=[3]), "genome: every branch must be a JSON object, but got 3"),
         (seed_json(branches=[{"scale": 24}]), "genome: branch gene 'width' is missing"),

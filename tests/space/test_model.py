@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from torch.nn import functional
 
 from space import SEEDS, Branch, DesignSpace, Genome, InputError, build_model, fold, restore
 
@@ -49,6 +50,36 @@ def test_every_parameter_learns(name):
     model(torch.rand(1, 1, 64, 64)).square().mean().backward()
     dead = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
     assert dead == []
+
+
+@pytest.mark.parametrize("head", ["none", "add", "concat"])
+@pytest.mark.parametrize("block", ["residual", "rep"])
+def test_a_stage_at_4x_learns_in_every_part(head, block):
+    more = {"head": head, "head_kernel": 3, "head_width": 4, "merge_channels": 4}
+    genome = Genome(**{**PLAIN, **more}, fine_width=8, fine_block=block, fine_blocks=2, fine_kernel=1)
+    check_builds_and_folds(genome)
+    model = build_model(genome)
+    model(torch.rand(1, 1, 32, 32)).square().mean().backward()
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in model.parameters())
+
+
+@torch.no_grad()
+def test_a_stage_at_4x_is_what_its_parts_say():
+    genome = Genome(**PLAIN, fine_width=8, fine_block="rep", fine_blocks=1, fine_kernel=3)
+    model = build_model(genome).eval()
+    fine = model.fine
+    mosaic = torch.rand(1, 1, 32, 48)
+    packed = functional.pixel_unshuffle(functional.pixel_unshuffle(mosaic, 2), 4)
+    merged = model.merge(model.skip(packed))
+    assert merged.shape == (1, 8, 8, 12)  # brought to 4x, not to 2x
+    at_4x = functional.pixel_unshuffle(functional.pixel_unshuffle(mosaic, 2), 2)
+    features = fine.blocks(functional.leaky_relu(fine.entry(at_4x) + merged, 0.2))
+    picture = functional.pixel_shuffle(functional.pixel_shuffle(fine.up[0](features), 2), 2).clamp(0, 1)
+    assert torch.equal(model(mosaic), picture)
+
+
+def test_without_a_stage_at_4x_there_is_nothing_of_it():
+    assert not [key for key in build_model(SEEDS["MO"]).state_dict() if "fine" in key]
 
 
 @pytest.mark.parametrize("fusion", ["concat", "sum", "dual", "cascade"])

@@ -29,7 +29,7 @@ from optuna.trial import TrialState
 
 sys.path.insert(0, str(Path(__file__).parent))
 from forest import ForestSurrogate, fit_forest
-from table import PACKED, Curve, Surrogate, fit, load
+from table import PACKED, Curve, Surrogate, TableSpace, fit, load
 
 from nas.foresight import foretell
 from nas.fresh import FreshSampler
@@ -37,9 +37,9 @@ from nas.front import REFERENCE_RATIO, Reference, hypervolume
 from nas.samplers import suggest
 from nas.stopping import Standing, goes_on
 from nas.structured import StructureSampler
-from space import DesignSpace, Genome
+from space import Genome
 
-SPACE = DesignSpace()
+SPACE = TableSpace()
 # PSNR of amplifying alone on the default data's held-out pairs (any study's `baseline_psnr_db`).
 BASELINE_PSNR_DB = 17.85
 # The methods whose end is to be reached.

@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import theilslopes
 
-from space import Branch, Genome
+from space import Branch, DesignSpace, Genome
 
 Array = NDArray[np.float64]
 PACKED = Path(__file__).parent / "table.json.gz"
@@ -33,6 +33,16 @@ class Curve:
     psnr_db: tuple[float, ...]
     step_seconds: float
     ratio_to_mo: float
+
+
+class TableSpace(DesignSpace):
+    """The space that the table's networks were drawn from: no stage at 4x, at most three blocks in the trunk. Of what came later
+    the surrogate knows nothing."""
+
+    genes = tuple(
+        replace(gene, choices={"fine_width": (0,), "skip_blocks": (0, 1, 2, 3)}.get(gene.name, gene.choices))
+        for gene in DesignSpace.genes
+    )
 
 
 def load(path: Path = PACKED) -> dict[str, Any]:
