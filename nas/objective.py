@@ -140,10 +140,12 @@ class Objective:
             if self.judge is not None and not self.judge.is_here:
                 timed = self.judge.wait(trial, lambda: on_progress("waiting for a judge", 0, 1, {}))
             rungs = self._rungs(trial, genome)
+            # What is stopped, or is clearly over the limit, needs no more.
+            rough = rungs.may_stop or self.latency_limit_ms is not None
             result = self.runner(
                 genome, self.config, data=self.data, directory=directory,
                 latency_limit_ms=self.latency_limit_ms, mo_latency_ms=self._mo_ms(), decide=rungs,
-                keeper=keeper, timed=timed, rough_first=rungs.may_stop, on_progress=on_progress,
+                keeper=keeper, timed=timed, rough_first=rough, on_progress=on_progress,
             )  # fmt: skip
         except Exception as error:
             whole = (DeviceLostError, TakenOverError, UpdateFinishedTrialError)

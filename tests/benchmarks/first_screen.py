@@ -1,0 +1,123 @@
+"""The README's first screen: every figure of it, from the stored results, as the text that the README holds.
+
+    python tests/benchmarks/first_screen.py            # prints it
+    python tests/benchmarks/first_screen.py --write    # puts it into the README, between its two marks
+
+tests/test_readme.py holds the README to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "tests" / "benchmarks" / "results"
+MARKS = ("<!-- made by tests/benchmarks/first_screen.py from stored results -->", "<!-- until here -->")
+PUBLISHED = ("MO", "M1", "M2")
+SETS = ("synthetic", "real")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    made = text(RESULTS)
+    if args.write:
+        readme = ROOT / "README.md"
+        head, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
+        readme.write_text(f"{head}{MARKS[0]}\n{made}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
+    print(made)
+    return 0
+
+
+def text(results: Path) -> str:
+    """All of it, from the files in `results`."""
+    search, again, study = (read(results / f"{name}.json") for name in ("dark_search", "dark_search_again", "dark_study"))
+    return "\n\n".join([
+        "![PSNR against latency of every network of one search, its front, MO, M1, M2 and the named winners]"
+        "(dashboards/pictures/dark_search.svg)",
+        *headline(study), table(study), how(search, study), repeated(search, again),
+    ])  # fmt: skip
+
+
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def longest(study: dict[str, Any]) -> list[dict[str, Any]]:
+    """The networks of the longest trainings: the published ones, then the found ones from fast to slow."""
+    steps = max(one["steps"] for one in study["networks"])
+    rows = [one for one in study["networks"] if one["steps"] == steps]
+    place = {name: index for index, name in enumerate(PUBLISHED)}
+    return sorted(rows, key=lambda one: (place.get(one["name"], len(place)), one["ratio_to_mo"]["value"]))
+
+
+def beats(one: dict[str, Any]) -> bool:
+    """Whether a network's PSNR is above that of MO, M1 and M2 on both sets, each interval above zero."""
+    return all(one[key]["minus"][name]["psnr_db"]["low"] > 0 for key in SETS for name in PUBLISHED)
+
+
+def headline(study: dict[str, Any]) -> list[str]:
+    """The best found network that beats all three at half of MO's latency, in one sentence; none where there is none."""
+    found = [one for one in longest(study) if one["name"] not in PUBLISHED and beats(one) and one["ratio_to_mo"]["value"] <= 0.5]
+    if not found:
+        return []
+    best = max(found, key=lambda one: one["synthetic"]["psnr_db"])
+    gains = [min(best[key]["minus"][name]["psnr_db"]["mean"] for name in PUBLISHED) for key in SETS]
+    return [f"**{best['name']} takes {best['ratio_to_mo']['value']:.2f} of MO's time and restores better than MO, M1 and M2: at least "
+            f"{gains[0]:+.2f} dB on held-out synthetic scenes and {gains[1]:+.2f} dB on real photos, all trained alike.**"]  # fmt: skip
+
+
+def table(study: dict[str, Any]) -> str:
+    """Markdown: a row for each network."""
+    heads = ["network", "times MO", "PSNR dB, synthetic", "minus MO", "PSNR dB, real", "minus MO", "SSIM, both", "GMAC", "parameters M",
+             "MiB"]  # fmt: skip
+    rows = [heads, ["---"] * len(heads)]
+    for one in longest(study):
+        ratio = one["ratio_to_mo"]
+        cells = [f"**{one['name']}**" if one["name"] not in PUBLISHED else one["name"]]
+        cells.append("1" if one["name"] == "MO" else f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})")
+        for key in SETS:
+            minus = one[key]["minus"].get("MO", {}).get("psnr_db")
+            cells.append(f"{one[key]['psnr_db']:.2f}")
+            cells.append(f"{minus['mean']:+.2f} ({minus['low']:+.2f} to {minus['high']:+.2f})" if minus else "")
+        cells.append(f"{one['synthetic']['ssim']:.3f}, {one['real']['ssim']:.3f}")
+        cells += [f"{one['macs'] / 1e9:.2f}", f"{one['parameters'] / 1e6:.2f}", f"{one['peak_memory_mib']:.0f}"]
+        rows.append(cells)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def how(search: dict[str, Any], study: dict[str, Any]) -> str:
+    """How the table came about."""
+    rows = longest(study)
+    one, machine = rows[0], search["machine"]
+    return (
+        f"One search found them: {search['finished']} networks in {search['minutes']:.0f} minutes on {machine['cores']} cores of an "
+        f"{machine['device']}, no GPU ({search['complete']} trained for {search['steps']} steps, {search['over_limit']} over the limit "
+        f"on latency). Then each network above was trained alike, from scratch, on synthetic scenes only: {one['steps']:,} steps with "
+        f"each of {one['seeds']} seeds. *Synthetic* are {study['judging']['scenes']} scenes of another seed than any training's or "
+        f"search's, *real* are {one['real']['pictures']} crops from a Sony A7S2; both judged and chose nothing. In brackets: 95 % "
+        "intervals, of PSNR paired by picture. Latency (float32, a 512 x 512 mosaic) and memory by `nas.bench`, in turn with MO. "
+        "`python -m nas.describe F1` shows a winner, `python -m nas.retrain --genome F1` trains it on your data."
+    )  # fmt: skip
+
+
+def repeated(search: dict[str, Any], again: dict[str, Any]) -> str:
+    """What a second search showed, with another seed and less time."""
+    found = again["dominates_mo"]
+    first = found["first"]
+    said = f"Repeated with another seed and {again['finished'] / search['finished']:.0%} of the trials: "
+    if first is None:
+        return said + "no network better and faster than MO was found."
+    return (f"{said}{found['networks']} networks both better and faster than MO within the search, the first after "
+            f"{first['minute']:.0f} minutes ({first['psnr_db']:.2f} dB at {first['ratio_to_mo']:.2f} times its latency; MO "
+            f"{found['mo_psnr_db']:.2f} dB).")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
