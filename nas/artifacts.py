@@ -18,7 +18,8 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 from nas.curve_drawing import draw_curve, read_curve
-from nas.drawing import draw_svg, lay_out
+from nas.drawing import draw_svg
+from nas.layout import lay_out
 from space import Genome
 from trials.files import replacing
 

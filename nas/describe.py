@@ -66,7 +66,8 @@ def main(argv: list[str]) -> int:
 
 def write_drawing(path: Path, name: str, genome: Genome, height: int, width: int) -> None:
     """Writes the network as an SVG, coloured by its parts' shares of the MACs; InputError where that can't be."""
-    from nas.drawing import draw_svg, lay_out
+    from nas.drawing import draw_svg
+    from nas.layout import lay_out
     from space import count_cost
 
     if path.suffix != ".svg":

@@ -158,7 +158,8 @@ def export(row: Row, trained: Trained, study: optuna.Study, out: Path, check: Ch
     import torch
 
     from nas.card import draw_card
-    from nas.drawing import draw_svg, lay_out
+    from nas.drawing import draw_svg
+    from nas.layout import lay_out
     from nas.models import load_network
     from nas.onnx_export import OPSET, TOLERANCE, check_onnx, write_onnx
     from space import fold

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.artifacts import get_all_artifact_meta
 
-from nas.drawing import percent
+from nas.layout import percent
 from space import Branch, Genome
 
 LONGEST = 2045

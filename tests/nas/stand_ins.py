@@ -69,12 +69,14 @@ class Runner:
     rungs: tuple[int, ...] = ()
     calls: list[Genome] = field(default_factory=list)
     directories: list[Path] = field(default_factory=list)
+    rough: list[bool] = field(default_factory=list)
 
     def __call__(self, genome: Genome, config: Any, *, data: Any, directory: Path, latency_limit_ms: float | None,
                  mo_latency_ms: float | None, decide: Any = None, keeper: Any = None, timed: Any = None, rough_first: bool = False,
                  on_progress: Any) -> Result:  # fmt: skip
         self.calls.append(genome)
         self.directories.append(directory)
+        self.rough.append(rough_first)
         told = self.script[len(self.calls) - 1] if len(self.calls) <= len(self.script) else "complete"
         psnr_db, latency_ms = figures(genome)
         (directory / "genome.json").write_text(genome.to_json())

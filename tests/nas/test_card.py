@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from nas.card import draw_card
-from nas.drawing import draw_svg, lay_out
+from nas.drawing import draw_svg
+from nas.layout import lay_out
 from space import SEEDS, Genome
 from space.saved import Saved, describe_input
 

@@ -60,7 +60,7 @@ def test_the_space_shows_every_gene(capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "give either a network (MO, M1, M2, a file, a folder) or --space"),
+        ([], "give either a network (a name, a file, a folder) or --space"),
         (["MO", "--space"], "give either a network"),
         (["nobody.json"], "but there is no nobody.json; check the path"),
         (["MO", "--height", "0"], "height and width must be at least 1, but got 0 and 512"),

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.drawing import CAPTION, HEIGHTS, LINE, Drawing, Part, box_width, colour, draw_svg, lay_out, percent
+from nas.drawing import colour, draw_svg
+from nas.layout import CAPTION, HEIGHTS, LINE, Drawing, Part, box_width, lay_out, percent
 from space import SEEDS, DesignSpace, Genome, count_cost
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -109,6 +110,7 @@ def test_widths_grow_with_channels_and_shares_are_readable() -> None:
 
 
 def test_drawing_needs_no_torch() -> None:
-    program = "import sys, nas.drawing as d, space; d.draw_svg(d.lay_out(space.SEEDS['MO'])); print('torch' in sys.modules)"
+    program = "import sys, nas.drawing, nas.layout, space; drawn = nas.layout.lay_out(space.SEEDS['MO']); nas.drawing.draw_svg(drawn); "
+    program += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() == "False", done.stderr

@@ -149,6 +149,13 @@ def test_a_machine_that_slows_down_reorders_nothing(run_search: Command, read_st
         assert slowed == pytest.approx(1 if trial.user_attrs.get("seed") == "MO" else 2)
 
 
+def test_a_rough_look_comes_first_only_where_it_may_be_enough(run_search: Command) -> None:
+    free, limited = Runner(), Runner()
+    run_search("--stopping", "off", "--trials", 4, runner=free)
+    run_search("--stopping", "off", "--latency-limit-ms", mo_latency_ms() + 1, "--trials", 6, runner=limited)
+    assert free.rough == [False] * 4 and all(limited.rough)
+
+
 def test_a_limit_that_nothing_meets_is_told(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_search("--latency-limit-ms", 0.5, "--trials", 4) == 0
     told = capsys.readouterr().out

@@ -13,7 +13,8 @@ import torch
 
 from fuzzing.checks import require
 from fuzzing.mutate import RAW_JSON, Tree, damaged
-from nas.drawing import draw_svg, lay_out
+from nas.drawing import draw_svg
+from nas.layout import lay_out
 from nas.models import read_genome
 from space import SEEDS, DesignSpace, Genome, build_model
 
