@@ -66,7 +66,7 @@ _GENES = (
     Gene(name="merge_groups", choices=(1, 2, 4, 8), ordered=False, help="groups of the merge's first convolution"),
     _words("merge_shuffle", ("off", "on"), "are trunk and deep channels interleaved first?"),
     _steps("expand_kernel", 1, 3, 2, "kernel of the convolution that brings the merge up, to 2x or to 4x"),
-    _steps("fine_width", 0, 32, 8, "channels of a stage at 4x between merge and 2x (0: there is none)"),
+    _steps("fine_width", 0, 64, 8, "channels of a stage at 4x between merge and 2x (0: there is none)"),
     _words("fine_block", ("residual", "rep"), "what that stage is made of"),
     _steps("fine_blocks", 0, 4, 1, "its blocks"),
     _steps("fine_kernel", 1, 3, 2, "kernel of the convolution that brings it up to 2x"),
