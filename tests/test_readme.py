@@ -41,11 +41,21 @@ def test_the_table_of_forms_is_the_stored_one():
     assert markdown(json.loads((RESULTS / "deployed_forms_cpu.json").read_text())) in README
 
 
-def test_the_table_is_the_stored_one():
+def test_the_first_screen_is_made_from_stored_results():
     sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
-    from default_run import table
+    from first_screen import MARKS, set_up, text
 
-    assert table(json.loads((RESULTS / "default_run.json").read_text())) in README
+    screen = README.split("## What it does", 1)[0]
+    made = screen.split(MARKS[0], 1)[1].split(MARKS[1], 1)[0]
+    assert made.strip() == text(RESULTS)
+    words = " ".join(screen.split())
+    assert set_up(RESULTS) in words
+    # Nor does any other figure stand there, but versions of Python, which pyproject.toml knows, and what commands ask for.
+    rest = words.replace(" ".join(made.split()), "").replace(set_up(RESULTS), "")
+    rest = re.sub(r"```.*?```|`[^`]*`", "", rest)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'requires-python = ">=3.11,<3.13"' in project
+    assert re.findall(r"\d[\d.,]*\d|\d", rest) == ["3.11", "3.12"]
 
 
 def test_the_replays_figures_are_the_stored_ones():

@@ -44,6 +44,16 @@ def text(results: Path) -> str:
     ])  # fmt: skip
 
 
+def set_up(results: Path) -> str:
+    """What the first set-up command takes, in the words of the README's set-up section."""
+    told = read(results / "default_run.json")
+    setting_up = told["set_up"]
+    return (f"{setting_up['disk_gb']:.0f} GB of disk. Each command is all that a fresh machine needs. The first installs the project "
+            "and runs the main job on built-in data (no data is downloaded): MO is there after "
+            f"{setting_up['first_network_minutes']:.0f} minutes, all {told['trials']} networks in {setting_up['minutes']:.0f} on "
+            f"{told['machine']['cores']} cores.")  # fmt: skip
+
+
 def read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
