@@ -19,10 +19,12 @@ from rich.console import Console
 
 from nas import command
 from nas.asked import Asked
+from nas.asking import asking
 from nas.board import Board
 from nas.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
 from nas.live import View, make_view
 from nas.loop import Ending, settle_reference
+from nas.models import read_genome
 from nas.objective import Runner
 from nas.part import Load, prepare, run_part, settle_device
 from nas.proxy import warnings_of
@@ -32,9 +34,10 @@ from nas.samplers import choose_sampler
 from nas.search_report import again, report
 from nas.sharing import LOCAL, Wanted, share_out
 from nas.storage import default_url, is_storage_error, open_storage, quiet_optuna, storage_error
-from nas.study import make_folder, open_study
+from nas.study import enqueue_networks, enqueue_seeds, make_folder, open_study
 from nas.worker import Assignment
 from nas.workers import PROGRAM, run_workers
+from space import DesignSpace
 
 
 def on_off(text: str) -> bool:
@@ -71,6 +74,8 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--study", required=True, help="a study by name (dark), or a path to one's own TOML file")
     for flag, key, kind, text in _KEYS:
         parser.add_argument(flag, dest=key, type=kind, help=text, metavar=kind.__name__.upper())
+    parser.add_argument("--queue", nargs="+", default=[], metavar="NETWORK",
+                        help="networks to try after MO, M1 and M2: names (F1), JSON files, another study's trial folders")  # fmt: skip
     parser.add_argument("--workers", type=int, metavar="N", help="processes on this machine that run trials side by side (1)")
     parser.add_argument("--per-gpu", type=int, metavar="K", help="workers on each GPU (1)")
     parser.add_argument("--ray", metavar="ADDRESS", help=f"run the workers as tasks of a Ray cluster; {LOCAL}: of one made here")
@@ -88,6 +93,7 @@ def main(
     args = vars(parse(argv))
     changes = {key: args[key] for _, key, _, _ in _KEYS}
     config = settle(load_config(args["study"], changes))
+    queue = [read_genome(text) for text in args["queue"]]
     folder = Path(args["runs"]) / config.name
     url = args["storage"] or default_url(folder)
     wanted = Wanted(workers=args["workers"], per_gpu=args["per_gpu"], ray=args["ray"], gpu_per_worker=args["gpu_per_worker"])
@@ -102,6 +108,10 @@ def main(
                            tell=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))  # fmt: skip
     try:
         study = open_study(config, storage, url, folder, launch=again(argv, None))
+        if queue:
+            with asking(folder, study):
+                enqueue_seeds(study, DesignSpace(), config.latency_limit_ms)  # they stay the first
+                enqueue_networks(study, DesignSpace(), queue)
         given = _Given(argv=argv, wanted=wanted, crew=crew, program=program, runner=runner, load=load, measure=measure)
         with asked.installed():
             return _search(study, config, folder, url, console, asked, given, owns_storage=not args["storage"])

@@ -47,6 +47,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +61,7 @@ from nas.notes import note_study
 from nas.results import VERDICTS, read_rows
 from nas.storage import is_storage_error, shown, storage_error
 from nas.study_note import compose_study
-from space import SEEDS, DesignSpace, InputError
+from space import SEEDS, DesignSpace, Genome, InputError
 
 SCHEMA = 1
 # The names of the objectives, as optuna-dashboard shows them on its axes.
@@ -116,6 +117,20 @@ def enqueue_seeds(study: optuna.Study, space: DesignSpace, latency_limit_ms: flo
             study.enqueue_trial(space.encode(genome), user_attrs={"seed": name, "genome": genome.to_json()})
             queued.append(name)
     return queued
+
+
+def enqueue_networks(study: optuna.Study, space: DesignSpace, genomes: Sequence[Genome]) -> int:
+    """Queues those of a user's `genomes` that no trial of the study has yet; how many. They are never stopped early.
+
+    Raises InputError, before any is queued, where one lies outside of the space.
+    """
+    params = {genome.digest: space.encode(genome) for genome in genomes}
+    texts = [trial.user_attrs.get("genome") for trial in study.get_trials(deepcopy=False)]
+    there = {Genome.from_json(text).digest for text in texts if text}
+    wanted = [genome for genome in genomes if genome.digest not in there]
+    for genome in wanted:
+        study.enqueue_trial(params[genome.digest], user_attrs={"genome": genome.to_json()})
+    return len(wanted)
 
 
 def check_data(study: optuna.Study, description: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,31 @@ def test_a_machine_that_slows_down_reorders_nothing(run_search: Command, read_st
         assert trial.values[1] == pytest.approx(right_ms) and row.latency_ms == pytest.approx(right_ms)
         slowed = trial.user_attrs["latency"]["median_ms"] / right_ms
         assert slowed == pytest.approx(1 if trial.user_attrs.get("seed") == "MO" else 2)
+
+
+def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
+    run_search: Command, read_study: Read, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space, rungs = DesignSpace(), (20, 60, 180)
+    genomes = [space.decode(space.sample(random.Random(seed))) for seed in (5, 6)]
+    files = [tmp_path / f"{genome.digest}.json" for genome in genomes]
+    for genome, file in zip(genomes, files, strict=True):
+        file.write_text(genome.to_json())
+    flags = ("--steps", 180, "--queue", files[0], "MO", files[1])
+    for trials in (4, 9):  # the same command again queues nothing twice
+        assert run_search(*flags, "--trials", trials, runner=Runner(rungs=rungs)) == 0
+    trials = read_study().trials
+    assert [trial.user_attrs.get("seed") for trial in trials[:3]] == ["MO", "M1", "M2"]
+    assert [trial.user_attrs["digest"] for trial in trials[3:5]] == [genome.digest for genome in genomes]
+    assert [trial.user_attrs["kind"] for trial in trials[:5]] == ["complete"] * 5 and all(t.user_attrs["queued"] for t in trials[3:5])
+    assert sum(trial.user_attrs["digest"] in {genome.digest for genome in genomes} for trial in trials) == 2
+    outside = tmp_path / "outside.json"
+    outside.write_text(Genome(skip_width=17, skip_blocks=0, merge_width=0, head="none").to_json())
+    for network, told in ((outside, "skip_width must be one of"), (tmp_path / "none.json", "there is no")):
+        assert run_search("--queue", network, "--trials", 12) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
+    assert len(read_study().trials) == len(trials)
 
 
 def test_a_rough_look_comes_first_only_where_it_may_be_enough(run_search: Command) -> None:
