@@ -169,7 +169,7 @@ def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
     outside = tmp_path / "outside.json"
     outside.write_text(Genome(skip_width=17, skip_blocks=0, merge_width=0, head="none").to_json())
     for network, told in ((outside, "skip_width must be one of"), (tmp_path / "none.json", "there is no")):
-        assert run_search("--queue", network, "--trials", 12) == 2
+        assert run_search("--steps", 180, "--queue", network, "--trials", 12) == 2
         error = capsys.readouterr().err
         assert told in error and error.count("\n") == 1
     assert len(read_study().trials) == len(trials)
