@@ -16,8 +16,9 @@ from space.genome import Genome
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A found network: its genome, and of the study that found it "command", "seed", "trial", "trials", "device", "date",
-    and what the trial showed, "psnr_db" (held-out synthetic pairs) and "ratio_to_mo"."""
+    """A found network: its genome, and of the study that found it "command", "seed", "trial", "trials", "steps", "device",
+    "date", whether it was "queued" there (found by an earlier search), and what the trial showed, "psnr_db" (held-out synthetic
+    pairs) and "ratio_to_mo"."""
 
     genome: Genome
     study: Mapping[str, Any]
@@ -26,8 +27,9 @@ class Found:
     def origin(self) -> str:
         """The study in one line."""
         told = self.study
-        return (f"found by trial {told['trial']} of {told['trials']} of {told['command']} on {told['device']}, {told['date']}; "
-                f"there {told['psnr_db']:.2f} dB, {told['ratio_to_mo']:.2f} times MO's latency")  # fmt: skip
+        earlier = ", queued there from an earlier search" if told["queued"] else ""
+        return (f"found by trial {told['trial']} of {told['trials']} of {told['command']} on {told['device']}, "
+                f"{told['date']}{earlier}; there {told['psnr_db']:.2f} dB, {told['ratio_to_mo']:.2f} times MO's latency")  # fmt: skip
 
 
 def _read() -> dict[str, Found]:

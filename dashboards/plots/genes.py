@@ -16,12 +16,13 @@ BELOW = "off"  # how a gene that doesn't act is written
 
 
 def flat(genome: Mapping[str, Any]) -> dict[str, Value]:
-    """The genes that act, by name ("32x blocks"): whole numbers and words; for each scale "32x branch" is yes or no.
+    """The genes that act, by name ("32x blocks"): whole numbers and words; "4x stage" and for each scale "32x branch" are yes or no.
 
     The first dense block of a branch counts by whether it is shorter than the others, not by its own length.
     """
     branches = {branch["scale"]: branch for branch in genome.get("branches", ())}
-    genes: dict[str, Value] = {f"{scale}x branch": "yes" if scale in branches else "no" for scale in SCALES}
+    genes: dict[str, Value] = {"4x stage": "yes" if genome.get("fine_width") else "no"}
+    genes |= {f"{scale}x branch": "yes" if scale in branches else "no" for scale in SCALES}
     for scale, branch in branches.items():
         genes |= {f"{scale}x {_words(key)}": _value(value) for key, value in branch.items() if _acts(key, value)}
         if branch.get("first_layers") is not None and branch.get("layers") is not None:

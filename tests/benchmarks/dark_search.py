@@ -80,6 +80,7 @@ def stored(folder: Path, command: str) -> dict[str, Any]:
     networks = [{
         "trial": row.number, "kind": row.kind, "seed": row.seed, "psnr_db": row.psnr_db, "ssim": row.ssim,
         "ratio_to_mo": row.ratio_to_mo, "macs": row.macs, "parameters": row.parameters, "on_front": row.number in front,
+        "queued": bool(trials[row.number].user_attrs.get("queued")),
         "minute": (trials[row.number].datetime_complete - begun).total_seconds() / 60,  # type: ignore[operator]
         "genome": json.loads(trials[row.number].user_attrs["genome"]),
     } for row in rows]  # fmt: skip
@@ -138,7 +139,7 @@ def named(told: dict[str, Any], trials: dict[str, int]) -> dict[str, Any]:
     return {
         name: {
             "genome": Genome.from_dict(by_trial[trial]["genome"]).to_dict(),
-            "study": {**study, "trial": trial, "psnr_db": by_trial[trial]["psnr_db"], "ratio_to_mo": by_trial[trial]["ratio_to_mo"]},
+            "study": {**study, "trial": trial, **{key: by_trial[trial][key] for key in ("psnr_db", "ratio_to_mo", "queued")}},
         }
         for name, trial in trials.items()
     }

@@ -40,6 +40,7 @@ def test_a_genome_as_a_row() -> None:
     row = flat(json.loads(SEEDS["MO"].to_json()))
     assert row["32x branch"] == "yes" and row["8x branch"] == "no" and "8x blocks" not in row and "fusion" not in row
     assert (row["32x blocks"], row["32x layers"], row["32x shorter first block"], row["32x refine"]) == (3, 5, "yes", "no")
+    assert row["4x stage"] == "no" and flat({"fine_width": 8, "fine_blocks": 0})["4x stage"] == "yes"
     assert row["skip width"] == 64 and row["merge shuffle"] == "yes" and "schema" not in row and "32x first layers" not in row
 
 
