@@ -20,6 +20,14 @@ def test_dark_is_the_study_that_comes_along() -> None:
     assert config.name == "dark" and config.trials >= 12 and config.data.source == "synthetic"
 
 
+def test_dark_long_is_dark_but_for_scenes_steps_and_stopping() -> None:
+    long, dark = load_config("dark-long"), load_config("dark")
+    assert (STUDIES / "dark-long.toml").read_text().startswith("# python -m nas.search --study dark-long ")
+    changed = {key for key, value in long.fixed().items() if value != dark.fixed()[key]}
+    assert changed == {"data.scenes", "train.steps"} and not long.stopping and long.trials > dark.trials
+    assert long.data.scenes == 3 * dark.data.scenes and long.train.steps > 3 * dark.train.steps
+
+
 def test_dark_opens_with_its_launch_line_and_explains_every_key() -> None:
     text = (STUDIES / "dark.toml").read_text()
     assert text.startswith("# python -m nas.search --study dark\n")
