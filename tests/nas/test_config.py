@@ -24,7 +24,7 @@ def test_dark_long_is_dark_but_for_scenes_steps_and_stopping() -> None:
     long, dark = load_config("dark-long"), load_config("dark")
     assert (STUDIES / "dark-long.toml").read_text().startswith("# python -m nas.search --study dark-long ")
     changed = {key for key, value in long.fixed().items() if value != dark.fixed()[key]}
-    assert changed == {"data.scenes", "train.steps"} and not long.stopping and long.trials > dark.trials
+    assert changed == {"data.scenes", "data.held_out", "train.steps"} and not long.stopping and long.trials > dark.trials
     assert long.data.scenes == 3 * dark.data.scenes and long.train.steps > 3 * dark.train.steps
 
 
