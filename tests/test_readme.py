@@ -58,6 +58,14 @@ def test_the_first_screen_is_made_from_stored_results():
     assert re.findall(r"\d[\d.,]*\d|\d", rest) == ["3.11", "3.12"]
 
 
+def test_the_dark_studys_tables_are_the_stored_ones():
+    sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
+    from dark_tables import MARKS, text
+
+    made = README.split(MARKS[0], 1)[1].split(MARKS[1], 1)[0]
+    assert made.strip() == text(RESULTS)
+
+
 def test_the_replays_figures_are_the_stored_ones():
     told = json.loads((RESULTS / "search_replay.json").read_text())
     ours = told["reached"]["structure + stopping"]

@@ -1,20 +1,19 @@
-"""The README's first set-up command, as a new user runs it: how long it takes, and what it finds, judged on real pairs too.
+"""The seeds and the front of a finished default run, judged on real pairs too; the README's set-up section quotes how long it took.
 
-    python tests/benchmarks/default_run.py DIR ../shared/sid-sample
+    python -m nas.search --study dark
+    python tests/benchmarks/default_run.py runs/dark ../shared/sid-sample
 
-Clones this repository into DIR and runs the command there, which takes a quarter of an hour; what is in DIR already is not run
-again. Writes tests/benchmarks/results/default_run.json, from which the README's set-up section quotes, and prints a table.
+Writes tests/benchmarks/results/default_run.json and prints a table; tests/test_readme.py compares the README.
 Real pairs are only judged on: the networks were trained on synthetic data.
 """
 
 import argparse
 import json
 import os
-import re
-import subprocess
 import sys
-import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from nas.front import front_rows
 from nas.models import load_network
@@ -22,20 +21,16 @@ from nas.results import read_rows
 from nas.storage import default_url, open_storage
 from trials import evaluate, load_pairs
 
-ROOT = Path(__file__).resolve().parents[2]
 RESULT = Path(__file__).parent / "results" / "default_run.json"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the clone goes, or is")
+    parser.add_argument("study", type=Path, help="the study's folder")
     parser.add_argument("real", help="folder of real pairs in SID's layout; all of its lists are judged")
     options = parser.parse_args()
     import optuna
 
-    options.study = options.folder / "runs" / "dark"
-    if not options.folder.exists():
-        run_as_new(options.folder)
     study = optuna.load_study(study_name=options.study.name, storage=open_storage(default_url(options.study)))
     everything = [row for row in read_rows(study) if row.is_verdict]
     rows = [row for row in everything if row.kind == "complete"]
@@ -63,30 +58,11 @@ def main() -> int:
         "stopped": sum(row.kind == "stopped" for row in everything),
         "machine": {"device": study.user_attrs["device"]["name"], "cores": os.cpu_count()},
         "steps": study.user_attrs["config"]["train"]["steps"], "real_pairs": len(pairs),
-        "set_up": set_up_figures(options.folder, [trial.datetime_complete.timestamp() for trial in trials]),
         "baseline_psnr_db": study.user_attrs["baseline_psnr_db"], "networks": networks,
     }  # fmt: skip
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(table(result))
     return 0
-
-
-def run_as_new(folder: Path) -> None:
-    """The first set-up command of the README in a fresh clone; when it began and ended is kept beside it."""
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
-    section = (folder / "README.md").read_text(encoding="utf-8").split("## Set up", 1)[1].split("\n## ", 1)[0]
-    command = re.findall(r"```bash\n(.*?)```", section, re.S)[0].strip()
-    began = time.time()
-    subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=folder, check=True)
-    (folder / "set_up.json").write_text(json.dumps({"began": began, "ended": time.time()}))
-
-
-def set_up_figures(folder: Path, finished: list[float]) -> dict:
-    """Minutes from the command's start to its first network and to its end, and the disk that it took."""
-    told = json.loads((folder / "set_up.json").read_text())
-    used = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
-    return {"first_network_minutes": (min(finished) - told["began"]) / 60, "minutes": (told["ended"] - told["began"]) / 60,
-            "disk_gb": used / 1e9}  # fmt: skip
 
 
 def table(result: dict) -> str:
