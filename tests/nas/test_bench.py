@@ -102,7 +102,7 @@ def test_kendalls_tau_by_hand() -> None:
         (("MO", "--runtime", "tensorrt"), "latency.runtime must be one of auto, eager, cuda_graph, compile, but got 'tensorrt'"),
         (("MO", "--runtime", "cuda_graph", "--device", "cpu"), "runtime cuda_graph needs a GPU, but the device is cpu"),
         (("MO", "--threads", "0"), "latency.threads must be at least 1, but got 0"),
-        (("M9",), "a network must be MO, M1, M2, a genome's JSON file or a trial's folder, but there is no M9"),
+        (("M9",), "a network must be MO, M1, M2, F1, F2, F3, a genome's JSON file or a trial's folder, but there is no M9"),
         (("MO", "--json", "no/such/bench.json"), "--json needs a folder that exists, but there is no no/such"),
         (("--study", "none", "--runs", "no"), "there must be a study to read, but there is no no/none/study.db"),
         (("MO", "--device", "cuda:99"), "'cuda:99'"),

@@ -24,11 +24,12 @@ CHOICES: dict[str, list[Any]] = {
     "refine": [True, False], "deep_width": [1, 8, 512], "fusion": ["concat", "sum", "dual", "cascade"], "skip_width": [1, 64, 512],
     "skip_block": ["residual", "rep"], "skip_blocks": [0, 1, 8], "merge_width": [0, 1, 64, 512], "merge_groups": [1, 2, 64],
     "merge_shuffle": [True, False], "expand_kernel": [1, 3], "head": ["none", "add", "concat"], "head_kernel": [1, 3, 5],
-    "head_width": [1, 64], "merge_channels": [1, 12, 64],
+    "head_width": [1, 64], "merge_channels": [1, 12, 64], "fine_width": [0, 8, 512], "fine_block": ["residual", "rep"],
+    "fine_blocks": [0, 1, 8], "fine_kernel": [1, 3],
 }  # fmt: skip
 # Genes that may be dropped, or changed to the one spelling of a network (see Genome).
 MAY_VANISH = {"deep_width", "fusion", "skip_block", "merge_groups", "head_kernel", "head_width", "merge_channels", "block", "layers",
-              "first_layers", "growth"}  # fmt: skip
+              "first_layers", "growth", "fine_width", "fine_block", "fine_blocks", "fine_kernel"}  # fmt: skip
 DEFAULTS = {"merge_shuffle": False, "expand_kernel": 3, "refine": False, "branches": []}
 # A pass through the network is tried up to this many parameters.
 SMALL = 300_000
