@@ -124,12 +124,12 @@ def enqueue_networks(study: optuna.Study, space: DesignSpace, genomes: Sequence[
 
     Raises InputError, before any is queued, where one lies outside of the space.
     """
-    params = {genome.digest: space.encode(genome) for genome in genomes}
+    asked = {genome.digest: (genome, space.encode(genome)) for genome in genomes}
     texts = [trial.user_attrs.get("genome") for trial in study.get_trials(deepcopy=False)]
     there = {Genome.from_json(text).digest for text in texts if text}
-    wanted = [genome for genome in genomes if genome.digest not in there]
-    for genome in wanted:
-        study.enqueue_trial(params[genome.digest], user_attrs={"genome": genome.to_json()})
+    wanted = [one for digest, one in asked.items() if digest not in there]
+    for genome, params in wanted:
+        study.enqueue_trial(params, user_attrs={"genome": genome.to_json()})
     return len(wanted)
 
 

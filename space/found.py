@@ -1,6 +1,6 @@
 """Networks that this project's own searches found, by name: genomes, and which study found them. No weights.
 
-They lie in found.json beside this file, as `tests/benchmarks/dark_study.py name` wrote it from the study.
+They lie in found.json beside this file, as `tests/benchmarks/dark_search.py name` wrote it from the study.
 """
 
 from __future__ import annotations

@@ -8,27 +8,17 @@ tests/test_readme.py holds the README to them.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
-from first_screen import PUBLISHED, RESULTS, ROOT, SETS, longest, read
+from first_screen import PUBLISHED, RESULTS, SETS, longest, read, show
 
 MARKS = ("<!-- made by tests/benchmarks/dark_tables.py from stored results -->", "<!-- until there -->")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true")
-    args = parser.parse_args()
-    made = text(RESULTS)
-    if args.write:
-        readme = ROOT / "README.md"
-        head, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
-        readme.write_text(f"{head}{MARKS[0]}\n{made}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
-    print(made)
-    return 0
+    return show(__doc__, MARKS, text(RESULTS))
 
 
 def text(results: Path) -> str:

@@ -22,14 +22,17 @@ SETS = ("synthetic", "real")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return show(__doc__, MARKS, text(RESULTS))
+
+
+def show(about: str | None, marks: tuple[str, str], made: str) -> int:
+    """Prints what was made; with --write it also goes into the README, between its marks."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    args = parser.parse_args()
-    made = text(RESULTS)
-    if args.write:
+    if parser.parse_args().write:
         readme = ROOT / "README.md"
-        head, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
-        readme.write_text(f"{head}{MARKS[0]}\n{made}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
+        head, rest = readme.read_text(encoding="utf-8").split(marks[0])
+        readme.write_text(f"{head}{marks[0]}\n{made}\n{marks[1]}{rest.split(marks[1])[1]}", encoding="utf-8")
     print(made)
     return 0
 

@@ -158,7 +158,7 @@ def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
     files = [tmp_path / f"{genome.digest}.json" for genome in genomes]
     for genome, file in zip(genomes, files, strict=True):
         file.write_text(genome.to_json())
-    flags = ("--steps", 180, "--queue", files[0], "MO", files[1])
+    flags = ("--steps", 180, "--queue", files[0], "MO", files[1], files[0])
     for trials in (4, 9):  # the same command again queues nothing twice
         assert run_search(*flags, "--trials", trials, runner=Runner(rungs=rungs)) == 0
     trials = read_study().trials
