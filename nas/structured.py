@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -42,6 +43,10 @@ MOST_ROWS = 500
 LENGTH, NOISE, PRIOR_WEIGHT, SLOPE_VARIANCE = 4.0, 0.1, 4.0, 0.05
 # Of a training's time, an octave of latency is so many octaves (0.68 over the benchmark's table).
 COST_OCTAVES = 2 / 3
+# With a limit the user has said what speed is needed. Then only what is at most so far (dB) below the best picture within it counts,
+# or else half of a search went to networks that were ever faster and 3 dB poorer, each of which adds area at the front's fast end;
+# and that a trial takes so many trainings of MO (of 900 steps, on a CPU) beside its own training keeps them from looking cheap.
+FOCUS_DB, FIXED_COST = 1.0, 0.4
 
 
 class Process:
@@ -132,7 +137,8 @@ class StructureSampler(BaseSampler):
     """Proposes a network for one trial; the same for the same seed and study.
 
     `is_known` says of a digest that it need not be proposed, `reference` from where the study's hypervolume counts (None while MO
-    is not measured: then proposals are spread over works). Above `limit_ms` a network is worth nothing. Trials may have the
+    is not measured: then proposals are spread over works). Above `limit_ms` a network is worth nothing, and within it the
+    hypervolume counts from `FOCUS_DB` below the best there. Trials may have the
     attributes `rungs`, `foretold` (their PSNR was not measured) and `pending` (nothing is known of them yet): see nas/foresight.py.
     Networks that diverge or find no memory teach it nothing, but are not proposed again. Where the study `stops` trials early,
     a network counts only as far as it is likely to be let through: what the rule stops for sure would be proposed for ever else,
@@ -207,6 +213,7 @@ class StructureSampler(BaseSampler):
         n, known = len(judged), len(judged) + len(timed)
         deviation = raw[:n].std(axis=0)
         x = (raw - raw[:n].mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1.0) * 2 / math.sqrt(raw.shape[1])
+        reference = self._focused(reference, judged)
         gains = [reference.gains(one.values[0], one.values[1]) for one in judged]
         latencies = [octaves for _, octaves in gains] + [
             math.log2(REFERENCE_RATIO / one.user_attrs["ratio_to_mo"]) for one in timed
@@ -221,7 +228,8 @@ class StructureSampler(BaseSampler):
         m = len(pending)
         front += [(float(a), float(b)) for a, b in zip(db[0][:m], fast[:m], strict=True)]
         db, octaves = (db[0][m:], db[1][m:]), (octaves[0][m:], octaves[1][m:])
-        worth = expected_gain(front, db, octaves) * 2 ** (COST_OCTAVES * octaves[0])
+        training = 2 ** (COST_OCTAVES * (math.log2(REFERENCE_RATIO) - octaves[0]))  # in trainings of MO
+        worth = expected_gain(front, db, octaves) / (training + (FIXED_COST if self._limit_ms is not None else 0.0))
         if self._stops:
             standing = [(one, gain) for one, (_, gain) in zip(judged, gains, strict=True)]
             worth = worth * _let_through({step: (a[m:], b[m:]) for step, (a, b) in foretold.items()}, octaves[0], standing)
@@ -229,6 +237,12 @@ class StructureSampler(BaseSampler):
             needed = math.log2(reference.latency_ms / self._limit_ms)
             worth = worth * ndtr((octaves[0] - needed) / octaves[1])
         return np.asarray(worth)
+
+    def _focused(self, reference: Reference, judged: Sequence[FrozenTrial]) -> Reference:
+        """From where the hypervolume counts for proposals: with a limit, not far below the best that is known within it."""
+        limit_ms = self._limit_ms
+        within = [] if limit_ms is None else [one.values[0] for one in judged if one.values[1] <= limit_ms]
+        return replace(reference, psnr_db=max(reference.psnr_db, max(within, default=-math.inf) - FOCUS_DB))
 
 
 @lru_cache(maxsize=8192)
