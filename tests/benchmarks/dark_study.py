@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from first_screen import table
 
 from nas.models import load_network
 from space import SEEDS
@@ -151,24 +152,6 @@ def timed(bench: dict[str, Any], digest: str) -> dict[str, Any]:
         "latency_ms": one["latency"]["median_ms"], "peak_memory_mib": one["latency"]["peak_memory_mib"],
         "macs": one["cost"]["macs"], "parameters": one["cost"]["parameters"], "genome": one["genome"],
     }  # fmt: skip
-
-
-def table(found: dict[str, Any]) -> str:
-    """Markdown: one row for each network of the longest trainings."""
-    steps = max(one["steps"] for one in found["networks"])
-    heads = ["network", "times MO", "PSNR dB, synthetic", "minus MO", "PSNR dB, real", "minus MO", "GMAC", "parameters M"]
-    rows = [heads, ["---"] * len(heads)]
-    for one in sorted(found["networks"], key=lambda one: (one["name"] not in SEEDS, one["name"])):
-        if one["steps"] != steps:
-            continue
-        ratio = one["ratio_to_mo"]
-        cells = [one["name"], f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"]
-        for key in ("synthetic", "real"):
-            minus = one[key]["minus"].get("MO", {}).get("psnr_db")
-            cells.append(f"{one[key]['psnr_db']:.2f}")
-            cells.append(f"{minus['mean']:+.2f} ({minus['low']:+.2f} to {minus['high']:+.2f})" if minus else "")
-        rows.append([*cells, f"{one['macs'] / 1e9:.2f}", f"{one['parameters'] / 1e6:.2f}"])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":

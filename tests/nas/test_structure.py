@@ -145,7 +145,7 @@ def test_a_limit_is_kept_to_once_latency_is_learnt() -> None:
 def test_under_a_limit_it_looks_for_good_pictures_not_for_ever_faster_ones(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """3 dB for each doubling of latency: with the focus more is proposed within 1 dB of the best that the limit allows."""
+    """3 dB for each doubling of latency: without the focus it stays at the fast end, where each step adds area."""
 
     def steep(genome: Genome) -> tuple[float, float]:
         _, latency_ms = figures(genome)
@@ -153,12 +153,12 @@ def test_under_a_limit_it_looks_for_good_pictures_not_for_ever_faster_ones(
 
     def near() -> int:
         last = searched(STARTUP + 24, seed, limit_ms=12.0, world=steep).trials[-12:]
-        return sum(12.0 * 2 ** (-1 / 3) <= trial.values[1] <= 12.0 for trial in last)
+        return sum(8.0 <= trial.values[1] <= 12.0 for trial in last)
 
     focused = near()
     monkeypatch.setattr(structured, "FOCUS_DB", math.inf)
     monkeypatch.setattr(structured, "FIXED_COST", 0.0)
-    assert focused >= 6 and focused > near()
+    assert focused >= 4 and near() <= 1
 
 
 def test_a_search_under_a_tight_limit_gets_going() -> None:
