@@ -4,7 +4,7 @@
     python -m nas.bench MO M1 M2 F1 F2 F3 --json bench.json
     python tests/benchmarks/dark_study.py judge --out runs/long --bench bench.json --real ../shared/sid-sample --json FILE
     python tests/benchmarks/dark_study.py train --networks MO M1 M2 F1 F2 F3 --steps 600 --seeds 0 1 2 --out runs/real \
-        --data ../shared/sid-sample --start runs/long --start-steps 4000
+        --data ../shared/sid-sample --start runs/long --start-steps 4000 --learning-rate 1e-4
     python tests/benchmarks/dark_study.py judge --out runs/real --bench bench.json --real ../shared/sid-sample --split test --json FILE
 
 Every training is `python -m nas.retrain` with the same recipe; it may be stopped and goes on. It is on built-in data, or with
@@ -49,6 +49,7 @@ def main() -> int:
     train.add_argument("--data", help="real pairs in SID's layout, whose training list trains")
     train.add_argument("--start", type=Path, help="--out of the trainings to go on from")
     train.add_argument("--start-steps", type=int, help="and how long those were")
+    train.add_argument("--learning-rate", type=float, default=5e-4, help="of trainings with --data")
     train.add_argument("--jobs", type=int, default=2, help="trainings side by side, one thread each")
     judging = verbs.add_parser("judge", help="scores, intervals and the table")
     judging.add_argument("--real", type=Path, required=True, help="real pairs in SID's layout")
@@ -77,7 +78,7 @@ def train_all(args: argparse.Namespace) -> int:
                  "--threads", 1, "--runs", args.out.resolve()]  # fmt: skip
         if args.data:
             begun = (args.start / f"{Path(network).stem}-{args.start_steps}-{seed}" / "weights.safetensors").resolve()
-            words += ["--data", Path(args.data).resolve(), "--weights", begun, "--learning-rate", 5e-4]
+            words += ["--data", Path(args.data).resolve(), "--weights", begun, "--learning-rate", args.learning_rate]
         else:
             words += ["--scenes", args.scenes]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -124,6 +125,7 @@ def judge(out: Path, real: Path, split: str, bench: dict[str, Any]) -> dict[str,
         networks.append(told)
     device = bench["networks"][0]["latency"]["device_name"]
     recipe = {key: value for key, value in settings.items() if key.startswith(("train.", "data.")) and "digest" not in key}
+    recipe["data.source"] = Path(recipe["data.source"]).name
     return {"judging": {"seed": JUDGING_SEED, "scenes": JUDGING_SCENES, "real": split}, "machine": {"device": device, "cores":
             os.cpu_count(), "torch": str(torch.__version__)}, "recipe": recipe, "networks": networks}  # fmt: skip
 
