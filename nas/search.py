@@ -53,7 +53,7 @@ _KEYS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--timeout-min", "timeout_min", float, "minutes after which no new trial starts"),
     ("--data", "data.source", str, f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's layout"),
     ("--steps", "train.steps", int, "training steps of each trial"),
-    ("--latency-limit-ms", "latency_limit_ms", float, "networks slower than this are not trained"),
+    ("--latency-limit-ms", "latency_limit_ms", float, "networks slower than this are not trained; it seeks the best within it"),
     ("--dtype", "latency.dtype", str, "what is deployed, timed and judged in: float32, float16 or bfloat16"),
     ("--runtime", "latency.runtime", str, "eager, cuda_graph, compile, or auto (cuda_graph on a GPU, else eager)"),
     ("--device", "device", str, "auto, cpu, cuda or cuda:N"),

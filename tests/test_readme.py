@@ -66,6 +66,24 @@ def test_the_dark_studys_tables_are_the_stored_ones():
     assert made.strip() == text(RESULTS)
 
 
+def test_the_dark_studys_words_are_the_stored_figures():
+    first, second, longer = (json.loads((RESULTS / f"dark_search{name}.json").read_text()) for name in ("_first", "", "_long"))
+    words = " ".join(README.split())
+    stage = next(row for row in second["importance"]["rows"] if row[0] == "4x stage")
+    psnr, low, high, latency, latency_low, latency_high = (f"{100 * share:.0f}" for share in stage[1:])
+    assert f"{psnr} % ({low} to {high} %) of the variance of PSNR" in words
+    assert f"{latency} % ({latency_low} to {latency_high} %) of latency's" in words
+    networks = {one["trial"]: one for one in second["networks"]}
+    f2, head = networks[60], networks[77]
+    assert f"led at 900 steps ({head['psnr_db']:.2f} dB against {f2['psnr_db']:.2f} for F2" in words
+    assert f"cost SSIM ({head['ssim']:.3f} against {f2['ssim']:.3f}" in words
+    searches = (first, second, longer)
+    total = f"{' + '.join(str(one['finished']) for one in searches)} networks in {sum(one['minutes'] for one in searches):.0f} minutes"
+    assert total in words
+    seconds = sum(one["train_seconds"] for one in json.loads((RESULTS / "dark_study.json").read_text())["networks"])
+    assert f"{seconds / 60:.0f} minutes of one core for the eighteen trainings" in words
+
+
 def test_the_replays_figures_are_the_stored_ones():
     told = json.loads((RESULTS / "search_replay.json").read_text())
     ours = told["reached"]["structure + stopping"]
