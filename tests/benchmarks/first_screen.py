@@ -51,8 +51,7 @@ def text(results: Path) -> str:
 def set_up(results: Path) -> str:
     """How long the search of the first set-up command takes, in the words of the README's set-up section."""
     told = read(results / "default_run.json")
-    return (f"(its {told['trials']} networks took {told['minutes']:.0f} minutes on {told['machine']['cores']} cores, with an earlier "
-            "version)")  # fmt: skip
+    return f"(its {told['trials']} networks took {told['minutes']:.0f} minutes on {told['machine']['cores']} cores)"
 
 
 def read(path: Path) -> dict[str, Any]:
