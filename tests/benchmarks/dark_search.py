@@ -157,9 +157,12 @@ def draw(told: dict[str, Any]) -> go.Figure:
     figure.add_scatter(x=[one["ratio_to_mo"] for one in front], y=[one["psnr_db"] for one in front], name="front", mode="lines+markers",
                        line={"shape": "hv", "color": "#0072B2", "width": 2.2}, marker={"size": 7})  # fmt: skip
     winners = [(one, names[digest_of(one["genome"])]) for one in shown if digest_of(one["genome"]) in names]
+    winners.sort(key=lambda one: one[0]["ratio_to_mo"])
+    # The slowest has its name on its right, where no front runs, since its neighbour may be close.
+    places = [*["top left"] * (len(winners) - 1), "top right"]
     seeds = [(one, one["seed"]) for one in shown if one["seed"] in SEEDS]
     for those, name, place, marker in (
-        (winners, "named", "top left", {"color": "#D55E00", "size": 12, "symbol": "diamond"}),
+        (winners, "named", places, {"color": "#D55E00", "size": 12, "symbol": "diamond"}),
         (seeds, "published", "top center", {"symbol": "star", "size": 14, "color": "#000"}),
     ):
         figure.add_scatter(x=[one["ratio_to_mo"] for one, _ in those], y=[one["psnr_db"] for one, _ in those], mode="markers+text",
