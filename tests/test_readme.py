@@ -84,6 +84,15 @@ def test_the_dark_studys_words_are_the_stored_figures():
     assert f"{seconds / 60:.0f} minutes of one core for the eighteen trainings" in words
 
 
+@pytest.mark.parametrize("name", ["F1", "F2", "F3", "MO"])
+def test_the_drawings_are_of_the_named_networks(name, tmp_path):
+    from nas.describe import main
+
+    shown = ROOT / "dashboards" / "pictures" / f"{name.lower()}.svg"
+    assert main([name, "--drawing", str(tmp_path / "drawing.svg")]) == 0
+    assert (tmp_path / "drawing.svg").read_text(encoding="utf-8") == shown.read_text(encoding="utf-8")
+
+
 def test_the_replays_figures_are_the_stored_ones():
     told = json.loads((RESULTS / "search_replay.json").read_text())
     ours = told["reached"]["structure + stopping"]
