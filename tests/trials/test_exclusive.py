@@ -16,7 +16,7 @@ SPAWN = multiprocessing.get_context("spawn")
 def hold(kind, folder, inside, leave):
     with getattr(DeviceLock("cpu", folder), kind)():
         inside.set()
-        leave.wait(30)
+        leave.wait(120)
 
 
 def take(kind, folder, inside):
@@ -56,18 +56,18 @@ def start():
 def test_who_may_be_in_together(tmp_path, start, first, second, may_enter):
     inside, leave, entered = SPAWN.Event(), SPAWN.Event(), SPAWN.Event()
     start(hold, first, tmp_path, inside, leave)
-    assert inside.wait(30)
+    assert inside.wait(120)
     start(take, second, tmp_path, entered)
     assert entered.wait(30 if may_enter else 3) is may_enter
     leave.set()
-    assert entered.wait(30)
+    assert entered.wait(120)
 
 
 @pytest.mark.parametrize("kind", ["shared", "alone"])
 def test_a_lock_dies_with_its_process(tmp_path, start, kind):
     inside, leave = SPAWN.Event(), SPAWN.Event()
     process = start(hold, kind, tmp_path, inside, leave)
-    assert inside.wait(30)
+    assert inside.wait(120)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     began = time.monotonic()
