@@ -69,7 +69,7 @@ def load_network(text: str, weights: str | None) -> Network:
         folder = Path(text)
         if not os.path.isdir(folder):
             raise InputError(f"a network needs weights to be judged, but {text} has none; give --weights FILE, or a "
-                             "trial's folder as the model")  # fmt: skip
+                             "trial's folder as the model (nas.retrain makes one)")  # fmt: skip
         if is_saved(folder):
             saved, model = load_saved(folder)
             return Network(name=genome.digest[:8], model=model, white_balanced_input=saved.white_balanced_input)

@@ -81,11 +81,11 @@ def headline(study: dict[str, Any], further: dict[str, Any]) -> list[str]:
         return []
     best = max(found, key=lambda one: one["synthetic"]["psnr_db"])
     later = next(one for one in longest(further) if one["name"] == best["name"])
-    gains, later_gains = least_gains(best), least_gains(later)
+    gains, more = least_gains(best), least_gains(later)
     return [
         f"**{best['name']} takes {best['ratio_to_mo']['value']:.2f} of MO's time and restores better than MO, M1 and M2: at least "
         f"{gains[0]:+.2f} dB on held-out synthetic scenes and {gains[1]:+.2f} dB on real photos, all trained alike on synthetic "
-        f"scenes for {best['steps']:,} steps** ({later['steps']:,} steps, one seed: {later_gains[0]:+.2f} and {later_gains[1]:+.2f} dB)."
+        f"scenes for {best['steps']:,} steps** ({later['steps']:,} steps, one seed: {more[0]:+.2f} and {more[1]:+.2f} dB)."
     ]
 
 
