@@ -84,6 +84,13 @@ def test_the_dark_studys_words_are_the_stored_figures():
     assert f"{seconds / 60:.0f} minutes of one core for the eighteen trainings" in words
 
 
+def test_the_figures_of_the_replay_under_a_limit_are_the_stored_ones():
+    told = json.loads((RESULTS / "search_limited.json").read_text())
+    focused, plain = (told[way]["found"] for way in ("focused", "plain"))
+    said = f"over {told['seeds']} other seeds of {told['networks']} networks that has {focused} searches find such a network, {plain} without"
+    assert said in " ".join(README.split())
+
+
 @pytest.mark.parametrize("name", ["F1", "F2", "F3", "MO"])
 def test_the_drawings_are_of_the_named_networks(name, tmp_path):
     from nas.describe import main
