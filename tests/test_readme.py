@@ -87,7 +87,7 @@ def test_the_dark_studys_words_are_the_stored_figures():
 def test_the_figures_of_the_replay_under_a_limit_are_the_stored_ones():
     told = json.loads((RESULTS / "search_limited.json").read_text())
     focused, plain = (told[way]["found"] for way in ("focused", "plain"))
-    said = f"over {told['seeds']} other seeds of {told['networks']} networks that has {focused} searches find such a network, {plain} without"
+    said = f"of {told['seeds']} other searches of {told['networks']} networks {focused} find one, {plain} without the change"
     assert said in " ".join(README.split())
 
 
