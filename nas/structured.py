@@ -43,9 +43,9 @@ MOST_ROWS = 500
 LENGTH, NOISE, PRIOR_WEIGHT, SLOPE_VARIANCE = 4.0, 0.1, 4.0, 0.05
 # Of a training's time, an octave of latency is so many octaves (0.68 over the benchmark's table).
 COST_OCTAVES = 2 / 3
-# With a limit the user has said what speed is needed. Then only what is at most so far (dB) below the best picture within it counts,
-# or else half of a search went to networks that were ever faster and 3 dB poorer, each of which adds area at the front's fast end;
-# and that a trial takes so many trainings of MO (of 900 steps, on a CPU) beside its own training keeps them from looking cheap.
+# With a limit the user has said what speed is needed. Then only what is at most so far (dB) below the best picture within it counts:
+# up to half of a search had gone to networks that were ever faster and 3 dB poorer, each of which adds area at the front's fast
+# end. And that a trial takes so many trainings of MO (of 900 steps, on a CPU) beside its own training keeps them from looking cheap.
 FOCUS_DB, FIXED_COST = 1.0, 0.4
 
 
@@ -241,7 +241,8 @@ class StructureSampler(BaseSampler):
     def _focused(self, reference: Reference, judged: Sequence[FrozenTrial]) -> Reference:
         """From where the hypervolume counts for proposals: with a limit, not far below the best that is known within it."""
         limit_ms = self._limit_ms
-        within = [] if limit_ms is None else [one.values[0] for one in judged if one.values[1] <= limit_ms]
+        measured = [one.values for one in judged if not one.user_attrs.get("foretold")]
+        within = [] if limit_ms is None else [psnr_db for psnr_db, latency_ms in measured if latency_ms <= limit_ms]
         return replace(reference, psnr_db=max(reference.psnr_db, max(within, default=-math.inf) - FOCUS_DB))
 
 

@@ -84,6 +84,15 @@ def test_the_dark_studys_words_are_the_stored_figures():
     assert f"{seconds / 60:.0f} minutes of one core for the eighteen trainings" in words
 
 
+def test_the_proxys_figures_of_the_repeated_searches_are_the_stored_ones():
+    told = json.loads((RESULTS / "proxy_of_dark_search_again.json").read_text())
+    assert [(one["networks"], one["steps"]) for one in told] == [(10, 900)] * 3
+    low, middle, high = ([f"{one['tau'][step]['psnr_db']['value']:.2f}" for one in told] for step in ("33", "100", "300"))
+    words = " ".join(README.split())
+    assert "tau with the final PSNR is {}, {} and {} at 33 steps".format(*low) in words
+    assert "{}, {} and {} at 100, {}, {} and {} at 300".format(*middle, *high) in words
+
+
 def test_the_figures_of_the_replay_under_a_limit_are_the_stored_ones():
     told = json.loads((RESULTS / "search_limited.json").read_text())
     focused, plain = (told[way]["found"] for way in ("focused", "plain"))

@@ -145,9 +145,12 @@ def repeated(searches: list[dict[str, Any]], again: list[dict[str, Any]]) -> str
     return (
         f"Repeated from a fresh clone with {len(again)} other seeds, nothing queued and about a quarter of both searches' networks "
         f"and minutes ({most} of {networks}, {longest_min:.0f} of {minutes:.0f}), after a first try had failed and the sampler was "
-        f"mended (*Repeated*, below): {len(won)} of {len(again)} found networks better and faster than MO in the same search, "
-        f"{listed(str(one['networks']) for one in found)} of them, the first after {listed(minute(one) for one in found)} minutes. "
+        f"mended (*Repeated*, below): {len(won)} of {len(again)} found networks better and faster than MO in the same search"
+    ) + (
+        f", {listed(str(one['networks']) for one in found)} of them, the first after {listed(minute(one) for one in found)} minutes. "
         f"The best: {listed(best)}."
+        if won
+        else "."
     )
 
 
