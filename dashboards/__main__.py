@@ -1,7 +1,7 @@
 """`python -m dashboards --study dark`: a study in the browser, live while a search runs.
 
-Serves optuna-dashboard on this machine (127.0.0.1) until Ctrl-C. It reads the study and changes nothing; with --writable notes
-can be edited and trials told.
+Serves optuna-dashboard on this machine (127.0.0.1) until Ctrl-C. It reads the study and changes
+nothing; with --writable notes can be edited and trials told.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards.artifacts import artifacts_folder
-from dashboards.reading import ARTIFACTS, Parser, default_url, open_storage, run
-from dashboards.serve import ADDRESS, listen, make_app, study_id
+from dashboards.server.serve import ADDRESS, listen, make_app, study_id
+from dashboards.study.artifacts import artifacts_folder
+from dashboards.study.reader import ARTIFACTS, Parser, default_url, open_storage, run
 
 EXAMPLE = "python -m dashboards --study dark"
 # A viewer waits for the search on the same machine, not the other way round.
@@ -32,10 +32,16 @@ def main(argv: Sequence[str]) -> int:
 def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m dashboards", description=__doc__, example=EXAMPLE)
     parser.add_study()
-    parser.add_argument("--artifacts", type=Path, help=f"folder of the trials' files (RUNS/STUDY/{ARTIFACTS})")
+    parser.add_argument(
+        "--artifacts", type=Path, help=f"folder of the trials' files (RUNS/STUDY/{ARTIFACTS})"
+    )
     parser.add_argument("--port", type=int, default=8080, help="where to listen (8080)")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
-    parser.add_argument("--writable", action="store_true", help="allow changes: notes, and whatever the page offers")
+    parser.add_argument(
+        "--writable",
+        action="store_true",
+        help="allow changes: notes, and whatever the page offers",
+    )
     args = parser.parse_args(argv)
     url = args.storage or default_url(args.study, args.runs)
     artifacts = args.artifacts or artifacts_folder(args.study, args.runs, args.storage)
@@ -48,11 +54,21 @@ def _main(argv: Sequence[str]) -> int:
         signal.signal(ending, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), listen(args.port) as server:
         port = server.server_port
-        server.set_app(make_app(storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable))
+        server.set_app(
+            make_app(
+                storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable
+            )
+        )
         page = f"http://{ADDRESS}:{port}/dashboard/studies/{number}"
         if not artifacts.is_dir():
-            print(f"note: there is no folder {artifacts}, so the trials have no pictures; give --artifacts if it is elsewhere")
-        print(f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)", flush=True)
+            print(
+                f"note: there is no folder {artifacts}, so the trials have no pictures; "
+                f"give --artifacts if it is elsewhere"
+            )
+        print(
+            f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)",
+            flush=True,
+        )
         if args.open:
             threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
         server.serve_forever()

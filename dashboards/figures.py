@@ -1,6 +1,8 @@
-"""`python -m dashboards.figures --study dark --out figures`: the plots of a study for papers, and the data of each as CSV.
+"""`python -m dashboards.figures --study dark --out figures`: the plots of a study for papers, and
+the data of each as CSV.
 
-The plots are those of the report (dashboards.plots). One that a study has too little for is named with its reason.
+The plots are those of the report (dashboards.plots). One that a study has too little for is named
+with its reason.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from dashboards.plots import PLOTS
 from dashboards.plots.picture import FORMATS, write_pictures
 from dashboards.plots.plot import Data
 from dashboards.plots.style import PAPER_LIGHT
-from dashboards.reading import DashboardError, Parser, default_url, open_study, run
-from dashboards.records import read_records
+from dashboards.study.reader import DashboardError, Parser, default_url, open_study, run
+from dashboards.study.records import read_records
 
 EXAMPLE = "python -m dashboards.figures --study dark --out figures --format csv"
 WIDTH_PX = 900
@@ -45,25 +47,49 @@ def main(argv: Sequence[str]) -> int:
 def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m dashboards.figures", description=__doc__, example=EXAMPLE)
     parser.add_study()
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to; it is made where there is none")
-    parser.add_argument("--format", nargs="+", choices=(*FORMATS, "csv"), default=list(FORMATS), metavar="FORMAT",
-                        help="svg and png (the default; pip install '.[pictures]', Chromium); csv: the data only")  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder to write to; it is made where there is none",
+    )
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        choices=(*FORMATS, "csv"),
+        default=list(FORMATS),
+        metavar="FORMAT",
+        help="svg and png (the default; pip install '.[pictures]', Chromium); csv: the data only",
+    )
     args = parser.parse_args(argv)
-    study = read_records(open_study(args.study, args.storage or default_url(args.study, args.runs)))
+    study = read_records(
+        open_study(args.study, args.storage or default_url(args.study, args.runs))
+    )
     found = [(plot, plot.compute(study)) for plot in PLOTS]
     there = [(plot, data) for plot, data in found if data.missing is None]
     if not there:
-        raise DashboardError(f"study {study.study!r} must have networks to draw, but: {found[0][1].missing}")
+        raise DashboardError(
+            f"study {study.study!r} must have networks to draw, but: {found[0][1].missing}"
+        )
     kinds = [kind for kind in FORMATS if kind in args.format]
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         for plot, data in there:
             write_table(data, args.out / f"{plot.name}.csv")
     except OSError as error:
-        raise DashboardError(f"--out {args.out} must be a folder that can be written, but: {error.strerror}; choose another") from error
+        raise DashboardError(
+            f"--out {args.out} must be a folder that can be written, but: "
+            f"{error.strerror}; choose another"
+        ) from error
     if kinds:
-        write_pictures([(for_paper(plot.draw(data), data), args.out / f"{plot.name}.{kind}") for plot, data in there for kind in kinds],
-                       "give --format csv (the data is written already)")  # fmt: skip
+        write_pictures(
+            [
+                (for_paper(plot.draw(data), data), args.out / f"{plot.name}.{kind}")
+                for plot, data in there
+                for kind in kinds
+            ],
+            "give --format csv (the data is written already)",
+        )
     for plot, data in found:
         if data.missing is None:
             print(f"{plot.name}: {', '.join(f'{plot.name}.{kind}' for kind in (*kinds, 'csv'))}")

@@ -1,6 +1,8 @@
-"""`python -m dashboards.report --study dark --out report.html`: a study as one file to send, which opens offline.
+"""`python -m dashboards.report --study dark --out report.html`: a study as one file to send, which
+opens offline.
 
-The front with each network's drawing and pictures, before and after, what the genes do, and how all was measured.
+The front with each network's drawing and pictures, before and after, what the genes do, and how
+all was measured.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards.artifacts import Artifacts, artifacts_folder
 from dashboards.page.build import GENERATOR, LIMIT, build_page
 from dashboards.page.words import counted, size
-from dashboards.reading import DashboardError, Parser, default_url, open_study, run
-from dashboards.records import read_records
+from dashboards.study.artifacts import Artifacts, artifacts_folder
+from dashboards.study.reader import DashboardError, Parser, default_url, open_study, run
+from dashboards.study.records import read_records
 
 EXAMPLE = "python -m dashboards.report --study dark --out report.html"
 # So far into a file stands what wrote it.
@@ -23,11 +25,17 @@ HEAD = 1000
 
 
 def check_out(out: Path) -> None:
-    """DashboardError where no report may be written: a report may be written again, another file is nobody's to replace."""
+    """DashboardError where no report may be written: a report may be written again, another file
+    is nobody's to replace.
+    """
     if not out.parent.is_dir():
-        raise DashboardError(f"--out needs a folder that exists, but there is no {out.parent}; make it first")
+        raise DashboardError(
+            f"--out needs a folder that exists, but there is no {out.parent}; make it first"
+        )
     if out.is_dir():
-        raise DashboardError(f"--out must be a file, but {out} is a folder; give {out / 'report.html'}")
+        raise DashboardError(
+            f"--out must be a file, but {out} is a folder; give {out / 'report.html'}"
+        )
     if out.suffix.lower() not in (".html", ".htm"):
         raise DashboardError(f"--out must end in .html, but got {out}; rename it")
     if out.exists():
@@ -35,9 +43,14 @@ def check_out(out: Path) -> None:
             with out.open("rb") as file:
                 head = file.read(HEAD)
         except OSError as error:
-            raise DashboardError(f"{out} must be readable, but: {error.strerror}; choose another --out") from error
+            raise DashboardError(
+                f"{out} must be readable, but: {error.strerror}; choose another --out"
+            ) from error
         if head and GENERATOR.encode() not in head:
-            raise DashboardError(f"--out must be new or an earlier report, but {out} is another page; choose another --out")
+            raise DashboardError(
+                f"--out must be new or an earlier report, but {out} is another page; "
+                f"choose another --out"
+            )
 
 
 def write(page: str, out: Path) -> None:
@@ -53,7 +66,9 @@ def write(page: str, out: Path) -> None:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        raise DashboardError(f"{out} must be writable, but: {error.strerror}; choose another --out") from error
+        raise DashboardError(
+            f"{out} must be writable, but: {error.strerror}; choose another --out"
+        ) from error
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,18 +79,33 @@ def main(argv: Sequence[str]) -> int:
 def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m dashboards.report", description=__doc__, example=EXAMPLE)
     parser.add_study()
-    parser.add_argument("--artifacts", type=Path, metavar="DIR", help="where its trials' pictures and drawings lie "
-                        "(default: RUNS/STUDY/artifacts)")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write (report.html); an earlier report "
-                        "is replaced")  # fmt: skip
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        metavar="DIR",
+        help="where its trials' pictures and drawings lie (default: RUNS/STUDY/artifacts)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report.html"),
+        help="file to write (report.html); an earlier report is replaced",
+    )
     args = parser.parse_args(argv)
     check_out(args.out)
-    study = read_records(open_study(args.study, args.storage or default_url(args.study, args.runs)))
+    study = read_records(
+        open_study(args.study, args.storage or default_url(args.study, args.runs))
+    )
     if study.records and not study.ours:
-        raise DashboardError(f"study {args.study!r} must be one of nas.search, but another tool made its "
-                             f"{counted(len(study.records), 'trial')}; look at it in optuna-dashboard")  # fmt: skip
+        raise DashboardError(
+            f"study {args.study!r} must be one of nas.search, but another tool made its "
+            f"{counted(len(study.records), 'trial')}; look at it in optuna-dashboard"
+        )
     if args.artifacts is not None and not args.artifacts.is_dir():
-        raise DashboardError(f"--artifacts must be a folder, but there is no {args.artifacts}; leave it out for the default")
+        raise DashboardError(
+            f"--artifacts must be a folder, but there is no {args.artifacts}; leave it "
+            f"out for the default"
+        )
     artifacts = Artifacts(args.artifacts or artifacts_folder(args.study, args.runs, args.storage))
     page = build_page(study, artifacts, runs=args.runs, storage=args.storage)
     write(page, args.out)

@@ -1,6 +1,7 @@
 """`python -m nas.restore`: dark raw photos through a network, to picture files.
 
-Takes whatever LibRaw reads that has a Bayer pattern. The picture has the size and the way up that the camera says.
+Takes whatever LibRaw reads that has a Bayer pattern. The picture has the size and the way up that
+the camera says.
 """
 
 from __future__ import annotations
@@ -16,21 +17,51 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress, TimeRemainingColumn
 
-from nas import command
-from nas.config import resolve_device
-from nas.models import load_network
+from nas import cli
+from nas.cli.networks import load_network
+from nas.study.config import resolve_device
 from space import InputError
 
 if TYPE_CHECKING:
     from space import DarkUNet
-    from trials.raw import WholeFrame
+    from trials.raw.reader import WholeFrame
 
 KINDS = ("png", "tiff", "jpeg")
 # What LibRaw reads; in a folder only such files are photos.
-RAW_SUFFIXES = frozenset([
-    ".3fr", ".ari", ".arw", ".bay", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc",
-    ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
-])  # fmt: skip
+RAW_SUFFIXES = frozenset(
+    [
+        ".3fr",
+        ".ari",
+        ".arw",
+        ".bay",
+        ".cr2",
+        ".cr3",
+        ".crw",
+        ".dcr",
+        ".dng",
+        ".erf",
+        ".fff",
+        ".gpr",
+        ".iiq",
+        ".k25",
+        ".kdc",
+        ".mef",
+        ".mos",
+        ".mrw",
+        ".nef",
+        ".nrw",
+        ".orf",
+        ".pef",
+        ".raf",
+        ".raw",
+        ".rw2",
+        ".rwl",
+        ".sr2",
+        ".srf",
+        ".srw",
+        ".x3f",
+    ]
+)
 EXIT_SOME_UNREADABLE = 1
 # On a GPU a tile may need more memory than beside a host's 2 GiB: less is computed twice.
 GPU_TILE_SIZE = 4096
@@ -47,23 +78,47 @@ class Job:
 
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
-    parser = command.Parser(
-        prog="python -m nas.restore", description=__doc__,
-        example="python -m nas.restore MO --weights mo_checkpoint.pt dark.ARW --out restored --compare",
-    )  # fmt: skip
-    parser.add_argument("network", help="a trial's or an export's folder, or MO, M1, M2 or a genome's JSON file")
-    parser.add_argument("photos", nargs="+", type=Path, metavar="photo", help="raw files, or folders of them")
-    parser.add_argument("--weights", help="a published checkpoint or a weights.safetensors (default: the folder's own)")
+    parser = cli.Parser(
+        prog="python -m nas.restore",
+        description=__doc__,
+        example="python -m nas.restore MO --weights mo_checkpoint.pt dark.ARW --out restored "
+        "--compare",
+    )
+    parser.add_argument(
+        "network", help="a trial's or an export's folder, or MO, M1, M2 or a genome's JSON file"
+    )
+    parser.add_argument(
+        "photos", nargs="+", type=Path, metavar="photo", help="raw files, or folders of them"
+    )
+    parser.add_argument(
+        "--weights",
+        help="a published checkpoint or a weights.safetensors (default: the folder's own)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
-    parser.add_argument("--format", default="png", choices=KINDS, help="png or tiff (16 bits), jpeg (8) (default: png)")
+    parser.add_argument(
+        "--format",
+        default="png",
+        choices=KINDS,
+        help="png or tiff (16 bits), jpeg (8) (default: png)",
+    )
     amplified = parser.add_mutually_exclusive_group()
-    amplified.add_argument("--ratio", type=float, help="amplification, 1 to 300 (default: estimated from each photo)")
-    amplified.add_argument("--reference", type=Path,
-                           help="a well-exposed photo of the same scene: amplify by the exposures' ratio")  # fmt: skip
-    parser.add_argument("--compare", action="store_true",
-                        help="write before (amplified only) and after side by side too")  # fmt: skip
+    amplified.add_argument(
+        "--ratio", type=float, help="amplification, 1 to 300 (default: estimated from each photo)"
+    )
+    amplified.add_argument(
+        "--reference",
+        type=Path,
+        help="a well-exposed photo of the same scene: amplify by the exposures' ratio",
+    )
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="write before (amplified only) and after side by side too",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite pictures that are there")
-    parser.add_argument("--tile", type=int, help="longest side of a tile in pixels (default: 2560, on a GPU 4096)")
+    parser.add_argument(
+        "--tile", type=int, help="longest side of a tile in pixels (default: 2560, on a GPU 4096)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     return parser.parse_args(argv)
 
@@ -77,9 +132,9 @@ def main(argv: list[str]) -> int:
     import torch
 
     from space.tiles import TILE_SIZE, margin_for
-    from trials.amplifier import check_ratio
     from trials.config import LatencyConfig
-    from trials.deployed import judged_form, numerics
+    from trials.latency.deployment import judged_form, numerics
+    from trials.raw.amplification import check_ratio
 
     if args.ratio is not None:
         check_ratio(args.ratio)
@@ -90,7 +145,9 @@ def main(argv: list[str]) -> int:
     refused: list[InputError] = []
     columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
     with (
-        Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar,
+        Progress(
+            *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+        ) as bar,
         numerics(torch.device(device)),
     ):
         # In thousandths of a photo: tiles of one are not known before it is read.
@@ -112,23 +169,36 @@ def main(argv: list[str]) -> int:
     if refused:
         print(f"{len(refused)} of {len(jobs)} photos could not be restored:", file=sys.stderr)
         for reason in refused:
-            print(f"  {command.one_line(reason)}", file=sys.stderr)
+            print(f"  {cli.one_line(reason)}", file=sys.stderr)
     return EXIT_SOME_UNREADABLE if refused else 0
 
 
 def restore_one(
-    job: Job, args: Namespace, model: DarkUNet, white_balanced: bool, margin: int, on_tile: Callable[[int, int], None]
+    job: Job,
+    args: Namespace,
+    model: DarkUNet,
+    white_balanced: bool,
+    margin: int,
+    on_tile: Callable[[int, int], None],
 ) -> str:
-    """Reads, amplifies, restores and writes one photo; gives the line that says so. Raises InputError."""
-    from trials.photo import compare, restore_photo
-    from trials.picture_files import write_picture
-    from trials.raw import read_whole
+    """Reads, amplifies, restores and writes one photo; gives the line that says so. Raises
+    InputError.
+    """
+    from trials.raw.full_frame import compare, restore_photo
+    from trials.raw.images import write_picture
+    from trials.raw.reader import read_whole
 
     started = time.monotonic()
     photo = read_whole(job.photo)
     ratio, source = amplification_of(job, args, photo)
     picture = restore_photo(
-        model, photo, ratio, white_balanced=white_balanced, tile_size=args.tile, margin=margin, on_tile=on_tile
+        model,
+        photo,
+        ratio,
+        white_balanced=white_balanced,
+        tile_size=args.tile,
+        margin=margin,
+        on_tile=on_tile,
     )
     job.picture.parent.mkdir(parents=True, exist_ok=True)
     write_picture(job.picture, picture, args.format)
@@ -137,13 +207,16 @@ def restore_one(
         both = compare(photo, ratio, picture)
         del picture, photo  # OpenCV needs as much again as it writes
         write_picture(job.comparison, both, args.format)
-    return (f"{job.photo} -> {job.picture}  {width} x {height}, amplified {ratio:.4g} times ({source}), "
-            f"{time.monotonic() - started:.1f} s")  # fmt: skip
+    return (
+        f"{job.photo} -> {job.picture}  {width} x {height}, amplified {ratio:.4g} times "
+        f"({source}), "
+        f"{time.monotonic() - started:.1f} s"
+    )
 
 
 def amplification_of(job: Job, args: Namespace, photo: WholeFrame) -> tuple[float, str]:
     """The photo's amplification, and where it is from."""
-    from trials.amplifier import estimate_ratio, reference_ratio
+    from trials.raw.amplification import estimate_ratio, reference_ratio
 
     if args.ratio is not None:
         return args.ratio, "given"
@@ -153,44 +226,65 @@ def amplification_of(job: Job, args: Namespace, photo: WholeFrame) -> tuple[floa
 
 
 def plan(args: Namespace) -> list[Job]:
-    """Every photo and where its picture goes; InputError, before anything is done, where that can't be."""
+    """Every photo and where its picture goes; InputError, before anything is done, where that
+    can't be.
+    """
     suffix = {"png": ".png", "tiff": ".tiff", "jpeg": ".jpg"}[args.format]
     jobs: dict[Path, Job] = {}
     for photo, inside in photos_of(args.photos):
         picture = args.out / inside.with_suffix(suffix)
         if picture in jobs:
-            raise InputError(f"each photo must have a picture of its own, but {jobs[picture].photo} and {photo} would both "
-                             f"be {picture}; restore them into two folders")  # fmt: skip
+            raise InputError(
+                f"each photo must have a picture of its own, but {jobs[picture].photo} "
+                f"and {photo} would both "
+                f"be {picture}; restore them into two folders"
+            )
         comparison = picture.with_name(f"{picture.stem}_compare{suffix}") if args.compare else None
         jobs[picture] = Job(photo, picture, comparison)
     comparisons = {job.comparison for job in jobs.values() if job.comparison}
     if clashing := comparisons & jobs.keys():
-        raise InputError(f"each photo must have a picture of its own, but {min(clashing)} would also be a comparison; "
-                         "restore without --compare")  # fmt: skip
+        raise InputError(
+            f"each photo must have a picture of its own, but {min(clashing)} would also "
+            f"be a comparison; "
+            "restore without --compare"
+        )
     there = [path for path in sorted(jobs.keys() | comparisons) if path.exists()]
     if there and not args.force:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise InputError(f"pictures must be new, but {there[0]} exists{more}; give --force to overwrite, or another --out")
+        raise InputError(
+            f"pictures must be new, but {there[0]} exists{more}; give --force to "
+            f"overwrite, or another --out"
+        )
     if args.reference is not None and not args.reference.is_file():
-        raise InputError(f"a reference must be a file, but there is none at {args.reference}; check the name")
+        raise InputError(
+            f"a reference must be a file, but there is none at {args.reference}; check the name"
+        )
     if args.out.exists() and not args.out.is_dir():
         raise InputError(f"--out must be a folder, but {args.out} is a file; choose another")
     return list(jobs.values())
 
 
 def photos_of(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Each photo, and its name below the folder that was given; folders are searched to the bottom."""
+    """Each photo, and its name below the folder that was given; folders are searched to the
+    bottom.
+    """
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in RAW_SUFFIXES and p.is_file())
+            found = sorted(
+                p for p in path.rglob("*") if p.suffix.lower() in RAW_SUFFIXES and p.is_file()
+            )
             if not found:
-                raise InputError(f"a folder must hold raw photos, but {path} holds none; choose another")
+                raise InputError(
+                    f"a folder must hold raw photos, but {path} holds none; choose another"
+                )
             yield from ((photo, photo.relative_to(path)) for photo in found)
         elif path.is_file():
             yield path, Path(path.name)
         else:
-            raise InputError(f"a photo must be a file or a folder, but there is none at {path}; check the name")
+            raise InputError(
+                f"a photo must be a file or a folder, but there is none at {path}; check the name"
+            )
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main))
+    sys.exit(cli.run(main))

@@ -1,4 +1,5 @@
-"""What can be built: genomes, the design space, the published seeds, found networks, and the networks themselves.
+"""What can be built: genomes, the design space, the published seeds, found networks, and the
+networks themselves.
 
 `import space` loads no torch: what needs it is loaded when it is first used.
 """
@@ -12,13 +13,13 @@ from space.design import DesignSpace, Gene
 from space.errors import InputError
 from space.found import FOUND, Found
 from space.genome import Branch, Genome
-from space.seeds import SEED_FACTS, SEEDS, SeedFacts
+from space.presets import SEED_FACTS, SEEDS, SeedFacts
 
 if TYPE_CHECKING:
     from space.cost import Cost, count_cost
+    from space.export_format import load_model
     from space.model import DarkUNet, build_model, fold, restore
-    from space.reference import load_reference_checkpoint
-    from space.saved import load_model
+    from space.published_weights import load_reference_checkpoint
 
 _NEEDS_TORCH = {
     "Cost": "cost",
@@ -27,14 +28,30 @@ _NEEDS_TORCH = {
     "build_model": "model",
     "fold": "model",
     "restore": "model",
-    "load_reference_checkpoint": "reference",
-    "load_model": "saved",
+    "load_reference_checkpoint": "published_weights",
+    "load_model": "export_format",
 }
 
 __all__ = [
-    "FOUND", "SEEDS", "SEED_FACTS", "Branch", "Cost", "DarkUNet", "DesignSpace", "Found", "Gene", "Genome", "InputError", "SeedFacts",
-    "build_model", "count_cost", "fold", "load_model", "load_reference_checkpoint", "restore",
-]  # fmt: skip
+    "FOUND",
+    "SEEDS",
+    "SEED_FACTS",
+    "Branch",
+    "Cost",
+    "DarkUNet",
+    "DesignSpace",
+    "Found",
+    "Gene",
+    "Genome",
+    "InputError",
+    "SeedFacts",
+    "build_model",
+    "count_cost",
+    "fold",
+    "load_model",
+    "load_reference_checkpoint",
+    "restore",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """The blocks that networks are made of. All take and give tensors b c h w.
 
-Every convolution is weight-normalised while it trains (Salimans and Kingma, 2016), has 'same' padding and
-stride 1; `space.fold` turns them into plain convolutions for inference.
+Every convolution is weight-normalised while it trains (Salimans and Kingma, 2016), has 'same'
+padding and stride 1; `space.fold` turns them into plain convolutions for inference.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from torch.nn.utils.parametrizations import weight_norm
 SLOPE = 0.2  # of every LeakyReLU, as published
 
 
-def convolution(inputs: int, outputs: int, kernel: int, *, groups: int = 1, bias: bool = True) -> nn.Module:
+def convolution(
+    inputs: int, outputs: int, kernel: int, *, groups: int = 1, bias: bool = True
+) -> nn.Module:
     """A weight-normalised convolution, stride 1, 'same' padding."""
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
     module: nn.Module = weight_norm(conv)
@@ -37,10 +39,11 @@ class ResidualBlock(nn.Module):
 class ResidualDenseBlock(nn.Module):
     """Residual dense block, no biases: b c h w -> b c h w.
 
-    `layers` convolutions each add `growth` channels to what all before them gave; a LeakyReLU comes before
-    each of them but the first and the last (so the published weights say: any other placing misses the
-    published output). A 1x1 brings the sum of channels back, and the input is added.
-    Source: Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018, section 3.2.
+    `layers` convolutions each add `growth` channels to what all before them gave; a LeakyReLU
+    comes before each of them but the first and the last (so the published weights say: any other
+    placing misses the published output). A 1x1 brings the sum of channels back, and the input is
+    added. Source: Zhang et al., "Residual Dense Network for Image Super-Resolution", CVPR 2018,
+    section 3.2.
     """
 
     def __init__(self, channels: int, layers: int, growth: int) -> None:
@@ -63,8 +66,8 @@ class ResidualDenseBlock(nn.Module):
 class RepBlock(nn.Module):
     """3x3, 1x1 and identity side by side, summed, then LeakyReLU: b c h w -> b c h w.
 
-    For inference the three are one 3x3 convolution. Source: Ding et al., "RepVGG", CVPR 2021, section 3.3
-    (here with weight norm in place of batch norm, which restoration does without).
+    For inference the three are one 3x3 convolution. Source: Ding et al., "RepVGG", CVPR 2021,
+    section 3.3 (here with weight norm in place of batch norm, which restoration does without).
     """
 
     def __init__(self, channels: int) -> None:
@@ -86,7 +89,9 @@ class RepBlock(nn.Module):
         weight3, weight1 = self.conv3.weight, self.conv1.weight
         assert isinstance(weight3, Tensor) and isinstance(weight1, Tensor)
         kernel = weight3.clone()
-        kernel[:, :, 1, 1] += weight1[:, :, 0, 0] + torch.eye(channels, dtype=kernel.dtype, device=kernel.device)
+        kernel[:, :, 1, 1] += weight1[:, :, 0, 0] + torch.eye(
+            channels, dtype=kernel.dtype, device=kernel.device
+        )
         conv = nn.utils.skip_init(  # type: ignore[no-untyped-call]  # no initialisation: the random state stays
             nn.Conv2d, channels, channels, 3, padding=1, dtype=kernel.dtype, device=kernel.device
         )
@@ -97,7 +102,9 @@ class RepBlock(nn.Module):
 
 
 class ChannelShuffle(nn.Module):
-    """Interleaves the channels of two groups. Source: Zhang et al., "ShuffleNet", CVPR 2018, section 3.1."""
+    """Interleaves the channels of two groups. Source: Zhang et al., "ShuffleNet", CVPR 2018,
+    section 3.1.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape

@@ -1,4 +1,6 @@
-"""What a network costs on paper: parameters and multiply-accumulates, in all and part by part (fvcore)."""
+"""What a network costs on paper: parameters and multiply-accumulates, in all and part by part
+(fvcore).
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,20 @@ import torch
 from space.genome import Genome
 from space.model import build_model, fold
 
-with warnings.catch_warnings():  # fvcore compiles its losses on import, which newer torch calls deprecated
+with (
+    warnings.catch_warnings()
+):  # fvcore compiles its losses on import, which newer torch calls deprecated
     warnings.simplefilter("ignore")
     from fvcore.nn import FlopCountAnalysis
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """`parameters` as trained (weight norm's g and v both counted, as published), `deployed_parameters` after
-    folding, `macs` multiply-accumulates for one mosaic of height x width, and `parts` the MACs of each part
-    ("skip", "stem32", "chain32", "up32", "refine32", "meet", "merge", "head"), which sum to `macs`."""
+    """`parameters` as trained (weight norm's g and v both counted, as published),
+    `deployed_parameters` after folding, `macs` multiply-accumulates for one mosaic of height x
+    width, and `parts` the MACs of each part ("skip", "stem32", "chain32", "up32", "refine32",
+    "meet", "merge", "head"), which sum to `macs`.
+    """
 
     parameters: int
     deployed_parameters: int
@@ -38,8 +44,8 @@ class Cost:
 def count_cost(genome: Genome, height: int, width: int) -> Cost:
     """The cost of one mosaic of height x width pixels (rounded up to the network's multiple).
 
-    Every convolution has 'same' padding, so MACs grow exactly with the area: one small tile is traced by
-    fvcore and scaled, and a 50 megapixel frame costs no more to count than a thumbnail.
+    Every convolution has 'same' padding, so MACs grow exactly with the area: one small tile is
+    traced by fvcore and scaled, and a 50 megapixel frame costs no more to count than a thumbnail.
     """
     multiple = genome.size_multiple
     height, width = (-(-size // multiple) * multiple for size in (height, width))
@@ -52,7 +58,11 @@ def count_cost(genome: Genome, height: int, width: int) -> Cost:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, about shapes that are constant here
         logging.getLogger("fvcore").setLevel(logging.ERROR)
-        analysis = FlopCountAnalysis(deployed, tile).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        analysis = (
+            FlopCountAnalysis(deployed, tile)
+            .unsupported_ops_warnings(False)
+            .uncalled_modules_warnings(False)
+        )
         by_module = analysis.by_module()
     parts: dict[str, int] = {}
     for path, module in deployed.named_modules():

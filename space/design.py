@@ -1,7 +1,9 @@
-"""The design space: every gene with its choices, and the two-way road between flat parameters and genomes.
+"""The design space: every gene with its choices, and the two-way road between flat parameters and
+genomes.
 
-A sampler sees flat parameters (whole numbers and words only). `decode` turns any combination of choices into
-a canonical genome that builds; `encode` is its way back, with the first choice for genes that don't act.
+A sampler sees flat parameters (whole numbers and words only). `decode` turns any combination of
+choices into a canonical genome that builds; `encode` is its way back, with the first choice for
+genes that don't act.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def _words(name: str, choices: tuple[str, ...], help: str) -> Gene:
     return Gene(name=name, choices=choices, ordered=False, help=help)
 
 
-# A pixel shuffle from 64x to 8x divides the channels by 64: that branch is 64 wide or 128, the others 16 to 64.
+# A pixel shuffle from 64x to 8x divides the channels by 64: that branch is 64 wide or 128, the
+# others 16 to 64.
 _WIDTHS = {8: (16, 64, 16), 16: (16, 64, 16), 32: (16, 64, 16), 64: (64, 128, 64)}
 
 
@@ -44,29 +47,50 @@ def _branch_genes(scale: int) -> tuple[Gene, ...]:
     return (
         _words(f"s{scale}", ("off", "on"), f"is there a deep branch at {scale}x?"),
         _steps(s + "width", *_WIDTHS[scale], "channels of its features"),
-        Gene(name=s + "groups", choices=(16, 64, 128), ordered=False,
-             help="groups of its stem (the largest common divisor with the stem's channels acts)"),
+        Gene(
+            name=s + "groups",
+            choices=(16, 64, 128),
+            ordered=False,
+            help="groups of its stem (the largest common divisor with the stem's channels acts)",
+        ),
         _words(s + "block", BLOCKS, "what its chain is made of"),
         _steps(s + "blocks", 0, 4, 1, "blocks in its chain"),
         _steps(s + "layers", 3, 6, 1, "convolutions in a dense block"),
-        _words(s + "first", ("same", "fewer"), "is the first dense block one convolution shorter?"),
+        _words(
+            s + "first", ("same", "fewer"), "is the first dense block one convolution shorter?"
+        ),
         _steps(s + "growth", 8, 32, 8, "channels that each of them adds"),
         _words(s + "refine", ("off", "on"), "one more block after the branch is brought up?"),
-    )  # fmt: skip
+    )
 
 
 _GENES = (
     *(gene for scale in SCALES for gene in _branch_genes(scale)),
     _steps("deep_width", 16, 64, 16, "channels in which the deep branches meet at 8x"),
     _words("fusion", FUSIONS, "how two or more deep branches meet"),
-    _steps("skip_width", 16, 64, 8, "channels of the trunk at 8x (64: the packed mosaic as it is)"),
+    _steps(
+        "skip_width", 16, 64, 8, "channels of the trunk at 8x (64: the packed mosaic as it is)"
+    ),
     _words("skip_block", ("residual", "rep"), "what the trunk is made of"),
     _steps("skip_blocks", 0, 6, 1, "blocks of the trunk"),
     _steps("merge_width", 0, 48, 16, "channels inside the merge (0: one convolution)"),
-    Gene(name="merge_groups", choices=(1, 2, 4, 8), ordered=False, help="groups of the merge's first convolution"),
+    Gene(
+        name="merge_groups",
+        choices=(1, 2, 4, 8),
+        ordered=False,
+        help="groups of the merge's first convolution",
+    ),
     _words("merge_shuffle", ("off", "on"), "are trunk and deep channels interleaved first?"),
-    _steps("expand_kernel", 1, 3, 2, "kernel of the convolution that brings the merge up, to 2x or to 4x"),
-    _steps("fine_width", 0, 64, 8, "channels of a stage at 4x between merge and 2x (0: there is none)"),
+    _steps(
+        "expand_kernel",
+        1,
+        3,
+        2,
+        "kernel of the convolution that brings the merge up, to 2x or to 4x",
+    ),
+    _steps(
+        "fine_width", 0, 64, 8, "channels of a stage at 4x between merge and 2x (0: there is none)"
+    ),
     _words("fine_block", ("residual", "rep"), "what that stage is made of"),
     _steps("fine_blocks", 0, 4, 1, "its blocks"),
     _steps("fine_kernel", 1, 3, 2, "kernel of the convolution that brings it up to 2x"),
@@ -90,14 +114,20 @@ class DesignSpace:
         known = {gene.name for gene in self.genes}
         for name in params:
             if name not in known:
-                raise InputError(f"design space: unknown gene {name!r}; see python -m nas.describe --space")
+                raise InputError(
+                    f"design space: unknown gene {name!r}; see python -m nas.describe --space"
+                )
         for gene in self.genes:
             if gene.name not in params:
-                raise InputError(f"design space: gene {gene.name!r} is missing; give one of {gene.choices}")
+                raise InputError(
+                    f"design space: gene {gene.name!r} is missing; give one of {gene.choices}"
+                )
             value = params[gene.name]
             if not any(value == choice and type(value) is type(choice) for choice in gene.choices):
-                raise InputError(f"design space: {gene.name} must be one of {gene.choices}, but got {value!r}; "
-                                 "see python -m nas.describe --space")  # fmt: skip
+                raise InputError(
+                    f"design space: {gene.name} must be one of {gene.choices}, but got {value!r}; "
+                    "see python -m nas.describe --space"
+                )
         return _Decoder(params).genome()
 
     def encode(self, genome: Genome) -> dict[str, Value]:
@@ -108,11 +138,15 @@ class DesignSpace:
                 params[name] = value
         for gene in self.genes:
             if params[gene.name] not in gene.choices:
-                raise InputError(f"design space: {gene.name} must be one of {gene.choices}, but got "
-                                 f"{params[gene.name]!r}; this genome can be trained but not searched")  # fmt: skip
+                raise InputError(
+                    f"design space: {gene.name} must be one of {gene.choices}, but got "
+                    f"{params[gene.name]!r}; this genome can be trained but not searched"
+                )
         if self.decode(params) != genome:
-            raise InputError("design space: this genome must be a point of the space, but no parameters decode "
-                             "to it; it can be trained but not searched")  # fmt: skip
+            raise InputError(
+                "design space: this genome must be a point of the space, but no parameters decode "
+                "to it; it can be trained but not searched"
+            )
         return params
 
     def sample(self, generator: random.Random) -> dict[str, Value]:
@@ -178,19 +212,26 @@ def _flat(genome: Genome) -> dict[str, Value | None]:
         s = f"s{branch.scale}_"
         first, layers = branch.first_layers, branch.layers
         if branch.blocks == 1 and not branch.refine and layers is not None and layers < 3:
-            layers = 3  # the only block is a first block, and first blocks may be one shorter than the choices
+            # the only block is a first block, and first blocks may be one shorter than the choices
+            layers = 3
         params |= {
             f"s{branch.scale}": "on",
             s + "width": branch.width,
-            s + "groups": next((g for g in (16, 64, 128) if gcd(g, branch.scale**2, 2 * branch.width) ==
-                                branch.stem_groups), branch.stem_groups),
+            s + "groups": next(
+                (
+                    g
+                    for g in (16, 64, 128)
+                    if gcd(g, branch.scale**2, 2 * branch.width) == branch.stem_groups
+                ),
+                branch.stem_groups,
+            ),
             s + "block": branch.block,
             s + "blocks": branch.blocks,
             s + "layers": layers,
             s + "first": None if first is None else "same" if first == layers else "fewer",
             s + "growth": branch.growth,
             s + "refine": "on" if branch.refine else "off",
-        }  # fmt: skip
+        }
     params |= {
         "deep_width": genome.deep_width,
         "fusion": genome.fusion,

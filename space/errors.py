@@ -1,14 +1,17 @@
-"""The one kind of error that a user can mend: one line that tells the rule, what broke it, and what to do.
+"""The one kind of error that a user can mend: one line that tells the rule, what broke it, and
+what to do.
 
-What broke it comes from outside and may be anything: ten megabytes of text, a thousand lists in each other, a line break or
-a terminal's control character in a file's name. So a message is made one printable line of bounded length here, once for all.
+What broke it comes from outside and may be anything: ten megabytes of text, a thousand lists in
+each other, a line break or a terminal's control character in a file's name. So a message is made
+one printable line of bounded length here, once for all.
 """
 
 from __future__ import annotations
 
 import reprlib
 
-# Characters of a message; what is longer loses its middle, since the rule stands first and the remedy last.
+# Characters of a message; what is longer loses its middle, since the rule stands first and the
+# remedy last.
 LONGEST = 1200
 _CUT = " ... "
 
@@ -20,8 +23,8 @@ _brief.maxlevel, _brief.maxdict, _brief.maxlist, _brief.maxtuple = 3, 6, 8, 8
 class InputError(ValueError):
     """Input that breaks a rule; the message is one line and ends with what to do.
 
-    Library code raises it wherever a genome, file, flag or device given from outside can't be used. The
-    command line prints the message and exits with status 2.
+    Library code raises it wherever a genome, file, flag or device given from outside can't be
+    used. The command line prints the message and exits with status 2.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -29,7 +32,9 @@ class InputError(ValueError):
 
 
 def brief(value: object) -> str:
-    """`repr(value)` for a message: short, and never an error, however long or deeply nested `value` is."""
+    """`repr(value)` for a message: short, and never an error, however long or deeply nested
+    `value` is.
+    """
     try:
         return _brief.repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits has no decimal text
@@ -42,4 +47,6 @@ def _printable(text: str) -> str:
         text = text[:head] + _CUT + text[head + len(_CUT) - LONGEST :]
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)[: 2 * LONGEST]
+    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)[
+        : 2 * LONGEST
+    ]

@@ -1,4 +1,6 @@
-"""From a genome to its network: trunk at 8x, deep branches, merge, a stage at 4x where there is one, head."""
+"""From a genome to its network: trunk at 8x, deep branches, merge, a stage at 4x where there is
+one, head.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,18 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from space.blocks import SLOPE, ChannelShuffle, RepBlock, convolution, make_block
+from space.branches import make_deep
 from space.errors import InputError
-from space.fusion import make_deep
 from space.genome import PACKED_CHANNELS, RGB_CHANNELS_2X, Genome
 
 
 class DarkUNet(nn.Module):
     """The network of a genome: an amplified mosaic, b 1 H W in [0, 1] -> sRGB, b 3 H W.
 
-    H and W must be multiples of `size_multiple`; InputError names the next that are. The output is clamped to
-    [0, 1] in eval mode only: while training, the loss sees what the clamp would hide, so that a saturated
-    pixel keeps its gradient.
-    Source of the seeds' parts: Lamba and Mitra, CVPR 2021, section 3.
+    H and W must be multiples of `size_multiple`; InputError names the next that are. The output is
+    clamped to [0, 1] in eval mode only: while training, the loss sees what the clamp would hide,
+    so that a saturated pixel keeps its gradient. Source of the seeds' parts: Lamba and Mitra, CVPR
+    2021, section 3.
     """
 
     def __init__(self, genome: Genome) -> None:
@@ -50,16 +52,28 @@ class DarkUNet(nn.Module):
     def _check(self, mosaic: Tensor) -> None:
         multiple = self.size_multiple
         if mosaic.ndim != 4 or mosaic.shape[1] != 1:
-            raise InputError(f"a mosaic must be b 1 H W, but got shape {tuple(mosaic.shape)}; give one Bayer channel")
+            raise InputError(
+                f"a mosaic must be b 1 H W, but got shape {tuple(mosaic.shape)}; give one "
+                f"Bayer channel"
+            )
         height, width = mosaic.shape[2:]
         if height % multiple or width % multiple or not height or not width:
-            following = f"{-(-max(height, 1) // multiple) * multiple} x {-(-max(width, 1) // multiple) * multiple}"
-            raise InputError(f"height and width must be multiples of {multiple} for this network, but got "
-                             f"{height} x {width}; the next that are: {following}")  # fmt: skip
+            following = (
+                f"{-(-max(height, 1) // multiple) * multiple} x "
+                f"{-(-max(width, 1) // multiple) * multiple}"
+            )
+            raise InputError(
+                f"height and width must be multiples of {multiple} for this network, but got "
+                f"{height} x {width}; the next that are: {following}"
+            )
 
 
 def _trunk(genome: Genome) -> nn.Module:
-    entry = [convolution(PACKED_CHANNELS, genome.skip_width, 3)] if genome.skip_width != PACKED_CHANNELS else []
+    entry = (
+        [convolution(PACKED_CHANNELS, genome.skip_width, 3)]
+        if genome.skip_width != PACKED_CHANNELS
+        else []
+    )
     blocks = [
         make_block(genome.skip_block or "residual", genome.skip_width, layers=None, growth=None)
         for _ in range(genome.skip_blocks)
@@ -87,26 +101,33 @@ def _channels_2x(genome: Genome) -> int:
 
 
 def _bent(genome: Genome) -> list[nn.Module]:
-    """What follows the last convolution before 2x: where it is the output, or added to it, there is nothing to bend."""
+    """What follows the last convolution before 2x: where it is the output, or added to it, there
+    is nothing to bend.
+    """
     return [nn.LeakyReLU(SLOPE)] if genome.head == "concat" else []
 
 
 class FineStage(nn.Module):
     """A stage at 4x: p2 (b 4 h w), merged (b fine_width h/2 w/2) -> b c h w, c as the head wants.
 
-    A 3x3 of the mosaic packed at 4x is added to what the merge brought up, a LeakyReLU and the blocks follow, and
-    one convolution and a pixel shuffle bring it to 2x. The published networks go from 8x to 2x at once.
-    Source: the decoder of a U-Net (Ronneberger et al., MICCAI 2015, section 2), its up-convolution a pixel shuffle.
+    A 3x3 of the mosaic packed at 4x is added to what the merge brought up, a LeakyReLU and the
+    blocks follow, and one convolution and a pixel shuffle bring it to 2x. The published networks
+    go from 8x to 2x at once. Source: the decoder of a U-Net (Ronneberger et al., MICCAI 2015,
+    section 2), its up-convolution a pixel shuffle.
     """
 
     def __init__(self, genome: Genome) -> None:
         super().__init__()
         width = genome.fine_width
-        assert width is not None and genome.fine_blocks is not None and genome.fine_kernel is not None
+        assert (
+            width is not None and genome.fine_blocks is not None and genome.fine_kernel is not None
+        )
         kind = genome.fine_block or "rep"
         self.entry = convolution(16, width, 3)
         self.activation = nn.LeakyReLU(SLOPE)
-        self.blocks = nn.Sequential(*(make_block(kind, width, layers=None, growth=None) for _ in range(genome.fine_blocks)))
+        self.blocks = nn.Sequential(
+            *(make_block(kind, width, layers=None, growth=None) for _ in range(genome.fine_blocks))
+        )
         out = convolution(width, 4 * _channels_2x(genome), genome.fine_kernel)
         self.up = nn.Sequential(out, *_bent(genome), nn.PixelShuffle(2))
 
@@ -136,7 +157,9 @@ class AddHead(nn.Module):
 
 
 class ConcatHead(nn.Module):
-    """The published head: a convolution of the packed mosaic, concatenated with the merge, and one more."""
+    """The published head: a convolution of the packed mosaic, concatenated with the merge, and one
+    more.
+    """
 
     def __init__(self, kernel: int, width: int, merge_channels: int) -> None:
         super().__init__()
@@ -159,13 +182,16 @@ def _head(genome: Genome) -> nn.Module:
 
 
 def build_model(genome: Genome) -> DarkUNet:
-    """The network of `genome`, freshly initialised from torch's global generator, in training mode."""
+    """The network of `genome`, freshly initialised from torch's global generator, in training
+    mode.
+    """
     return DarkUNet(genome)
 
 
 @torch.no_grad()
 def fold(model: DarkUNet) -> DarkUNet:
-    """A copy in the form in which it is deployed: weight norm folded, "rep" blocks one convolution, eval mode.
+    """A copy in the form in which it is deployed: weight norm folded, "rep" blocks one
+    convolution, eval mode.
 
     It gives the same output as `model` in eval mode, to 1e-4 in float32.
     """
@@ -182,13 +208,21 @@ def fold(model: DarkUNet) -> DarkUNet:
 def _plain(conv: nn.Conv2d) -> nn.Conv2d:
     """The same convolution without weight norm.
 
-    Made anew: torch's own remove_parametrizations works on the class, which a deep copy shares with its original.
+    Made anew: torch's own remove_parametrizations works on the class, which a deep copy shares
+    with its original.
     """
     weight = conv.weight
     plain = nn.utils.skip_init(  # type: ignore[no-untyped-call]  # no initialisation: the random state stays
-        nn.Conv2d, conv.in_channels, conv.out_channels, conv.kernel_size[0], padding=conv.kernel_size[0] // 2,
-        groups=conv.groups, bias=conv.bias is not None, dtype=weight.dtype, device=weight.device,
-    )  # fmt: skip
+        nn.Conv2d,
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size[0],
+        padding=conv.kernel_size[0] // 2,
+        groups=conv.groups,
+        bias=conv.bias is not None,
+        dtype=weight.dtype,
+        device=weight.device,
+    )
     assert isinstance(plain, nn.Conv2d)
     plain.weight.copy_(weight)
     if conv.bias is not None and plain.bias is not None:
@@ -200,13 +234,15 @@ def _plain(conv: nn.Conv2d) -> nn.Conv2d:
 def restore(model: DarkUNet, mosaic: Tensor) -> Tensor:
     """sRGB b 3 H W in [0, 1] of an amplified mosaic b 1 H W of any even size of at least 2 x 2.
 
-    The mosaic is padded at the bottom and the right to the network's multiple by mirroring about its last
-    row and column, which keeps the CFA phase; the output is cropped back.
+    The mosaic is padded at the bottom and the right to the network's multiple by mirroring about
+    its last row and column, which keeps the CFA phase; the output is cropped back.
     """
     height, width = mosaic.shape[-2:]
     if height % 2 or width % 2:
-        raise InputError(f"a mosaic's height and width must be even, but got {height} x {width}; "
-                         "crop one row or column")  # fmt: skip
+        raise InputError(
+            f"a mosaic's height and width must be even, but got {height} x {width}; "
+            "crop one row or column"
+        )
     rows = _mirrored(height, -height % model.size_multiple, mosaic.device)
     columns = _mirrored(width, -width % model.size_multiple, mosaic.device)
     if len(rows) > height:
@@ -223,7 +259,9 @@ def restore(model: DarkUNet, mosaic: Tensor) -> Tensor:
 
 
 def _mirrored(size: int, padding: int, device: torch.device) -> Tensor:
-    """Row numbers 0 .. size - 1, then back and forth about the last row: the parity of a row never changes."""
+    """Row numbers 0 .. size - 1, then back and forth about the last row: the parity of a row never
+    changes.
+    """
     period = 2 * (size - 1)
     index = torch.arange(size + padding, device=device) % max(period, 1)
     return torch.where(index < size, index, period - index)

@@ -1,7 +1,9 @@
-"""JSON from outside, taken strictly: what Python's reader would let pass or stumble over is refused in words.
+"""JSON from outside, taken strictly: what Python's reader would let pass or stumble over is
+refused in words.
 
-Python takes the last of two equal keys, reads NaN and 1e999 as numbers, and keeps halves of characters that no file can hold;
-it raises something else where lists are nested too deeply or a number has thousands of digits.
+Python takes the last of two equal keys, reads NaN and 1e999 as numbers, and keeps halves of
+characters that no file can hold; it raises something else where lists are nested too deeply or a
+number has thousands of digits.
 """
 
 from __future__ import annotations
@@ -14,9 +16,13 @@ from space.errors import brief
 
 
 def loads(text: str) -> Any:
-    """The value of `text`; ValueError, which says what is wrong in one line, where it is no JSON or not plain."""
+    """The value of `text`; ValueError, which says what is wrong in one line, where it is no JSON
+    or not plain.
+    """
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite
+        )
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:

@@ -1,9 +1,10 @@
 """Pictures too large for one pass, restored by overlapping tiles without seams.
 
-Inside the network every convolution pads its input with zeros. Along the frame's border that belongs to the picture;
-along a tile's border it is wrong, as far inwards as the network's receptive field reaches. So each tile is read with
-a margin that is thrown away, and starts at a multiple of the network's size multiple, where the whole frame's cells
-start too. With a margin as wide as the receptive field a tile gives what the whole frame gives.
+Inside the network every convolution pads its input with zeros. Along the frame's border that
+belongs to the picture; along a tile's border it is wrong, as far inwards as the network's
+receptive field reaches. So each tile is read with a margin that is thrown away, and starts at a
+multiple of the network's size multiple, where the whole frame's cells start too. With a margin as
+wide as the receptive field a tile gives what the whole frame gives.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from space.model import restore
 if TYPE_CHECKING:
     from space.model import DarkUNet
 
-# Side of a tile in pixels of the mosaic, margins included. The larger, the less is computed twice; it needs 66 bytes of
-# memory for each of its pixels with MO, 116 with M2, and 135 with the heaviest network of the space.
+# Side of a tile in pixels of the mosaic, margins included. The larger, the less is computed twice;
+# it needs 66 bytes of memory for each of its pixels with MO, 116 with M2, and 135 with the
+# heaviest network of the space.
 TILE_SIZE = 2560
-# Widest margin that is taken by itself, so that enough of a tile is left. Few networks of the space see further, and the
-# rim of a receptive field hardly counts (MO sees 544 pixels far; margins of 384 are wrong by 0.03/255, of 256 by 1.2/255).
+# Widest margin that is taken by itself, so that enough of a tile is left. Few networks of the
+# space see further, and the rim of a receptive field hardly counts (MO sees 544 pixels far;
+# margins of 384 are wrong by 0.03/255, of 256 by 1.2/255).
 LARGEST_MARGIN = 768
 
 
@@ -62,21 +65,29 @@ class Tile:
     columns: Span
 
     def restore(self, model: DarkUNet, part: Tensor) -> Tensor:
-        """sRGB, b 3 h w, of what is kept, from `part`, the mosaic's rows and columns that are read (b 1 h w)."""
+        """sRGB, b 3 h w, of what is kept, from `part`, the mosaic's rows and columns that are read
+        (b 1 h w).
+        """
         return restore(model, part)[..., self.rows.inner, self.columns.inner]
 
 
-def plan_tiles(height: int, width: int, *, multiple: int, margin: int, tile_size: int = TILE_SIZE) -> list[Tile]:
+def plan_tiles(
+    height: int, width: int, *, multiple: int, margin: int, tile_size: int = TILE_SIZE
+) -> list[Tile]:
     """Tiles whose kept parts cover a mosaic of `height` x `width` once, row by row.
 
-    Tiles start at multiples of `multiple`, are at most `tile_size` long and overlap by twice `margin` (rounded up to
-    `multiple`). Raises InputError where the tile has no room for its margins.
+    Tiles start at multiples of `multiple`, are at most `tile_size` long and overlap by twice
+    `margin` (rounded up to `multiple`). Raises InputError where the tile has no room for its
+    margins.
     """
     margin = -(-margin // multiple) * multiple
     smallest = 2 * margin + multiple
     if tile_size < smallest and max(height, width) > tile_size:
-        raise InputError(f"a tile must be at least {smallest} pixels for margins of {margin}, but got {tile_size}; take "
-                         f"{smallest} or more")  # fmt: skip
+        raise InputError(
+            f"a tile must be at least {smallest} pixels for margins of {margin}, but got "
+            f"{tile_size}; take "
+            f"{smallest} or more"
+        )
     return [
         Tile(rows, columns)
         for rows in _spans(height, multiple, margin, tile_size)
@@ -104,10 +115,12 @@ def _spans(size: int, multiple: int, margin: int, tile_size: int) -> list[Span]:
 
 @torch.no_grad()
 def receptive_field(model: DarkUNet) -> int:
-    """How far, in pixels, a pixel of the mosaic can reach in the picture; a multiple of the network's size multiple.
+    """How far, in pixels, a pixel of the mosaic can reach in the picture; a multiple of the
+    network's size multiple.
 
-    Found by trying: not-a-number in one cell of a narrow mosaic turns every pixel that depends on it into the same.
-    All kernels are square, so one direction tells both. Restoring with a margin this wide is exact.
+    Found by trying: not-a-number in one cell of a narrow mosaic turns every pixel that depends on
+    it into the same. All kernels are square, so one direction tells both. Restoring with a margin
+    this wide is exact.
     """
     multiple = model.size_multiple
     probed = copy.deepcopy(model).float().cpu().eval()
@@ -123,7 +136,9 @@ def receptive_field(model: DarkUNet) -> int:
 
 
 def margin_for(model: DarkUNet) -> int:
-    """The margin that tiles take by themselves: the receptive field, but no more than LARGEST_MARGIN."""
+    """The margin that tiles take by themselves: the receptive field, but no more than
+    LARGEST_MARGIN.
+    """
     return min(receptive_field(model), LARGEST_MARGIN)
 
 
@@ -131,15 +146,19 @@ def margin_for(model: DarkUNet) -> int:
 def restore_tiled(
     model: DarkUNet, mosaic: Tensor, *, tile_size: int = TILE_SIZE, margin: int | None = None
 ) -> Tensor:
-    """As `space.restore`, by overlapping tiles: sRGB b 3 H W of an amplified mosaic b 1 H W of any even size.
+    """As `space.restore`, by overlapping tiles: sRGB b 3 H W of an amplified mosaic b 1 H W of any
+    even size.
 
-    `tile_size` (pixels of the mosaic, margins included) bounds the memory that is needed beside the picture; `margin`
-    (None: `margin_for`) is how much of each tile's border is thrown away. Raises InputError where the margins leave nothing of a tile.
+    `tile_size` (pixels of the mosaic, margins included) bounds the memory that is needed beside
+    the picture; `margin` (None: `margin_for`) is how much of each tile's border is thrown away.
+    Raises InputError where the margins leave nothing of a tile.
     """
     batch, _, height, width = mosaic.shape
     margin = margin_for(model) if margin is None else margin
     picture = mosaic.new_empty((batch, 3, height, width))
-    for tile in plan_tiles(height, width, multiple=model.size_multiple, margin=margin, tile_size=tile_size):
+    for tile in plan_tiles(
+        height, width, multiple=model.size_multiple, margin=margin, tile_size=tile_size
+    ):
         part = mosaic[..., tile.rows.read, tile.columns.read]
         picture[..., tile.rows.kept, tile.columns.kept] = tile.restore(model, part)
     return picture

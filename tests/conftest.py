@@ -14,13 +14,20 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Tests work on tiny networks and crops: more threads would only wait for each other on a busy machine."""
+    """Tests work on tiny networks and crops: more threads would only wait for each other on a busy
+    machine.
+    """
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with published checkpoints and real pairs; tests that need it skip where it isn't."""
+    """The folder with published checkpoints and real pairs; tests that need it skip where it
+    isn't.
+    """
     if not SHARED.is_dir():
-        pytest.skip(f"there is no {SHARED}: the published checkpoints and real pairs are not part of the project")
+        pytest.skip(
+            f"there is no {SHARED}: the published checkpoints and real pairs are not part "
+            f"of the project"
+        )
     return SHARED

@@ -1,4 +1,6 @@
-"""The doors between the packages are one-way: nas -> trials -> space, and dashboards read the study only."""
+"""The doors between the packages are one-way: nas -> trials -> space, and dashboards read the
+study only.
+"""
 
 import ast
 from pathlib import Path
@@ -41,8 +43,12 @@ def test_imports_go_one_way(package):
 
 
 def test_files_hold_one_idea():
-    long = {str(p.relative_to(ROOT)): n for package in OURS for p in (ROOT / package).rglob("*.py")
-            if (n := len(p.read_text(encoding="utf-8").splitlines())) > 320}  # fmt: skip
+    long = {
+        str(p.relative_to(ROOT)): n
+        for package in OURS
+        for p in (ROOT / package).rglob("*.py")
+        if (n := len(p.read_text(encoding="utf-8").splitlines())) > 320
+    }
     assert long == {}
 
 

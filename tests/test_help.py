@@ -16,7 +16,8 @@ COMMANDS = [
     for path in sorted((ROOT / folder).glob("*.py"))
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 ]
-# A search runs for minutes, and timing for half of one: their examples are run with a smaller budget.
+# A search runs for minutes, and timing for half of one: their examples are run with a smaller
+# budget.
 LESS = {
     "nas.search": ["--trials", "3", "--steps", "2", "--latency-limit-ms", "5000"],
     "nas.bench": ["--shape", "64x64", "--seconds", "0.2"],
@@ -42,7 +43,11 @@ def run(words, folder):
 
 def test_there_are_commands():
     named = ("search", "describe", "evaluate", "bench", "retrain", "export", "restore", "proxy")
-    assert {f"nas.{name}" for name in named} | {"dashboards", "dashboards.report", "dashboards.figures"} <= set(COMMANDS)
+    assert {f"nas.{name}" for name in named} | {
+        "dashboards",
+        "dashboards.report",
+        "dashboards.figures",
+    } <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,4 +1,6 @@
-"""The README keeps its promises: two set-up commands, flags that exist, figures that were measured."""
+"""The README keeps its promises: two set-up commands, flags that exist, figures that were
+measured.
+"""
 
 import json
 import re
@@ -30,7 +32,9 @@ def test_flags_in_the_readme_exist(module):
 
 
 def test_linked_files_exist():
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(r"`(tests/[\w/.]+\.py)", README):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README) + re.findall(
+        r"`(tests/[\w/.]+\.py)", README
+    ):
         assert (ROOT / target).exists(), target
 
 
@@ -50,7 +54,8 @@ def test_the_first_screen_is_made_from_stored_results():
     assert made.strip() == text(RESULTS)
     words = " ".join(screen.split())
     assert set_up(RESULTS) in words
-    # Nor does any other figure stand there, but versions of Python, which pyproject.toml knows, and what commands ask for.
+    # Nor does any other figure stand there, but versions of Python, which pyproject.toml knows,
+    # and what commands ask for.
     rest = words.replace(" ".join(made.split()), "").replace(set_up(RESULTS), "")
     rest = re.sub(r"```.*?```|`[^`]*`", "", rest)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -67,27 +72,43 @@ def test_the_dark_studys_tables_are_the_stored_ones():
 
 
 def test_the_dark_studys_words_are_the_stored_figures():
-    first, second, longer = (json.loads((RESULTS / f"dark_search{name}.json").read_text()) for name in ("_first", "", "_long"))
+    first, second, longer = (
+        json.loads((RESULTS / f"dark_search{name}.json").read_text())
+        for name in ("_first", "", "_long")
+    )
     words = " ".join(README.split())
     stage = next(row for row in second["importance"]["rows"] if row[0] == "4x stage")
-    psnr, low, high, latency, latency_low, latency_high = (f"{100 * share:.0f}" for share in stage[1:])
+    psnr, low, high, latency, latency_low, latency_high = (
+        f"{100 * share:.0f}" for share in stage[1:]
+    )
     assert f"{psnr} % ({low} to {high} %) of the variance of PSNR" in words
     assert f"{latency} % ({latency_low} to {latency_high} %) of latency's" in words
     networks = {one["trial"]: one for one in second["networks"]}
     f2, head = networks[60], networks[77]
-    assert f"led at 900 steps ({head['psnr_db']:.2f} dB against {f2['psnr_db']:.2f} for F2" in words
+    assert (
+        f"led at 900 steps ({head['psnr_db']:.2f} dB against {f2['psnr_db']:.2f} for F2" in words
+    )
     assert f"cost SSIM ({head['ssim']:.3f} against {f2['ssim']:.3f}" in words
     searches = (first, second, longer)
-    total = f"{' + '.join(str(one['finished']) for one in searches)} networks in {sum(one['minutes'] for one in searches):.0f} minutes"
+    total = (
+        f"{' + '.join(str(one['finished']) for one in searches)} networks in "
+        f"{sum(one['minutes'] for one in searches):.0f} minutes"
+    )
     assert total in words
-    seconds = sum(one["train_seconds"] for one in json.loads((RESULTS / "dark_study.json").read_text())["networks"])
+    seconds = sum(
+        one["train_seconds"]
+        for one in json.loads((RESULTS / "dark_study.json").read_text())["networks"]
+    )
     assert f"{seconds / 60:.0f} minutes of one core for the eighteen trainings" in words
 
 
 def test_the_proxys_figures_of_the_repeated_searches_are_the_stored_ones():
     told = json.loads((RESULTS / "proxy_of_dark_search_again.json").read_text())
     assert [(one["networks"], one["steps"]) for one in told] == [(10, 900)] * 3
-    low, middle, high = ([f"{one['tau'][step]['psnr_db']['value']:.2f}" for one in told] for step in ("33", "100", "300"))
+    low, middle, high = (
+        [f"{one['tau'][step]['psnr_db']['value']:.2f}" for one in told]
+        for step in ("33", "100", "300")
+    )
     words = " ".join(README.split())
     assert "tau with the final PSNR is {}, {} and {} at 33 steps".format(*low) in words
     assert "{}, {} and {} at 100, {}, {} and {} at 300".format(*middle, *high) in words
@@ -96,7 +117,10 @@ def test_the_proxys_figures_of_the_repeated_searches_are_the_stored_ones():
 def test_the_figures_of_the_replay_under_a_limit_are_the_stored_ones():
     told = json.loads((RESULTS / "search_limited.json").read_text())
     focused, plain = (told[way]["found"] for way in ("focused", "plain"))
-    said = f"of {told['seeds']} other searches of {told['networks']} networks {focused} find one, {plain} without the change"
+    said = (
+        f"of {told['seeds']} other searches of {told['networks']} networks {focused} find "
+        f"one, {plain} without the change"
+    )
     assert said in " ".join(README.split())
 
 
@@ -106,7 +130,9 @@ def test_the_drawings_are_of_the_named_networks(name, tmp_path):
 
     shown = ROOT / "dashboards" / "pictures" / f"{name.lower()}.svg"
     assert main([name, "--drawing", str(tmp_path / "drawing.svg")]) == 0
-    assert (tmp_path / "drawing.svg").read_text(encoding="utf-8") == shown.read_text(encoding="utf-8")
+    assert (tmp_path / "drawing.svg").read_text(encoding="utf-8") == shown.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_replays_figures_are_the_stored_ones():
@@ -114,25 +140,52 @@ def test_the_replays_figures_are_the_stored_ones():
     ours = told["reached"]["structure + stopping"]
 
     def cell(found):
-        median, low, high = ("-" if found[key] is None else f"{found[key]:.2f}" for key in ("median", "low", "high"))
+        median, low, high = (
+            "-" if found[key] is None else f"{found[key]:.2f}" for key in ("median", "low", "high")
+        )
         return f"{median} ({low} to {high})"
 
-    for name in ("random", "optuna default", "tpe", "nsga2", "random + stopping", "nsga2 + stopping", "tpe + stopping, informed",
-                 "tpe + stopping, informed, fresh", "structure", "optuna default + stopping", "structure + stopping"):  # fmt: skip
+    for name in (
+        "random",
+        "optuna default",
+        "tpe",
+        "nsga2",
+        "random + stopping",
+        "nsga2 + stopping",
+        "tpe + stopping, informed",
+        "tpe + stopping, informed, fresh",
+        "structure",
+        "optuna default + stopping",
+        "structure + stopping",
+    ):
         reached = told["reached"][name]
-        assert f"| {reached['stopped']:.0%} | {cell(reached['random'])} | {cell(reached['optuna default'])} |" in README
+        assert (
+            f"| {reached['stopped']:.0%} | {cell(reached['random'])} | "
+            f"{cell(reached['optuna default'])} |"
+        ) in README
     assert f"| {cell(ours['random'])} | {cell(ours['optuna default'])} |" in README
-    assert f"the medians are {ours['random']['median']:.2f} and {ours['optuna default']['median']:.2f}" in README
+    assert (
+        f"the medians are {ours['random']['median']:.2f} and "
+        f"{ours['optuna default']['median']:.2f}"
+    ) in README
     assert told["seeds"] == 30 and told["surrogate"]["networks"] == 97
-    assert f"R² {told['surrogate']['psnr_r2']:.2f} for PSNR and {told['surrogate']['ratio_r2']:.2f} for latency" in README
+    assert (
+        f"R² {told['surrogate']['psnr_r2']:.2f} for PSNR and "
+        f"{told['surrogate']['ratio_r2']:.2f} for latency"
+    ) in README
 
 
 def test_the_second_truths_figures_are_the_stored_ones():
     told = json.loads((RESULTS / "search_replay_forest.json").read_text())
     ours = told["reached"]["structure + stopping"]
-    cells = ["{median:.2f} ({low:.2f} to {high:.2f})".format(**ours[goal]) for goal in ("random", "optuna default")]
+    cells = [
+        "{median:.2f} ({low:.2f} to {high:.2f})".format(**ours[goal])
+        for goal in ("random", "optuna default")
+    ]
     assert " and ".join(cells) in README.replace("\n", " ") and ours["seeds"] == 10
-    assert f"R² {told['surrogate']['psnr_r2']:.2f} and {told['surrogate']['ratio_r2']:.2f}" in README
+    assert (
+        f"R² {told['surrogate']['psnr_r2']:.2f} and {told['surrogate']['ratio_r2']:.2f}" in README
+    )
 
 
 def test_the_soaks_figures_are_the_stored_ones():
@@ -140,18 +193,30 @@ def test_the_soaks_figures_are_the_stored_ones():
     assert all(not check["wrong"] and check["seen"] for run in runs for check in run["checks"])
     assert {len(run["checks"]) for run in runs} == {11} and "all 11 checks hold in both" in README
     figures = [run["figures"] for run in runs]
-    total = {key: sum(one[key] for one in figures) for key in ("killed", "asked_to_end", "finished", "cut_in_training_and_taken_over")}
+    total = {
+        key: sum(one[key] for one in figures)
+        for key in ("killed", "asked_to_end", "finished", "cut_in_training_and_taken_over")
+    }
     lost = max(one["lost_s_most"] for one in figures)
-    mean = sum(one["lost_s_mean"] * one["cut_in_training_and_taken_over"] for one in figures) / total["cut_in_training_and_taken_over"]
+    mean = (
+        sum(one["lost_s_mean"] * one["cut_in_training_and_taken_over"] for one in figures)
+        / total["cut_in_training_and_taken_over"]
+    )
     assert f"(`kill -9`) {total['killed']} times in two soaks" in README
     assert f"and {total['asked_to_end']} times asked to stop" in README
-    assert f"{total['finished']} networks finished; {total['cut_in_training_and_taken_over']} taken over in training" in README
+    assert (
+        f"{total['finished']} networks finished; "
+        f"{total['cut_in_training_and_taken_over']} taken over in training"
+    ) in README
     assert f"{mean:.1f} s lost in the mean, {lost:.1f} s at most" in README
 
 
 def test_the_fuzzs_figures_are_the_stored_ones():
     told = json.loads((RESULTS / "fuzz.json").read_text())
-    assert f"{told['crashed_or_hung']} crashed or hung of {told['cases']:,}, in one run ({told['seconds']:.0f} s)" in README
+    assert (
+        f"{told['crashed_or_hung']} crashed or hung of {told['cases']:,}, in one run "
+        f"({told['seconds']:.0f} s)"
+    ) in README
 
 
 def test_the_scales_figures_are_the_stored_ones():
@@ -159,17 +224,30 @@ def test_the_scales_figures_are_the_stored_ones():
     for row in told["growth"]:
         name = {"tpe": "TPE", "nsga2": "NSGA-II"}[row["sampler"]]
         seconds = [row["trial_cpu_ms"], row["by_label_cpu_ms"]["sampling"], row["resume_cpu_ms"]]
-        cells = [f"{row['finished']:,}", name, f"{seconds[0] / 1000:.2f} s", f"{seconds[1] / 1000:.2f} s", f"{seconds[2] / 1000:.1f} s"]
-        assert f"| {' | '.join(cells)} |" in README or (name == "NSGA-II" and row["finished"] < 10_000)
+        cells = [
+            f"{row['finished']:,}",
+            name,
+            f"{seconds[0] / 1000:.2f} s",
+            f"{seconds[1] / 1000:.2f} s",
+            f"{seconds[2] / 1000:.1f} s",
+        ]
+        assert f"| {' | '.join(cells)} |" in README or (
+            name == "NSGA-II" and row["finished"] < 10_000
+        )
     (through,) = told["throughput"]
     assert f"told {through['trials_per_s']:.1f} trials a second" in README
-    assert f"{through['shares']['waiting to ask']:.0%}".replace("%", " %") + " of the time" in README
+    assert (
+        f"{through['shares']['waiting to ask']:.0%}".replace("%", " %") + " of the time" in README
+    )
 
 
 def test_the_throughputs_figures_are_the_stored_ones():
     told = json.loads((RESULTS / "training_throughput.json").read_text())["networks"]
     for name, one in told.items():
-        assert f"{name} {one['times_as_fast']:.2f} times as fast ({one['low']:.2f} to {one['high']:.2f})" in README
+        assert (
+            f"{name} {one['times_as_fast']:.2f} times as fast ({one['low']:.2f} to "
+            f"{one['high']:.2f})"
+        ) in README
 
 
 def test_the_figures_of_the_real_searches_are_the_stored_ones():
@@ -178,8 +256,15 @@ def test_the_figures_of_the_real_searches_are_the_stored_ones():
     for way, name in (("on", "with stopping"), ("off", "without")):
         found = told["searches"][way]
         fast = max(one["psnr_db"] for one in found["front"] if one["ratio_to_mo"] <= 0.4)
-        cells = [name, str(found["networks"]), str(found["stopped"]), f"{found['train_seconds']:,.0f} s", f"{found['hypervolume']:.1f}",
-                 f"{found['best_db']:.2f} dB", f"{fast:.2f} dB"]  # fmt: skip
+        cells = [
+            name,
+            str(found["networks"]),
+            str(found["stopped"]),
+            f"{found['train_seconds']:,.0f} s",
+            f"{found['hypervolume']:.1f}",
+            f"{found['best_db']:.2f} dB",
+            f"{fast:.2f} dB",
+        ]
         assert f"| {' | '.join(cells)} |" in README
     off = told["searches"]["off"]
     assert f"(MO: {off['seeds']['MO'][0]:.2f} dB; one seed.)" in README

@@ -1,4 +1,6 @@
-"""Files that are whole or not there, written beside their place and renamed; and names that every library can open."""
+"""Files that are whole or not there, written beside their place and renamed; and names that every
+library can open.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,15 @@ from space import InputError
 
 
 def require_utf8(path: str | Path) -> None:
-    """InputError where a path is no UTF-8: LibRaw's wrapper can't open it, and OpenCV dies of it (seen with 5.0)."""
+    """InputError where a path is no UTF-8: LibRaw's wrapper can't open it, and OpenCV dies of it
+    (seen with 5.0).
+    """
     try:
         os.fspath(path).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InputError(f"a file's name, with its folders, must be UTF-8, but {path} is not; rename it") from error
+        raise InputError(
+            f"a file's name, with its folders, must be UTF-8, but {path} is not; rename it"
+        ) from error
 
 
 def _umask() -> int:
@@ -26,7 +32,8 @@ def _umask() -> int:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to; when the block ends well, that file takes the place of `path` at once.
+    """Gives a path to write to; when the block ends well, that file takes the place of `path` at
+    once.
 
     A block that raises, or a process that is killed, leaves `path` as it was.
     """

@@ -1,4 +1,6 @@
-"""The picture that a trial leaves: for some held-out pairs, what amplifying alone gives, the restored, the truth."""
+"""The picture that a trial leaves: for some held-out pairs, what amplifying alone gives, the
+restored, the truth.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from space import DarkUNet, restore
-from trials.baseline import amplified_only
+from trials.data.pair import Pair
 from trials.files import replacing
-from trials.pairs import Pair
+from trials.scoring.baseline import amplified_only
 
 # Side of a shown part in pixels, its caption's height, and the gap between parts.
 SHOWN = 320
@@ -28,7 +30,11 @@ def draw_preview(model: DarkUNet, pairs: list[Pair]) -> NDArray[np.uint8]:
     rows = []
     for pair in pairs:
         pictures = (amplified_only(pair.mosaic), restore(model, pair.mosaic), pair.target)
-        rows.append(np.hstack([_panel(picture, title) for picture, title in zip(pictures, TITLES, strict=True)]))
+        rows.append(
+            np.hstack(
+                [_panel(picture, title) for picture, title in zip(pictures, TITLES, strict=True)]
+            )
+        )
     return np.vstack(rows)
 
 
@@ -50,5 +56,7 @@ def _panel(picture: Tensor, title: str) -> NDArray[np.uint8]:
     pixels = (middle * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     panel = np.full((shown_height + CAPTION + GAP, shown_width + GAP, 3), 255, dtype=np.uint8)
     panel[CAPTION : CAPTION + shown_height, :shown_width] = pixels
-    cv2.putText(panel, title, (2, CAPTION - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+    cv2.putText(
+        panel, title, (2, CAPTION - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA
+    )
     return panel

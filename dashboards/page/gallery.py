@@ -1,4 +1,6 @@
-"""The pictures and drawings that the page has room for: the front's and the seeds' in full, of others what still fits."""
+"""The pictures and drawings that the page has room for: the front's and the seeds' in full, of
+others what still fits.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboards.artifacts import CURVE, DRAWING, PREVIEW, Artifacts
+from dashboards.page.compressed import TOGETHER, pack
 from dashboards.page.losses import loss_curve
-from dashboards.page.packs import TOGETHER, pack
 from dashboards.page.previews import Panels, Shared, cut, decoded, thumbnail
 from dashboards.page.words import counted
-from dashboards.records import Record, StudyRecords
+from dashboards.study.artifacts import CURVE, DRAWING, PREVIEW, Artifacts
+from dashboards.study.records import Record, StudyRecords
 
-# Of the room that is left, at most so much for the pictures in full, and then so much for drawings; thumbnails take the rest.
+# Of the room that is left, at most so much for the pictures in full, and then so much for
+# drawings; thumbnails take the rest.
 FULL_SHARE, DRAWINGS_SHARE = 0.5, 0.6
 # Each thumbnail's preview must be decoded, which takes some 5 ms.
 MOST_THUMBNAILS = 800
@@ -40,8 +43,15 @@ class Gallery:
 
     def island(self) -> dict[str, Any]:
         """All of it, for the page's script."""
-        return {"pictures": self.pictures, "pairs": self.pairs, "thumbnails": self.thumbnails, "drawings": self.drawings,
-                "packs": self.packs, "together": TOGETHER, "losses": self.losses}  # fmt: skip
+        return {
+            "pictures": self.pictures,
+            "pairs": self.pairs,
+            "thumbnails": self.thumbnails,
+            "drawings": self.drawings,
+            "packs": self.packs,
+            "together": TOGETHER,
+            "losses": self.losses,
+        }
 
 
 def members(study: StudyRecords) -> list[Record]:
@@ -60,7 +70,9 @@ def fill(study: StudyRecords, artifacts: Artifacts, room: int) -> Gallery:
     shown = members(study)
     others = by_distance(study)
     _full(gallery, shown, artifacts, int(room * FULL_SHARE))
-    room -= sum(map(len, gallery.pictures)) + sum(len(str(curve)) for curve in gallery.losses.values())
+    room -= sum(map(len, gallery.pictures)) + sum(
+        len(str(curve)) for curve in gallery.losses.values()
+    )
     _drawings(gallery, [*shown, *others], artifacts, int(room * DRAWINGS_SHARE))
     room -= sum(map(len, gallery.packs)) + AROUND * len(gallery.drawings)
     _thumbnails(gallery, others, artifacts, room)
@@ -68,8 +80,9 @@ def fill(study: StudyRecords, artifacts: Artifacts, room: int) -> Gallery:
 
 
 def by_distance(study: StudyRecords) -> list[Record]:
-    """The networks that are neither on the front nor seeds, nearest to the front first: by the dB that it has over them. Those
-    that were stopped early come last."""
+    """The networks that are neither on the front nor seeds, nearest to the front first: by the dB
+    that it has over them. Those that were stopped early come last.
+    """
     front = study.front
     latencies = [point.latency_ms or 0.0 for point in front]
 
@@ -78,7 +91,10 @@ def by_distance(study: StudyRecords) -> list[Record]:
         best = front[place - 1].psnr_db if place else front[0].psnr_db if front else 0.0
         return record.kind == "stopped", (best or 0.0) - (record.psnr_db or 0.0), record.number
 
-    return sorted((one for one in study.records if has_dot(one) and not one.on_front and not one.seed), key=behind)
+    return sorted(
+        (one for one in study.records if has_dot(one) and not one.on_front and not one.seed),
+        key=behind,
+    )
 
 
 def _full(gallery: Gallery, shown: Sequence[Record], artifacts: Artifacts, room: int) -> None:
@@ -93,14 +109,20 @@ def _full(gallery: Gallery, shown: Sequence[Record], artifacts: Artifacts, room:
             continue
         gallery.losses[record.number] = loss_curve(artifacts.text(record, CURVE) or "")
         gallery.pairs[record.number] = [
-            (shared.add(pair.amplified), shared.add(pair.restored), shared.add(pair.truth)) for pair in panels
+            (shared.add(pair.amplified), shared.add(pair.restored), shared.add(pair.truth))
+            for pair in panels
         ]
     gallery.pictures = shared.pictures
     if left_out:
-        gallery.told.append(f"The pictures of {counted(left_out, 'network')} of the front were left out to keep this file small.")
+        gallery.told.append(
+            f"The pictures of {counted(left_out, 'network')} of the front were left out "
+            f"to keep this file small."
+        )
 
 
-def _drawings(gallery: Gallery, records: Sequence[Record], artifacts: Artifacts, room: int) -> None:
+def _drawings(
+    gallery: Gallery, records: Sequence[Record], artifacts: Artifacts, room: int
+) -> None:
     texts: list[str] = []
     places: dict[str, int] = {}
     left_out = 0
@@ -121,15 +143,23 @@ def _drawings(gallery: Gallery, records: Sequence[Record], artifacts: Artifacts,
             used = sum(map(len, gallery.packs))
     gallery.packs += pack(texts[len(gallery.packs) * TOGETHER :])
     if left_out:
-        gallery.told.append(f"The drawings of {counted(left_out, 'network')} far from the front were left out to keep this file small.")
+        gallery.told.append(
+            f"The drawings of {counted(left_out, 'network')} far from the front were left "
+            f"out to keep this file small."
+        )
 
 
-def _thumbnails(gallery: Gallery, others: Sequence[Record], artifacts: Artifacts, room: int) -> None:
+def _thumbnails(
+    gallery: Gallery, others: Sequence[Record], artifacts: Artifacts, room: int
+) -> None:
     used = 0
     for place, record in enumerate(others):
         if used > room or place >= MOST_THUMBNAILS:
-            gallery.told.append(f"The pictures of {counted(len(others) - place, 'network')} far from the front were left out to keep "
-                                "this file small.")  # fmt: skip
+            gallery.told.append(
+                f"The pictures of {counted(len(others) - place, 'network')} far from the "
+                f"front were left out to keep "
+                "this file small."
+            )
             return
         panels = _panels(record, artifacts)
         if panels:

@@ -1,4 +1,6 @@
-"""The training curve of a trial (curve.csv: step, loss ...), thinned to what a picture as wide as a finger shows."""
+"""The training curve of a trial (curve.csv: step, loss ...), thinned to what a picture as wide as
+a finger shows.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ POINTS = 60
 
 
 def loss_curve(text: str) -> list[tuple[int, float]]:
-    """(step, loss), at most POINTS of them, the first and the last among them; rows that aren't numbers are left out."""
+    """(step, loss), at most POINTS of them, the first and the last among them; rows that aren't
+    numbers are left out.
+    """
     found = []
     for row in csv.DictReader(io.StringIO(text)):
         try:

@@ -1,4 +1,6 @@
-"""How a study's figures came about, in rows of plain words: device, protocol, data, training, what became of the trials."""
+"""How a study's figures came about, in rows of plain words: device, protocol, data, training, what
+became of the trials.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,13 @@ from collections import Counter
 from typing import Any
 
 from dashboards.page.words import KINDS, counted, duration
-from dashboards.records import StudyRecords
+from dashboards.study.records import StudyRecords
 
 PROTOCOL = (
-    "Each network alone on its device, in the form in which it is deployed, warmed up until steady, in turn with MO (A B A B); at "
-    "least 50 runs, more until the 95 % interval is narrow. Times MO is that ratio; milliseconds are the ratio times MO's own, so "
+    "Each network alone on its device, in the form in which it is deployed, warmed up "
+    "until steady, in turn with MO (A B A B); at "
+    "least 50 runs, more until the 95 % interval is narrow. Times MO is that ratio; "
+    "milliseconds are the ratio times MO's own, so "
     "that a machine which is slower for an hour does not reorder the networks."
 )
 
@@ -42,7 +46,9 @@ def _form(study: StudyRecords) -> str:
     told += ["freed memory kept for the next run"] if at.get("keeps_memory") else []
     told += ["huge pages"] if at.get("huge_pages") else []
     limit = study.latency_limit_ms
-    return ", ".join(told) + (f"; networks over {limit:g} ms were not trained" if limit is not None else "")
+    return ", ".join(told) + (
+        f"; networks over {limit:g} ms were not trained" if limit is not None else ""
+    )
 
 
 def _again(study: StudyRecords) -> str:
@@ -50,12 +56,19 @@ def _again(study: StudyRecords) -> str:
         return ""
     if study.remeasured:
         return "Timed once more in one run at the end of the search; those are the figures here."
-    return "Not yet timed again in one run (that is done as a search ends): its figures are those of each trial's own moment."
+    return (
+        "Not yet timed again in one run (that is done as a search ends): its figures are "
+        "those of each trial's own moment."
+    )
 
 
 def _quality(study: StudyRecords) -> str:
     pairs = max((len(record.images) for record in study.points), default=0)
-    said = f"Mean over {counted(pairs, 'held-out pair')}, float pictures with peak 1." if pairs else ""
+    said = (
+        f"Mean over {counted(pairs, 'held-out pair')}, float pictures with peak 1."
+        if pairs
+        else ""
+    )
     if study.baseline_psnr_db is not None:
         said += f" Amplifying alone gives {study.baseline_psnr_db:.2f} dB."
     return said.strip()
@@ -65,10 +78,17 @@ def _data(data: dict[str, Any], config: dict[str, Any]) -> str:
     kind = str(data.get("kind") or config.get("source") or "")
     if not kind:
         return ""
-    told = ["synthetic scenes, photographed by a simulated camera" if kind == "synthetic" else f"pairs ({kind})"]
+    told = [
+        "synthetic scenes, photographed by a simulated camera"
+        if kind == "synthetic"
+        else f"pairs ({kind})"
+    ]
     told += [str(data["camera"])] if data.get("camera") else []
     if kind == "synthetic" and config.get("scenes"):
-        told.append(f"{config['scenes']} training scenes, exposure ratio {config.get('ratio_min'):g} to {config.get('ratio_max'):g}")
+        told.append(
+            f"{config['scenes']} training scenes, exposure ratio "
+            f"{config.get('ratio_min'):g} to {config.get('ratio_max'):g}"
+        )
     elif data.get("training_pairs"):
         told.append(counted(int(data["training_pairs"]), "training pair"))
     told += [f"digest {data['digest']}"] if data.get("digest") else []
@@ -82,20 +102,28 @@ def _training(train: dict[str, Any]) -> str:
     if train.get("batch") and train.get("crop"):
         told.append(f"{train['batch']} crops of {train['crop']} x {train['crop']} each")
     told += [f"learning rate {train['learning_rate']:g}"] if train.get("learning_rate") else []
-    return ", ".join(told) + "; the same recipe and seed for every network. A short training favours small networks."
+    return (
+        ", ".join(told)
+        + "; the same recipe and seed for every network. A short training favours small networks."
+    )
 
 
 def _trials(study: StudyRecords) -> str:
     records = study.records
     if not records:
         return "none yet"
-    kinds = Counter("repeat" if record.repeat_of is not None else record.kind for record in records)
+    kinds = Counter(
+        "repeat" if record.repeat_of is not None else record.kind for record in records
+    )
     networks = len(study.points)
     told = [f"{counted(len(records), 'trial')}, {networks:,} of them networks trained to the end"]
     if kinds["repeat"]:
         told.append(f"{kinds['repeat']} repeated an earlier network and took its figures")
-    told += [f"{count} {KINDS.get(kind, kind.replace('_', ' '))}" for kind, count in sorted(kinds.items())
-             if kind not in ("complete", "repeat")]  # fmt: skip
+    told += [
+        f"{count} {KINDS.get(kind, kind.replace('_', ' '))}"
+        for kind, count in sorted(kinds.items())
+        if kind not in ("complete", "repeat")
+    ]
     spent = sum(record.train_seconds or 0.0 for record in records)
     return "; ".join(told) + (f". Training took {duration(spent)} in all." if spent else ".")
 

@@ -1,7 +1,9 @@
-"""The panels of the trials' previews, cut apart and kept small: what amplifying gives and the truth once for all networks.
+"""The panels of the trials' previews, cut apart and kept small: what amplifying gives and the
+truth once for all networks.
 
-A preview (trials/preview.py) has a row for each held-out pair and in it three panels of one size: amplified only, restored,
-ground truth. Each is the picture under a caption, with a white gap below and to the right.
+A preview (trials/preview.py) has a row for each held-out pair and in it three panels of one size:
+amplified only, restored, ground truth. Each is the picture under a caption, with a white gap below
+and to the right.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ class Panels:
 
 @dataclass
 class Shared:
-    """Pictures as WebP in base64, each stored once: `pictures[key]`, with `keys` by what they show."""
+    """Pictures as WebP in base64, each stored once: `pictures[key]`, with `keys` by what they
+    show.
+    """
 
     pictures: list[str] = field(default_factory=list)
     keys: dict[str, int] = field(default_factory=dict)
@@ -71,19 +75,25 @@ def cut(preview: Picture) -> list[Panels]:
     for row in range(rows):
         top, bottom = row * down + CAPTION, (row + 1) * down - GAP
         amplified, restored, truth = (
-            np.ascontiguousarray(preview[top:bottom, column * along : (column + 1) * along - GAP]) for column in range(COLUMNS)
+            np.ascontiguousarray(preview[top:bottom, column * along : (column + 1) * along - GAP])
+            for column in range(COLUMNS)
         )
         panels.append(Panels(amplified, restored, truth))
     return panels
 
 
 def _has_rows(preview: Picture, rows: int) -> bool:
-    """Whether `rows` rows end in a white gap each, and are no taller than their panels' captions and pictures can be."""
+    """Whether `rows` rows end in a white gap each, and are no taller than their panels' captions
+    and pictures can be.
+    """
     height = preview.shape[0]
     down = height // rows
     if height % rows or down <= CAPTION + GAP:
         return False
-    return all(bool((preview[(row + 1) * down - GAP : (row + 1) * down] == 255).all()) for row in range(rows))
+    return all(
+        bool((preview[(row + 1) * down - GAP : (row + 1) * down] == 255).all())
+        for row in range(rows)
+    )
 
 
 def encoded(picture: Picture, quality: int) -> str:
@@ -98,5 +108,9 @@ def thumbnail(picture: Picture) -> str:
     """`picture` small, as WebP in base64."""
     height, width = picture.shape[:2]
     scale = min(1.0, THUMB_SIDE / max(height, width))
-    small = cv2.resize(picture, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        picture,
+        (max(1, round(width * scale)), max(1, round(height * scale))),
+        interpolation=cv2.INTER_AREA,
+    )
     return encoded(np.asarray(small, dtype=np.uint8), THUMB_QUALITY)

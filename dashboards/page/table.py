@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from dashboards.page.words import gmac, millions, network_in_words, number, ratio
-from dashboards.records import Record
+from dashboards.study.records import Record
 
 # Title, unit, and whether it sorts as a number.
 COLUMNS = (
@@ -25,8 +25,20 @@ COLUMNS = (
 
 
 def export_command(study: str, trial: int, runs: Path, storage: str | None) -> str:
-    """The command that writes trial `trial` as a folder; with --runs and --storage where they aren't the default."""
-    words = ["python", "-m", "nas.export", "--study", study, "--trial", str(trial), "--out", f"exports/trial-{trial:04d}"]
+    """The command that writes trial `trial` as a folder; with --runs and --storage where they
+    aren't the default.
+    """
+    words = [
+        "python",
+        "-m",
+        "nas.export",
+        "--study",
+        study,
+        "--trial",
+        str(trial),
+        "--out",
+        f"exports/trial-{trial:04d}",
+    ]
     if runs != Path("runs"):
         words += ["--runs", str(runs)]
     if storage is not None:
@@ -35,13 +47,19 @@ def export_command(study: str, trial: int, runs: Path, storage: str | None) -> s
 
 
 def front_table(records: Sequence[Record], commands: Sequence[str]) -> str:
-    """The rows as HTML: each network's figures, and under them its command with a button that copies it."""
+    """The rows as HTML: each network's figures, and under them its command with a button that
+    copies it.
+    """
     head = "".join(
-        f'<th scope="col" aria-sort="{"ascending" if title == "latency" else "none"}"><button type="button" data-sort="'
+        f'<th scope="col" '
+        f'aria-sort="{"ascending" if title == "latency" else "none"}"><button '
+        f'type="button" data-sort="'
         f'{"number" if numeric else "text"}">{escape(title)}<small>{escape(unit)}</small></button></th>'
         for title, unit, numeric in COLUMNS
     )
-    rows = "".join(_rows(record, command) for record, command in zip(records, commands, strict=True))
+    rows = "".join(
+        _rows(record, command) for record, command in zip(records, commands, strict=True)
+    )
     return f"<table><thead><tr>{head}</tr></thead>{rows}</table>"
 
 
@@ -56,13 +74,20 @@ def _rows(record: Record, command: str) -> str:
         (gmac(record).removesuffix(" GMAC"), record.macs),
         (millions(record).removesuffix(" M"), record.parameters),
     ]
-    figures = "".join(f'<td class="number" data-value="{"" if value is None else value}">{escape(text)}</td>' for text, value in cells)
+    figures = "".join(
+        f'<td class="number" data-value="{"" if value is None else value}">{escape(text)}</td>'
+        for text, value in cells
+    )
     words = escape(network_in_words(record.genome))
     return (
-        f'<tbody data-trial="{record.number}" class="{"on-front" if record.on_front else "off-front"}"><tr>'
-        f'<th scope="row" data-value="{escape(record.name)}"><button type="button" class="link" data-pin="{record.number}">'
-        f'{escape(record.name)}</button> <small>{mark}</small></th>{figures}<td class="words" data-value="{words}">{words}</td></tr>'
+        f'<tbody data-trial="{record.number}" '
+        f'class="{"on-front" if record.on_front else "off-front"}"><tr>'
+        f'<th scope="row" data-value="{escape(record.name)}"><button type="button" '
+        f'class="link" data-pin="{record.number}">'
+        f"{escape(record.name)}</button> <small>{mark}</small></th>{figures}<td "
+        f'class="words" data-value="{words}">{words}</td></tr>'
         f'<tr class="command"><td colspan="{len(COLUMNS)}"><div><code>{escape(command)}</code>'
-        f'<button type="button" data-copy="{escape(command)}" aria-label="copy the export command of trial {record.number}">copy'
+        f'<button type="button" data-copy="{escape(command)}" aria-label="copy the export '
+        f'command of trial {record.number}">copy'
         "</button></div></td></tr></tbody>"
     )

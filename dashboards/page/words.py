@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.records import Record
+from dashboards.study.records import Record
 
 NONE = "–"
 # What became of a trial that is no network on the plots.
@@ -34,7 +34,9 @@ def network_in_words(genome: Mapping[str, Any] | None) -> str:
     deep = " + ".join(branches) if branches else "no deep branch"
     if len(branches) > 1:
         deep += f", meeting by {genome.get('fusion')}"
-    head = {"none": "no head", "add": "head added", "concat": "head concatenated"}.get(str(genome.get("head")), "")
+    head = {"none": "no head", "add": "head added", "concat": "head concatenated"}.get(
+        str(genome.get("head")), ""
+    )
     fine = f"stage at 4x {genome['fine_width']} wide" if genome.get("fine_width") else ""
     if fine and genome.get("fine_blocks"):
         fine += f", {genome['fine_blocks']} {genome.get('fine_block')}"
@@ -42,13 +44,18 @@ def network_in_words(genome: Mapping[str, Any] | None) -> str:
 
 
 def _branch(branch: Mapping[str, Any]) -> str:
-    blocks, block = branch.get("blocks"), {"rdb": "RDB"}.get(str(branch.get("block")), branch.get("block"))
+    blocks, block = (
+        branch.get("blocks"),
+        {"rdb": "RDB"}.get(str(branch.get("block")), branch.get("block")),
+    )
     chain = f"{blocks} {block}" if blocks else "no blocks"
     if branch.get("growth") and blocks:
         layers, first = branch.get("layers"), branch.get("first_layers")
         dense = layers if first in (None, layers) or blocks == 1 else f"{first}/{layers}"
         chain += f" of {dense} layers, growth {branch['growth']}"
-    return f"{branch.get('scale')}x: {chain}, {branch.get('width')} wide" + (", refined" if branch.get("refine") else "")
+    return f"{branch.get('scale')}x: {chain}, {branch.get('width')} wide" + (
+        ", refined" if branch.get("refine") else ""
+    )
 
 
 def figures_in_words(record: Record) -> list[tuple[str, str]]:
@@ -85,7 +92,11 @@ def ratio(record: Record) -> str:
     """To MO, with its 95 % interval."""
     if record.ratio_to_mo is None:
         return NONE
-    if record.ratio_low is None or record.ratio_high is None or record.ratio_low == record.ratio_high:
+    if (
+        record.ratio_low is None
+        or record.ratio_high is None
+        or record.ratio_low == record.ratio_high
+    ):
         return f"{record.ratio_to_mo:.2f}"
     return f"{record.ratio_to_mo:.2f} ({record.ratio_low:.2f} to {record.ratio_high:.2f})"
 
@@ -111,7 +122,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """"1 network", "2,000 networks"."""
+    """ "1 network", "2,000 networks"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 

@@ -1,4 +1,6 @@
-"""The plots of a study, each computed by one function and drawn by another; PLOTS in the order in which they are read."""
+"""The plots of a study, each computed by one function and drawn by another; PLOTS in the order in
+which they are read.
+"""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from dashboards.plots.plot import Data, Plot, Table
 from dashboards.plots.points import none_finished
 from dashboards.plots.style import BLUE, GRAY, VERMILLION, figure
-from dashboards.records import Rung, StudyRecords
+from dashboards.study.records import Rung, StudyRecords
 
 AXIS_STEPS = 8  # more rungs than this have no tick each
 DASHES = ("solid", "dash", "dot")
@@ -37,9 +37,22 @@ class CurvesData(Data):
     curves: tuple[Curve, ...] = ()
 
     def table(self) -> Table:
-        columns = ["trial", "name", "kind", "step", "psnr_db", "ssim", "loss", "seconds", "decision"]
-        return columns, [[c.number, c.name, c.kind, r.step, r.psnr_db, r.ssim, r.loss, r.seconds, r.decision]
-                         for c in self.curves for r in c.rungs]  # fmt: skip
+        columns = [
+            "trial",
+            "name",
+            "kind",
+            "step",
+            "psnr_db",
+            "ssim",
+            "loss",
+            "seconds",
+            "decision",
+        ]
+        return columns, [
+            [c.number, c.name, c.kind, r.step, r.psnr_db, r.ssim, r.loss, r.seconds, r.decision]
+            for c in self.curves
+            for r in c.rungs
+        ]
 
 
 def compute_curves(study: StudyRecords) -> CurvesData:
@@ -49,15 +62,28 @@ def compute_curves(study: StudyRecords) -> CurvesData:
         rungs = tuple(r for r in record.rungs if r.psnr_db is not None)
         if rungs and record.repeat_of is None:
             group = "seed" if record.seed else "front" if record.on_front else "other"
-            curves.append(Curve(number=record.number, name=record.name, kind=record.kind, group=group, rungs=rungs))
+            curves.append(
+                Curve(
+                    number=record.number,
+                    name=record.name,
+                    kind=record.kind,
+                    group=group,
+                    rungs=rungs,
+                )
+            )
     if not curves:
-        finished = "Networks were trained to the end and not judged on the way (no rungs): there are no curves to compare."
+        finished = (
+            "Networks were trained to the end and not judged on the way (no rungs): "
+            "there are no curves to compare."
+        )
         return CurvesData(missing=finished if study.points else none_finished(study))
     return CurvesData(curves=tuple(curves), caption=_caption(curves))
 
 
 def draw_curves(data: CurvesData) -> go.Figure:
-    """The picture: the searched thin and in one colour, the front and the seeds over them, a sign at what was decided."""
+    """The picture: the searched thin and in one colour, the front and the seeds over them, a sign
+    at what was decided.
+    """
     drawn = figure()
     others = [c for c in data.curves if c.group == "other"]
     front = [c for c in data.curves if c.group == "front"]
@@ -70,10 +96,18 @@ def draw_curves(data: CurvesData) -> go.Figure:
         line = {"color": VERMILLION, "width": 2, "dash": DASHES[index % len(DASHES)]}
         drawn.add_trace(_lines([curve], curve.name, line, opacity=1.0))
     _mark(drawn, data.curves, "stopped here", "x", lambda rung: rung.decision == "stopped")
-    _mark(drawn, data.curves, "exempt from stopping", "diamond-open", lambda rung: rung.decision == "exempt")
+    _mark(
+        drawn,
+        data.curves,
+        "exempt from stopping",
+        "diamond-open",
+        lambda rung: rung.decision == "exempt",
+    )
     steps = sorted({r.step for c in data.curves for r in c.rungs})
     # Rungs are usually each a few times the one before.
-    drawn.update_xaxes(title="training step", type="log" if 0 < 4 * steps[0] < steps[-1] else "linear")
+    drawn.update_xaxes(
+        title="training step", type="log" if 0 < 4 * steps[0] < steps[-1] else "linear"
+    )
     if len(steps) <= AXIS_STEPS:
         drawn.update_xaxes(tickvals=steps, ticktext=[f"{step:,}" for step in steps])
     drawn.update_yaxes(title="PSNR on the held-out pairs, dB")
@@ -89,18 +123,40 @@ def _lines(curves: Sequence[Curve], name: str, line: dict[str, Any], opacity: fl
         x += [*(r.step for r in curve.rungs), None]
         y += [*(r.psnr_db for r in curve.rungs), None]
         numbers += [curve.number] * (len(curve.rungs) + 1)
-    return go.Scatter(x=x, y=y, customdata=numbers, hovertemplate=HOVER, mode="lines+markers", name=name, line=line,
-                      opacity=opacity, marker={"size": 4}, connectgaps=False)  # fmt: skip
+    return go.Scatter(
+        x=x,
+        y=y,
+        customdata=numbers,
+        hovertemplate=HOVER,
+        mode="lines+markers",
+        name=name,
+        line=line,
+        opacity=opacity,
+        marker={"size": 4},
+        connectgaps=False,
+    )
 
 
-def _mark(drawn: go.Figure, curves: Sequence[Curve], name: str, symbol: str, chosen: Callable[[Rung], bool]) -> None:
+def _mark(
+    drawn: go.Figure,
+    curves: Sequence[Curve],
+    name: str,
+    symbol: str,
+    chosen: Callable[[Rung], bool],
+) -> None:
     at = [(curve, rung) for curve in curves for rung in curve.rungs if chosen(rung)]
     if at:
-        drawn.add_trace(go.Scatter(
-            x=[r.step for _, r in at], y=[r.psnr_db for _, r in at], customdata=[c.number for c, _ in at], mode="markers",
-            name=name, marker={"symbol": symbol, "size": 8, "color": [_colour(c) for c, _ in at]},
-            hovertemplate=HOVER,
-        ))  # fmt: skip
+        drawn.add_trace(
+            go.Scatter(
+                x=[r.step for _, r in at],
+                y=[r.psnr_db for _, r in at],
+                customdata=[c.number for c, _ in at],
+                mode="markers",
+                name=name,
+                marker={"symbol": symbol, "size": 8, "color": [_colour(c) for c, _ in at]},
+                hovertemplate=HOVER,
+            )
+        )
 
 
 def _colour(curve: Curve) -> str:
@@ -110,15 +166,29 @@ def _colour(curve: Curve) -> str:
 def _caption(curves: Sequence[Curve]) -> str:
     stopped = [c for c in curves if c.rungs[-1].decision == "stopped"]
     exempt = sum(any(r.decision == "exempt" for r in c.rungs) for c in curves)
-    said = [f"{len(curves)} networks at their rungs; {len(stopped) or 'none'} {'was' if len(stopped) == 1 else 'were'} stopped early"
-            + (f", {exempt} were exempt." if exempt > 1 else ", one was exempt." if exempt else ".")]  # fmt: skip
+    said = [
+        (
+            f"{len(curves)} networks at their rungs; {len(stopped) or 'none'} "
+            f"{'was' if len(stopped) == 1 else 'were'} stopped early"
+        )
+        + (f", {exempt} were exempt." if exempt > 1 else ", one was exempt." if exempt else ".")
+    ]
     if stopped:
         steps: dict[int, int] = {}
         for curve in stopped:
             steps[curve.rungs[-1].step] = steps.get(curve.rungs[-1].step, 0) + 1
-        said.append("Stopped at step " + ", ".join(f"{step:,}: {count}" for step, count in sorted(steps.items())) + ".")
-    said.append("A cross is where a network was stopped, an open diamond where it would have been judged but was exempt.")
+        said.append(
+            "Stopped at step "
+            + ", ".join(f"{step:,}: {count}" for step, count in sorted(steps.items()))
+            + "."
+        )
+    said.append(
+        "A cross is where a network was stopped, an open diamond where it would have been "
+        "judged but was exempt."
+    )
     return " ".join(said)
 
 
-CURVES = Plot("curves", "Learning curves, with what was decided at the rungs", compute_curves, draw_curves)
+CURVES = Plot(
+    "curves", "Learning curves, with what was decided at the rungs", compute_curves, draw_curves
+)

@@ -1,7 +1,7 @@
 """A network's genome as a flat row of genes, so that networks can be compared gene by gene.
 
-The genome is the canonical one: genes that don't act on a network (the growth of a branch that isn't there) are None in its
-row. What a sampler proposed for them would be noise.
+The genome is the canonical one: genes that don't act on a network (the growth of a branch that
+isn't there) are None in its row. What a sampler proposed for them would be noise.
 """
 
 from __future__ import annotations
@@ -16,18 +16,28 @@ BELOW = "off"  # how a gene that doesn't act is written
 
 
 def flat(genome: Mapping[str, Any]) -> dict[str, Value]:
-    """The genes that act, by name ("32x blocks"): whole numbers and words; "4x stage" and for each scale "32x branch" are yes or no.
+    """The genes that act, by name ("32x blocks"): whole numbers and words; "4x stage" and for each
+    scale "32x branch" are yes or no.
 
-    The first dense block of a branch counts by whether it is shorter than the others, not by its own length.
+    The first dense block of a branch counts by whether it is shorter than the others, not by its
+    own length.
     """
     branches = {branch["scale"]: branch for branch in genome.get("branches", ())}
     genes: dict[str, Value] = {"4x stage": "yes" if genome.get("fine_width") else "no"}
     genes |= {f"{scale}x branch": "yes" if scale in branches else "no" for scale in SCALES}
     for scale, branch in branches.items():
-        genes |= {f"{scale}x {_words(key)}": _value(value) for key, value in branch.items() if _acts(key, value)}
+        genes |= {
+            f"{scale}x {_words(key)}": _value(value)
+            for key, value in branch.items()
+            if _acts(key, value)
+        }
         if branch.get("first_layers") is not None and branch.get("layers") is not None:
-            genes[f"{scale}x shorter first block"] = _value(branch["first_layers"] < branch["layers"])
-    return genes | {_words(key): _value(value) for key, value in genome.items() if _acts(key, value)}
+            genes[f"{scale}x shorter first block"] = _value(
+                branch["first_layers"] < branch["layers"]
+            )
+    return genes | {
+        _words(key): _value(value) for key, value in genome.items() if _acts(key, value)
+    }
 
 
 def summary(genome: Mapping[str, Any]) -> dict[str, Value]:
@@ -49,7 +59,14 @@ def summary(genome: Mapping[str, Any]) -> dict[str, Value]:
 def levels(rows: Sequence[Mapping[str, Value]], gene: str) -> list[Value]:
     """The choices of a gene that some row has, in order: numbers by size, words by alphabet."""
     found = {row[gene] for row in rows if gene in row}
-    return sorted(found, key=lambda value: (isinstance(value, str), value if isinstance(value, int) else 0, str(value)))
+    return sorted(
+        found,
+        key=lambda value: (
+            isinstance(value, str),
+            value if isinstance(value, int) else 0,
+            str(value),
+        ),
+    )
 
 
 def varying(rows: Sequence[Mapping[str, Value]]) -> list[str]:

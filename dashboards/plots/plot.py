@@ -1,7 +1,9 @@
-"""What a plot is: one function that computes its data from a study, and another that draws the data.
+"""What a plot is: one function that computes its data from a study, and another that draws the
+data.
 
-The data is plain values with a sentence to read and a table to save; drawing it looks nothing up any more. So figures can be
-checked as numbers, and the report, the command and a notebook draw the same ones.
+The data is plain values with a sentence to read and a table to save; drawing it looks nothing up
+any more. So figures can be checked as numbers, and the report, the command and a notebook draw the
+same ones.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import plotly.graph_objects as go
 
-from dashboards.records import StudyRecords
+from dashboards.study.records import StudyRecords
 
 Table = tuple[list[str], list[list[Any]]]
 
@@ -47,8 +49,9 @@ D = TypeVar("D", bound=Data)
 
 @dataclass(frozen=True)
 class Plot(Generic[D]):
-    """One plot of a study. `draw` is only for data that isn't missing; its figure has no size, so that it fills its place,
-    and each point's customdata is the trial's number."""
+    """One plot of a study. `draw` is only for data that isn't missing; its figure has no size, so
+    that it fills its place, and each point's customdata is the trial's number.
+    """
 
     name: str
     title: str

@@ -1,4 +1,6 @@
-"""PSNR against the latency ratio to MO, in octaves: how much faster than the published network, wherever it runs."""
+"""PSNR against the latency ratio to MO, in octaves: how much faster than the published network,
+wherever it runs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import plotly.graph_objects as go
 from dashboards.plots import points as dots
 from dashboards.plots.plot import Data, Plot, Table
 from dashboards.plots.style import GRAY, figure
-from dashboards.records import Record, StudyRecords
+from dashboards.study.records import Record, StudyRecords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,10 @@ class RatioData(Data):
     @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest ratio of the axis; MO's 1 is always in it."""
-        shown = [1.0, *(p.ratio_to_mo for p in (*self.points, *self.stopped) if p.ratio_to_mo is not None)]
+        shown = [
+            1.0,
+            *(p.ratio_to_mo for p in (*self.points, *self.stopped) if p.ratio_to_mo is not None),
+        ]
         return min(shown) / 1.2, max(shown) * 1.2
 
     def table(self) -> Table:
@@ -36,7 +41,9 @@ def compute_ratio(study: StudyRecords) -> RatioData:
         return RatioData(missing=dots.none_finished(study))
     points = tuple(p for p in study.points if p.ratio_to_mo)
     if not points:
-        return RatioData(missing="No network was timed in turn with MO, so that there is no ratio to it.")
+        return RatioData(
+            missing="No network was timed in turn with MO, so that there is no ratio to it."
+        )
     stopped = tuple(p for p in dots.stopped(study) if p.ratio_to_mo)
     return RatioData(points=points, stopped=stopped, caption=_caption(points))
 
@@ -45,11 +52,30 @@ def draw_ratio(data: RatioData) -> go.Figure:
     """The picture; on its axis each tick is half or twice the one before."""
     drawn = figure()
     low, high = data.bounds
-    drawn.add_shape(type="line", x0=1, x1=1, y0=0, y1=1, yref="paper", line={"color": GRAY, "dash": "dot", "width": 1})
-    dots.add_networks(drawn, data.points, data.stopped, lambda p: (p.ratio_to_mo, p.ratio_low, p.ratio_high), high / low)
+    drawn.add_shape(
+        type="line",
+        x0=1,
+        x1=1,
+        y0=0,
+        y1=1,
+        yref="paper",
+        line={"color": GRAY, "dash": "dot", "width": 1},
+    )
+    dots.add_networks(
+        drawn,
+        data.points,
+        data.stopped,
+        lambda p: (p.ratio_to_mo, p.ratio_low, p.ratio_high),
+        high / low,
+    )
     values, words = octaves(low, high)
-    drawn.update_xaxes(title="latency, times MO's", type="log", tickvals=values, ticktext=words,
-                       range=[math.log10(low), math.log10(high)])  # fmt: skip
+    drawn.update_xaxes(
+        title="latency, times MO's",
+        type="log",
+        tickvals=values,
+        ticktext=words,
+        range=[math.log10(low), math.log10(high)],
+    )
     drawn.update_yaxes(title="PSNR on the held-out pairs, dB")
     return drawn
 
@@ -62,13 +88,24 @@ def octaves(low: float, high: float) -> tuple[list[float], list[str]]:
 
 def _caption(points: tuple[Record, ...]) -> str:
     faster = [p for p in points if (p.ratio_to_mo or 1.0) < 1 and p.seed != "MO"]
-    said = [f"{len(faster)} of {len(points)} networks {'is' if len(faster) == 1 else 'are'} faster than MO (left of 1)."]
+    said = [
+        f"{len(faster)} of {len(points)} networks {'is' if len(faster) == 1 else 'are'} "
+        f"faster than MO (left of 1)."
+    ]
     mo = next((p for p in points if p.seed == "MO"), None)
     if mo is not None:
         beat = [p for p in faster if (p.psnr_db or 0.0) > (mo.psnr_db or 0.0)]
-        said.append(f"{len(beat) or 'None'} of those also restore{'s' * (len(beat) == 1)} better than MO's {mo.psnr_db:.2f} dB"
-                    + (f", the fastest in {beat[0].ratio_to_mo:.2f} times its latency." if beat else "."))  # fmt: skip
-    said.append("Each tick is half or twice the latency. Bars are 95 % intervals of the ratio, where they are wider than the dot.")
+        said.append(
+            (
+                f"{len(beat) or 'None'} of those also restore{'s' * (len(beat) == 1)} better "
+                f"than MO's {mo.psnr_db:.2f} dB"
+            )
+            + (f", the fastest in {beat[0].ratio_to_mo:.2f} times its latency." if beat else ".")
+        )
+    said.append(
+        "Each tick is half or twice the latency. Bars are 95 % intervals of the ratio, "
+        "where they are wider than the dot."
+    )
     return " ".join(said)
 
 

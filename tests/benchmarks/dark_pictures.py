@@ -1,9 +1,11 @@
-"""Real dark crops before and after: amplified, restored by each of some networks, and the truth, side by side.
+"""Real dark crops before and after: amplified, restored by each of some networks, and the truth,
+side by side.
 
-    python tests/benchmarks/dark_pictures.py --out runs/long --steps 4000 --networks MO F1 --real DIR --picture FILE.jpg
+    python tests/benchmarks/dark_pictures.py --out runs/long --steps 4000 --networks MO F1 --real
+    DIR --picture FILE.jpg
 
-The networks are trainings of dark_study.py (seed 0). The rows are not picked by eye: of all crops those where the last network
-gains most on the first, where it gains the median, and least.
+The networks are trainings of dark_study.py (seed 0). The rows are not picked by eye: of all crops
+those where the last network gains most on the first, where it gains the median, and least.
 """
 
 from __future__ import annotations
@@ -18,16 +20,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.models import load_network
+from nas.cli.networks import load_network
 from space import restore
 from trials import evaluate, load_pairs
-from trials.baseline import amplified_only, amplified_psnr_db
+from trials.scoring.baseline import amplified_only, amplified_psnr_db
 
 SIDE, CAPTION, GAP = 240, 22, 6
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="the trainings' folder")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--networks", nargs="+", required=True)
@@ -35,16 +39,26 @@ def main() -> int:
     parser.add_argument("--picture", type=Path, required=True)
     args = parser.parse_args()
     pairs = load_pairs(args.real, "all", cache_dir=args.out / "cache")
-    models = {name: load_network(str(args.out / f"{name}-{args.steps}-0"), None).model for name in args.networks}
-    scores = {name: [score.psnr_db for score in evaluate(model, pairs)] for name, model in models.items()}
+    models = {
+        name: load_network(str(args.out / f"{name}-{args.steps}-0"), None).model
+        for name in args.networks
+    }
+    scores = {
+        name: [score.psnr_db for score in evaluate(model, pairs)] for name, model in models.items()
+    }
     gains = np.array(scores[args.networks[-1]]) - np.array(scores[args.networks[0]])
     order = np.argsort(-gains)
     rows = []
     for index in (order[0], order[len(order) // 2], order[-1]):
         pair = pairs[index]
-        panels = [panel(amplified_only(pair.mosaic), f"amplified, {amplified_psnr_db([pair]):.2f} dB")]
+        panels = [
+            panel(amplified_only(pair.mosaic), f"amplified, {amplified_psnr_db([pair]):.2f} dB")
+        ]
         with torch.no_grad():
-            panels += [panel(restore(model, pair.mosaic), f"{name}, {scores[name][index]:.2f} dB") for name, model in models.items()]
+            panels += [
+                panel(restore(model, pair.mosaic), f"{name}, {scores[name][index]:.2f} dB")
+                for name, model in models.items()
+            ]
         rows.append(np.hstack([*panels, panel(pair.target, "ground truth")]))
         print(pair.name, {name: round(each[index], 2) for name, each in scores.items()})
     cv2.imwrite(str(args.picture), np.vstack(rows)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
@@ -57,7 +71,16 @@ def panel(picture: Tensor, title: str) -> NDArray[np.uint8]:
     middle = picture[0, :, top : top + SIDE, left : left + SIDE].float().clamp(0, 1)
     shown = np.full((CAPTION + SIDE + GAP, SIDE + GAP, 3), 255, dtype=np.uint8)
     shown[CAPTION : CAPTION + SIDE, :SIDE] = (middle * 255).round().byte().permute(1, 2, 0).numpy()
-    cv2.putText(shown, title, (2, CAPTION - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30, 30, 30), 1, cv2.LINE_AA)
+    cv2.putText(
+        shown,
+        title,
+        (2, CAPTION - 7),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.45,
+        (30, 30, 30),
+        1,
+        cv2.LINE_AA,
+    )
     return shown
 
 

@@ -1,16 +1,20 @@
-"""10,000 mutated genomes, configs, exports, lists and raw photos, and 500 checkpoints: each right, or refused in one clear line.
+"""10,000 mutated genomes, configs, exports, lists and raw photos, and 500 checkpoints: each right,
+or refused in one clear line.
 
-    python tests/benchmarks/fuzz.py                                # all, seed 0: a few minutes on one core
-    python tests/benchmarks/fuzz.py --seed 3 --kind raw --from 900   # another seed; one kind; go on from its case 900
-    python tests/benchmarks/fuzz.py --seed 3 --kind raw --only 917   # one case again, told in full
+    python tests/benchmarks/fuzz.py                                # all, seed 0: a few minutes on
+    one core python tests/benchmarks/fuzz.py --seed 3 --kind raw --from 900   # another seed; one
+    kind; go on from its case 900 python tests/benchmarks/fuzz.py --seed 3 --kind raw --only 917
+    # one case again, told in full
 
-Each case is a valid input with one to a few changes, in its structure (keys dropped, added, doubled, swapped, of other types; huge
-and odd numbers and texts, deep nesting, paths and links that lead out) or in its bytes. It is read in a process of its own by the
-program's own functions. *Accepted* means that what came of it was checked too: a genome says what its text says, survives JSON,
-can be built and drawn; a config survives a file; an export's weights are those that were saved; a list names only photos of its
-folder; a raw's values and levels are sane. *Crashed* is all that is neither that nor one line with a remedy: another exception, a
-warning, a native crash, an accepted input that is wrong, any file touched outside of the case's folder. *Hung*: no answer in 30 s.
-Exits with 1 where anything crashed or hung, and prints those.
+Each case is a valid input with one to a few changes, in its structure (keys dropped, added,
+doubled, swapped, of other types; huge and odd numbers and texts, deep nesting, paths and links
+that lead out) or in its bytes. It is read in a process of its own by the program's own functions.
+*Accepted* means that what came of it was checked too: a genome says what its text says, survives
+JSON, can be built and drawn; a config survives a file; an export's weights are those that were
+saved; a list names only photos of its folder; a raw's values and levels are sane. *Crashed* is all
+that is neither that nor one line with a remedy: another exception, a warning, a native crash, an
+accepted input that is wrong, any file touched outside of the case's folder. *Hung*: no answer in
+30 s. Exits with 1 where anything crashed or hung, and prints those.
 """
 
 from __future__ import annotations
@@ -27,14 +31,23 @@ from pathlib import Path
 
 from fuzzing.watched import TIMEOUT_S, Outcome, Watched
 
-CASES = {"genome": 3000, "config": 2500, "export": 1500, "list": 1500, "raw": 1500, "checkpoint": 500}
+CASES = {
+    "genome": 3000,
+    "config": 2500,
+    "export": 1500,
+    "list": 1500,
+    "raw": 1500,
+    "checkpoint": 500,
+}
 
 
 @dataclass
 class Tally:
     """What came of a kind's cases."""
 
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("accepted", "refused", "crashed", "hung"), 0))
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("accepted", "refused", "crashed", "hung"), 0)
+    )
     slowest_ms: float = 0.0
     slowest: int = -1
 
@@ -53,13 +66,24 @@ def run(cases: dict[str, range], seed: int, timeout_s: float = TIMEOUT_S) -> Ite
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=list(CASES), help="this kind only")
-    parser.add_argument("--from", type=int, default=0, dest="first", metavar="N", help="begin each kind with this case")
+    parser.add_argument(
+        "--from",
+        type=int,
+        default=0,
+        dest="first",
+        metavar="N",
+        help="begin each kind with this case",
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of all cases (1)")
     parser.add_argument("--only", type=int, metavar="N", help="this case of --kind, told in full")
-    parser.add_argument("--show", type=int, default=0, metavar="N", help="show so many of each kind's refusals")
+    parser.add_argument(
+        "--show", type=int, default=0, metavar="N", help="show so many of each kind's refusals"
+    )
     parser.add_argument("--json", type=Path, help="where to keep the figures")
     args = parser.parse_args()
     if args.only is not None:
@@ -68,35 +92,57 @@ def main() -> int:
         return int(outcome.outcome in ("crashed", "hung"))
     kinds = [args.kind] if args.kind else list(CASES)
     cases = {kind: range(args.first, round(args.share * CASES[kind])) for kind in kinds}
-    tallies, bad, words = {kind: Tally() for kind in kinds}, [], {kind: set[str]() for kind in kinds}
+    tallies, bad, words = (
+        {kind: Tally() for kind in kinds},
+        [],
+        {kind: set[str]() for kind in kinds},
+    )
     started = time.monotonic()
     for one in run(cases, args.seed):
         tallies[one.kind].add(one)
         if one.outcome in ("crashed", "hung"):
             bad.append(one)
-            print(f"{one.outcome}: --seed {args.seed} --kind {one.kind} --only {one.index}\n  {one.words.strip()[-900:]}", flush=True)
+            print(
+                f"{one.outcome}: --seed {args.seed} --kind {one.kind} --only "
+                f"{one.index}\n  {one.words.strip()[-900:]}",
+                flush=True,
+            )
         elif one.outcome == "refused":
             words[one.kind].add(one.words)
     print_table(tallies)
     for kind in kinds if args.show else ():
         print(f"\n{kind}:")
-        for line in random.Random(args.seed).sample(sorted(words[kind]), min(args.show, len(words[kind]))):
+        for line in random.Random(args.seed).sample(
+            sorted(words[kind]), min(args.show, len(words[kind]))
+        ):
             print(f"  {line[:220]}")
     total = sum(sum(tally.counts.values()) for tally in tallies.values())
     seconds = time.monotonic() - started
     print(f"\nseed {args.seed}: {total} cases in {seconds:.0f} s, {len(bad)} crashed or hung")
     if args.json:
         kinds_told = {kind: dataclasses.asdict(tally) for kind, tally in tallies.items()}
-        told = {"seed": args.seed, "cases": total, "seconds": seconds, "crashed_or_hung": len(bad), "kinds": kinds_told}
+        told = {
+            "seed": args.seed,
+            "cases": total,
+            "seconds": seconds,
+            "crashed_or_hung": len(bad),
+            "kinds": kinds_told,
+        }
         args.json.write_text(json.dumps(told, indent=1) + "\n")
     return int(bool(bad))
 
 
 def print_table(tallies: dict[str, Tally]) -> None:
-    print("\n| kind | cases | accepted | refused | crashed | hung | slowest ms |\n|---|---|---|---|---|---|---|")
+    print(
+        "\n| kind | cases | accepted | refused | crashed | hung | slowest ms "
+        "|\n|---|---|---|---|---|---|---|"
+    )
     for kind, tally in tallies.items():
         counts = " | ".join(str(count) for count in tally.counts.values())
-        print(f"| {kind} | {sum(tally.counts.values())} | {counts} | {tally.slowest_ms:.0f} (case {tally.slowest}) |")
+        print(
+            f"| {kind} | {sum(tally.counts.values())} | {counts} | {tally.slowest_ms:.0f} "
+            f"(case {tally.slowest}) |"
+        )
 
 
 if __name__ == "__main__":

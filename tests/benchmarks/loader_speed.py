@@ -1,11 +1,12 @@
-"""How fast real training crops come: our source against a plain loader, and how long a training waits for them.
+"""How fast real training crops come: our source against a plain loader, and how long a training
+waits for them.
 
     python tests/benchmarks/loader_speed.py ../shared/sid-sample
 
-The plain loader does for every crop what many published trainings do: it opens the dark raw, develops the long
-one by the same recipe, and cuts. Ours reads the crop's rows from the decoded cache. Then MO is trained for some steps
-as nas.retrain does it. Exits with 1 where ours is not 20 times as fast, or the training waits for more than 5 %
-of its time.
+The plain loader does for every crop what many published trainings do: it opens the dark raw,
+develops the long one by the same recipe, and cuts. Ours reads the crop's rows from the decoded
+cache. Then MO is trained for some steps as nas.retrain does it. Exits with 1 where ours is not 20
+times as fast, or the training waits for more than 5 % of its time.
 """
 
 import argparse
@@ -21,43 +22,70 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from space import SEEDS, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
-from trials.dataset import RealData
-from trials.long_training import LongConfig, LongTraining
-from trials.raw import normalise, read_frame, read_target
+from trials.data.dataset import RealData
+from trials.raw.reader import normalise, read_frame, read_target
+from trials.training.long_loop import LongConfig, LongTraining
 
 WANTED_TIMES = 20.0
 WANTED_SHARE = 0.05
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="folder of real pairs in SID's layout")
-    parser.add_argument("--crop", type=int, default=128, help="side of a crop, pixels (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=8, help="crops per step (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=6.0, help="for each loader (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=60, help="training steps (default: %(default)s)")
+    parser.add_argument(
+        "--crop", type=int, default=128, help="side of a crop, pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=8, help="crops per step (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=6.0, help="for each loader (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=60, help="training steps (default: %(default)s)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        data = load_data(DataConfig(source=options.data), device=options.device, cache_dir=Path(folder) / "cache")
+        data = load_data(
+            DataConfig(source=options.data),
+            device=options.device,
+            cache_dir=Path(folder) / "cache",
+        )
         assert isinstance(data, RealData)
         plain = samples_per_s(lambda: [plain_crop(data, options.crop)], options.seconds)
         generator = torch.Generator(data.device).manual_seed(0)
-        ours = samples_per_s(lambda: data.sample(options.batch, options.crop, generator)[0], options.seconds)
+        ours = samples_per_s(
+            lambda: data.sample(options.batch, options.crop, generator)[0], options.seconds
+        )
         height, width = data.shots[0].size
-        print(f"{len(data.shots)} pairs of {height} x {width}, crops of {options.crop}, one thread draws")
+        print(
+            f"{len(data.shots)} pairs of {height} x {width}, crops of {options.crop}, one "
+            f"thread draws"
+        )
         print(f"plain loader, opens the raw for each crop: {plain:8.1f} samples/s")
-        print(f"ours, decoded once:                        {ours:8.1f} samples/s, {ours / plain:.0f} times as many")
+        print(
+            f"ours, decoded once:                        {ours:8.1f} samples/s, "
+            f"{ours / plain:.0f} times as many"
+        )
         train = TrainConfig(steps=options.steps, batch=options.batch, crop=options.crop)
         torch.manual_seed(0)
         precision = torch.bfloat16 if data.device.type == "cuda" else torch.float32
         config = LongConfig(train=train, eval_steps=options.steps, precision=precision)
-        log = LongTraining(build_model(SEEDS["MO"]), data, config, Path(folder)).run(checkpoint_s=3600.0)
+        log = LongTraining(build_model(SEEDS["MO"]), data, config, Path(folder)).run(
+            checkpoint_s=3600.0
+        )
     share = log.waited_s / log.seconds
     pace = options.steps * options.batch / log.seconds
-    print(f"MO trains on {pace:.1f} samples/s ({options.device}); {100 * share:.2f} % of the time it waits for data")
+    print(
+        f"MO trains on {pace:.1f} samples/s ({options.device}); {100 * share:.2f} % of "
+        f"the time it waits for data"
+    )
     return 0 if ours >= WANTED_TIMES * plain and share <= WANTED_SHARE else 1
 
 
@@ -77,8 +105,12 @@ def plain_crop(data: RealData, crop: int):
     height, width = frame.mosaic.shape
     target = read_target(row.long, frame.offset, (height, width))
     top, left = (2 * random.randrange((size - crop) // 2 + 1) for size in (height, width))
-    mosaic = normalise(frame.mosaic[top : top + crop, left : left + crop], frame.black, frame.white_level)
-    return torch.from_numpy(mosaic * row.ratio).clamp_(max=1.0), target[top : top + crop, left : left + crop]
+    mosaic = normalise(
+        frame.mosaic[top : top + crop, left : left + crop], frame.black, frame.white_level
+    )
+    return torch.from_numpy(mosaic * row.ratio).clamp_(max=1.0), target[
+        top : top + crop, left : left + crop
+    ]
 
 
 if __name__ == "__main__":

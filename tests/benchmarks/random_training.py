@@ -1,9 +1,10 @@
-"""Does the default recipe train whatever the space holds? Random genomes, a short training each, nothing may diverge.
+"""Does the default recipe train whatever the space holds? Random genomes, a short training each,
+nothing may diverge.
 
     python tests/benchmarks/random_training.py --genomes 40 --steps 150
 
-Prints each genome's PSNR on the held-out synthetic pairs beside that of amplifying alone; exits 1 if one diverged or
-ended below it.
+Prints each genome's PSNR on the held-out synthetic pairs beside that of amplifying alone; exits 1
+if one diverged or ended below it.
 """
 
 import argparse
@@ -19,7 +20,9 @@ from trials import DataConfig, TrainConfig, amplified_psnr_db, evaluate, load_da
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--genomes", type=int, default=40)
     parser.add_argument("--first", type=int, default=0, help="number of the genome to start with")
     parser.add_argument("--steps", type=int, default=150)
@@ -30,7 +33,10 @@ def main() -> int:
     data = load_data(DataConfig(), device="cpu")
     baseline = amplified_psnr_db(data.held_out)
     space, generator = DesignSpace(), random.Random(args.seed)
-    print(f"amplifying alone: {baseline:.2f} dB; recipe: {replace(TrainConfig(), steps=args.steps)}", flush=True)
+    print(
+        f"amplifying alone: {baseline:.2f} dB; recipe: {replace(TrainConfig(), steps=args.steps)}",
+        flush=True,
+    )
     failed, scores, started = 0, [], time.perf_counter()
     for number in range(args.genomes):
         genome = space.decode(space.sample(generator))
@@ -50,10 +56,15 @@ def main() -> int:
         gmacs = count_cost(genome, 512, 512).macs / 1e9
         told = "DIVERGED" if log.diverged else "BELOW AMPLIFYING" if bad else ""
         print(
-            f"{number:3d} {genome.digest} {gmacs:7.3f} GMAC {psnr_db:6.2f} dB {log.seconds:6.1f} s  {told}", flush=True
+            f"{number:3d} {genome.digest} {gmacs:7.3f} GMAC {psnr_db:6.2f} dB "
+            f"{log.seconds:6.1f} s  {told}",
+            flush=True,
         )
-    print(f"{failed} of {len(scores)} diverged or ended below amplifying; PSNR {min(scores):.2f} to {max(scores):.2f} dB; "
-          f"{time.perf_counter() - started:.0f} s on {args.threads} threads")  # fmt: skip
+    print(
+        f"{failed} of {len(scores)} diverged or ended below amplifying; PSNR "
+        f"{min(scores):.2f} to {max(scores):.2f} dB; "
+        f"{time.perf_counter() - started:.0f} s on {args.threads} threads"
+    )
     return 1 if failed else 0
 
 

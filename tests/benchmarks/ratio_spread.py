@@ -1,12 +1,15 @@
-"""How far do ten fresh processes agree on M1's latency in units of MO's while another process trains?
+"""How far do ten fresh processes agree on M1's latency in units of MO's while another process
+trains?
 
-Each measuring process is new, times M1 in turn with MO as nas.bench does, and ends. Meanwhile one process trains MO
-without a pause. With the device lock the two take turns; without it (the measuring process looks for its locks in
-another folder, so that neither sees the other's) they fight for the same cores. Both spreads are printed.
+Each measuring process is new, times M1 in turn with MO as nas.bench does, and ends. Meanwhile one
+process trains MO without a pause. With the device lock the two take turns; without it (the
+measuring process looks for its locks in another folder, so that neither sees the other's) they
+fight for the same cores. Both spreads are printed.
 
     python tests/benchmarks/ratio_spread.py --json tests/benchmarks/results/ratio_spread.json
 
-On two CPU cores: about 6 minutes for ten processes with the lock, and as long again for three without.
+On two CPU cores: about 6 minutes for ten processes with the lock, and as long again for three
+without.
 """
 
 import argparse
@@ -23,8 +26,12 @@ LOCKED, UNLOCKED = "with the lock", "without the lock"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--processes", type=int, default=10, help="fresh processes with the lock (10)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--processes", type=int, default=10, help="fresh processes with the lock (10)"
+    )
     parser.add_argument("--unlocked", type=int, default=3, help="fresh processes without it (3)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
@@ -40,28 +47,47 @@ def main() -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    result: dict[str, object] = {"network": "M1", "reference": "MO", "device": args.device, "threads": args.threads}
+    result: dict[str, object] = {
+        "network": "M1",
+        "reference": "MO",
+        "device": args.device,
+        "threads": args.threads,
+    }
     words = ["--device", args.device, "--threads", str(args.threads)]
     with tempfile.TemporaryDirectory() as folder:
         shared = {**os.environ, "DARK_NAS_LOCKS": f"{folder}/shared"}
-        trainer = subprocess.Popen([sys.executable, __file__, "--part", "train", *words], env=shared,
-                                   stdout=subprocess.PIPE)  # fmt: skip
+        trainer = subprocess.Popen(
+            [sys.executable, __file__, "--part", "train", *words],
+            env=shared,
+            stdout=subprocess.PIPE,
+        )
         assert trainer.stdout is not None
         trainer.stdout.readline()  # it trains now
         try:
             for name, count in ((LOCKED, args.processes), (UNLOCKED, args.unlocked)):
                 found = []
                 for _ in range(count):
-                    alone = shared if name == LOCKED else {**shared, "DARK_NAS_LOCKS": f"{folder}/own"}
+                    alone = (
+                        shared if name == LOCKED else {**shared, "DARK_NAS_LOCKS": f"{folder}/own"}
+                    )
                     started = time.perf_counter()
-                    out = subprocess.run([sys.executable, __file__, "--part", "measure", *words], env=alone, check=True,
-                                         stdout=subprocess.PIPE, text=True).stdout  # fmt: skip
+                    out = subprocess.run(
+                        [sys.executable, __file__, "--part", "measure", *words],
+                        env=alone,
+                        check=True,
+                        stdout=subprocess.PIPE,
+                        text=True,
+                    ).stdout
                     assert trainer.poll() is None, "the training process ended"
                     found.append(json.loads(out))
                     ratio = found[-1]["ratio"]
-                    print(f"{name}: {ratio['value']:.3f} ({ratio['low']:.3f} to {ratio['high']:.3f}), M1 "
-                          f"{found[-1]['latency']['median_ms']:.1f} ms, {time.perf_counter() - started:.0f} s",
-                          flush=True)  # fmt: skip
+                    print(
+                        f"{name}: {ratio['value']:.3f} ({ratio['low']:.3f} to "
+                        f"{ratio['high']:.3f}), M1 "
+                        f"{found[-1]['latency']['median_ms']:.1f} ms, "
+                        f"{time.perf_counter() - started:.0f} s",
+                        flush=True,
+                    )
                 if found:
                     result[name] = {**summary(found), "measurements": found}
         finally:
@@ -69,8 +95,12 @@ def compare(args: argparse.Namespace) -> None:
     for name in (LOCKED, UNLOCKED):
         if name in result:
             told = result[name]
-            print(f"{name}: {told['processes']} processes, ratios {told['lowest']:.3f} to {told['highest']:.3f}, "
-                  f"spread (max/min - 1) {told['spread']:.2%}; milliseconds spread {told['spread_ms']:.1%}")  # fmt: skip
+            print(
+                f"{name}: {told['processes']} processes, ratios {told['lowest']:.3f} to "
+                f"{told['highest']:.3f}, "
+                f"spread (max/min - 1) {told['spread']:.2%}; milliseconds spread "
+                f"{told['spread_ms']:.1%}"
+            )
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 
@@ -80,9 +110,12 @@ def summary(found: list[dict]) -> dict[str, float]:
     ratios = [one["ratio"]["value"] for one in found]
     times = [one["latency"]["median_ms"] for one in found]
     return {
-        "processes": len(found), "lowest": min(ratios), "highest": max(ratios),
-        "spread": max(ratios) / min(ratios) - 1, "spread_ms": max(times) / min(times) - 1,
-    }  # fmt: skip
+        "processes": len(found),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        "spread": max(ratios) / min(ratios) - 1,
+        "spread_ms": max(times) / min(times) - 1,
+    }
 
 
 def measure_once(device: str, threads: int) -> dict:
@@ -91,8 +124,12 @@ def measure_once(device: str, threads: int) -> dict:
 
     usual = LatencyConfig()
     # As nas.bench and the front's last measurement do it.
-    config = replace(usual, max_seconds=usual.front_seconds, threads=threads if device == "cpu" else None)
-    latency, ratio = measure_against(build_model(SEEDS["M1"]), build_model(SEEDS["MO"]), config, device=device)
+    config = replace(
+        usual, max_seconds=usual.front_seconds, threads=threads if device == "cpu" else None
+    )
+    latency, ratio = measure_against(
+        build_model(SEEDS["M1"]), build_model(SEEDS["MO"]), config, device=device
+    )
     return {"latency": latency.to_dict(), "ratio": ratio.to_dict()}
 
 
@@ -112,7 +149,9 @@ def train_for_ever(device: str, threads: int) -> None:
             print("training", flush=True)
             told = True
 
-    train(build_model(SEEDS["MO"]), data, TrainConfig(steps=10**6), seed=0, on_progress=on_progress)
+    train(
+        build_model(SEEDS["MO"]), data, TrainConfig(steps=10**6), seed=0, on_progress=on_progress
+    )
 
 
 if __name__ == "__main__":

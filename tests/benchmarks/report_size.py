@@ -1,10 +1,12 @@
 """Time and size of a large study's report: within 30 s and 12 MB for 2,000 trials.
 
-The report is made as a user makes it, by the command in a fresh process; then a headless Chromium (where there is one) opens
-it offline until all plots are drawn. The study is one made by tests/benchmarks/many_trials.py, or any other.
+The report is made as a user makes it, by the command in a fresh process; then a headless Chromium
+(where there is one) opens it offline until all plots are drawn. The study is one made by
+tests/benchmarks/many_trials.py, or any other.
 
-    python tests/benchmarks/many_trials.py --trials 2000 --out /tmp/many
-    python tests/benchmarks/report_size.py --study many --runs /tmp/many --json tests/benchmarks/results/report_size.json
+    python tests/benchmarks/many_trials.py --trials 2000 --out /tmp/many python
+    tests/benchmarks/report_size.py --study many --runs /tmp/many --json
+    tests/benchmarks/results/report_size.json
 
 On one CPU core: about a minute.
 """
@@ -25,7 +27,9 @@ SECONDS, MEGABYTES = 30, 12
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--study", default="many")
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="keep the report here")
@@ -34,15 +38,35 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = args.out or Path(folder) / "report.html"
         started = time.perf_counter()
-        words = [sys.executable, "-m", "dashboards.report", "--study", args.study, "--runs", str(args.runs), "--out", str(out)]
-        said = subprocess.run(words, check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+        words = [
+            sys.executable,
+            "-m",
+            "dashboards.report",
+            "--study",
+            args.study,
+            "--runs",
+            str(args.runs),
+            "--out",
+            str(out),
+        ]
+        said = subprocess.run(
+            words, check=True, capture_output=True, text=True, cwd=ROOT
+        ).stdout.strip()
         seconds = time.perf_counter() - started
-        found = {"said": said, "seconds": round(seconds, 2), "megabytes": round(out.stat().st_size / 1e6, 3),
-                 "processor": platform.processor() or platform.machine(), "cpus": os.cpu_count(),
-                 "opened_seconds": opened(out)}  # fmt: skip
+        found = {
+            "said": said,
+            "seconds": round(seconds, 2),
+            "megabytes": round(out.stat().st_size / 1e6, 3),
+            "processor": platform.processor() or platform.machine(),
+            "cpus": os.cpu_count(),
+            "opened_seconds": opened(out),
+        }
     kept = found["seconds"] <= SECONDS and found["megabytes"] <= MEGABYTES
-    print(f"{said}\n{found['seconds']} s of {SECONDS}, {found['megabytes']} MB of {MEGABYTES}: {'kept' if kept else 'BROKEN'}; "
-          f"all plots drawn by Chromium after {found['opened_seconds']} s")  # fmt: skip
+    print(
+        f"{said}\n{found['seconds']} s of {SECONDS}, {found['megabytes']} MB of "
+        f"{MEGABYTES}: {'kept' if kept else 'BROKEN'}; "
+        f"all plots drawn by Chromium after {found['opened_seconds']} s"
+    )
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -1,8 +1,9 @@
 """Peak memory and time of `nas.restore` for photos of 12, 24 and 50 megapixels.
 
-Each photo is a synthetic DNG of dark noise, and each is restored to a 16-bit PNG in a fresh process, whose largest
-resident memory the system tells: everything counts, from Python and torch to LibRaw and the finished picture. The
-limit is 2 GiB on the CPU. Weights are random: memory and time don't depend on them.
+Each photo is a synthetic DNG of dark noise, and each is restored to a 16-bit PNG in a fresh
+process, whose largest resident memory the system tells: everything counts, from Python and torch
+to LibRaw and the finished picture. The limit is 2 GiB on the CPU. Weights are random: memory and
+time don't depend on them.
 
     python tests/benchmarks/restore_memory.py --json tests/benchmarks/results/restore_memory.json
 
@@ -25,7 +26,9 @@ SIZES = {12: (2848, 4256), 24: (4024, 6048), 50: (5792, 8688)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--networks", nargs="+", default=["MO"], choices=["MO", "M1", "M2"])
     parser.add_argument("--megapixels", nargs="+", type=int, default=list(SIZES), choices=SIZES)
     parser.add_argument("--compare", action="store_true", help="write comparisons too")
@@ -37,16 +40,29 @@ def main() -> None:
             photo = write_photo(Path(folder) / f"{megapixels}.dng", *SIZES[megapixels])
             for name in args.networks:
                 flags = ["--compare"] if args.compare else []
-                row = {"network": name, "megapixels": megapixels, "size": SIZES[megapixels], "compare": args.compare,
-                       **restore_apart(name, photo, Path(folder), flags)}  # fmt: skip
-                print(f"{name}  {megapixels} megapixels  {row['peak_mib']:.0f} MiB  {row['seconds']:.1f} s", flush=True)
+                row = {
+                    "network": name,
+                    "megapixels": megapixels,
+                    "size": SIZES[megapixels],
+                    "compare": args.compare,
+                    **restore_apart(name, photo, Path(folder), flags),
+                }
+                print(
+                    f"{name}  {megapixels} megapixels  {row['peak_mib']:.0f} MiB  "
+                    f"{row['seconds']:.1f} s",
+                    flush=True,
+                )
                 found.append(row)
             photo.unlink()
     worst = max(row["peak_mib"] for row in found)
     print(f"largest: {worst:.0f} MiB of {LIMIT_MIB}: {'kept' if worst <= LIMIT_MIB else 'BROKEN'}")
     if args.json:
-        result = {"limit_mib": LIMIT_MIB, "cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"),
-                  "rows": found}  # fmt: skip
+        result = {
+            "limit_mib": LIMIT_MIB,
+            "cpus": os.cpu_count(),
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+            "rows": found,
+        }
         args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     sys.exit(worst > LIMIT_MIB)
 
@@ -60,12 +76,29 @@ def write_photo(path: Path, height: int, width: int) -> Path:
 
 
 def restore_apart(name: str, photo: Path, folder: Path, flags: list[str]) -> dict[str, float]:
-    """Restores `photo` in a process of its own: its peak memory and its seconds, both from start to end."""
+    """Restores `photo` in a process of its own: its peak memory and its seconds, both from start
+    to end.
+    """
     weights = folder / f"{name}.safetensors"
     if not weights.exists():
         write_weights(name, weights)
-    words = [sys.executable, "-m", "nas.restore", name, str(photo), "--weights", str(weights), "--out", str(folder / "out"),
-             "--device", "cpu", "--ratio", "100", "--force", *flags]  # fmt: skip
+    words = [
+        sys.executable,
+        "-m",
+        "nas.restore",
+        name,
+        str(photo),
+        "--weights",
+        str(weights),
+        "--out",
+        str(folder / "out"),
+        "--device",
+        "cpu",
+        "--ratio",
+        "100",
+        "--force",
+        *flags,
+    ]
     started = time.monotonic()
     child = os.posix_spawn(sys.executable, words, os.environ)
     _, status, usage = os.wait4(child, 0)
@@ -79,7 +112,9 @@ def write_weights(name: str, path: Path) -> None:
 
     from space import SEEDS, build_model
 
-    save_file({key: value.clone() for key, value in build_model(SEEDS[name]).state_dict().items()}, path)
+    save_file(
+        {key: value.clone() for key, value in build_model(SEEDS[name]).state_dict().items()}, path
+    )
 
 
 if __name__ == "__main__":

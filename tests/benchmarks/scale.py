@@ -1,12 +1,15 @@
-"""How far one study goes: 64 workers on PostgreSQL with trials of 2 s, and studies of 1,000, 3,000 and 10,000 trials.
+"""How far one study goes: 64 workers on PostgreSQL with trials of 2 s, and studies of 1,000, 3,000
+and 10,000 trials.
 
     python tests/benchmarks/scale.py --workers 1 8 64 --json scale.json
     python tests/benchmarks/scale.py --growth 1000 3000 10000 --profile 10000
 
-The search is real (nas.loop.Search: asking, recovery, samplers, the stopping rule, storage, notes, artifacts), training and timing
-are a sleep. The first part tells trials per second and where a worker's time goes, in shares that sum to one; a machine with few
-cores is soon the limit, so processor time is told too, of workers and of the server. The second fills a study up and tells what one
-more trial costs the search (its suggestion, its rungs, its end; without the training), and what a worker that starts anew waits for.
+The search is real (nas.loop.Search: asking, recovery, samplers, the stopping rule, storage, notes,
+artifacts), training and timing are a sleep. The first part tells trials per second and where a
+worker's time goes, in shares that sum to one; a machine with few cores is soon the limit, so
+processor time is told too, of workers and of the server. The second fills a study up and tells
+what one more trial costs the search (its suggestion, its rungs, its end; without the training),
+and what a worker that starts anew waits for.
 """
 
 from __future__ import annotations
@@ -34,27 +37,29 @@ os.environ["OMP_NUM_THREADS"] = "1"
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "soak"), str(HERE.parent / "nas"), str(HERE.parents[1])]
 
-import optuna  # noqa: E402
-import psycopg  # noqa: E402, F401
-import scipy.stats  # noqa: E402, F401
-import torch  # noqa: E402
-from forks import fork, in_fork  # noqa: E402
-from optuna.storages._cached_storage import _CachedStorage  # noqa: E402
-from rich.console import Console  # noqa: E402
-from scale_fill import fill  # noqa: E402
-from scale_meter import Meter, TimedLock, cpu_s  # noqa: E402
-from soak import serving  # noqa: E402
-from stand_ins import Runner  # noqa: E402
+import optuna
+import psycopg  # noqa: F401
+import scipy.stats  # noqa: F401
+import torch
+from forks import fork, in_fork
+from optuna.storages._cached_storage import _CachedStorage
+from rich.console import Console
+from scale_fill import fill
+from scale_meter import Meter, TimedLock, cpu_s
+from soak import serving
+from stand_ins import Runner
 
-from nas import loop, objective, stopping  # noqa: E402
-from nas.board import Board  # noqa: E402
-from nas.config import StudyConfig  # noqa: E402
-from nas.live import make_view  # noqa: E402
-from nas.patient import PatientStorage  # noqa: E402
-from nas.results import finished, read_rows  # noqa: E402
-from nas.storage import open_storage, quiet_optuna  # noqa: E402
-from nas.study import make_folder, open_study  # noqa: E402
-from space import DesignSpace  # noqa: E402
+from nas.loop import objective
+from nas.loop import search_loop as loop
+from nas.study import ranking as stopping
+from nas.study.config import StudyConfig
+from nas.study.records import finished, read_rows
+from nas.study.retrying_storage import PatientStorage
+from nas.study.storage import open_storage, quiet_optuna
+from nas.study.store import make_folder, open_study
+from nas.view.state import Board
+from nas.view.terminal import make_view
+from space import DesignSpace
 
 SLEEP = "the trial itself (sleep)"
 RUNGS = (17, 50, 150, 450)
@@ -64,13 +69,25 @@ PATTERNS = 30
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, nargs="*", default=[], help="throughput with so many workers")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--workers", type=int, nargs="*", default=[], help="throughput with so many workers"
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long each of these runs")
     parser.add_argument("--trial-s", type=float, default=2.0)
-    parser.add_argument("--growth", type=int, nargs="*", default=[], help="costs at so many finished trials, rising")
+    parser.add_argument(
+        "--growth",
+        type=int,
+        nargs="*",
+        default=[],
+        help="costs at so many finished trials, rising",
+    )
     parser.add_argument("--samplers", nargs="*", default=["tpe", "nsga2"])
-    parser.add_argument("--profile", type=int, help="the functions that cost most at so many finished trials")
+    parser.add_argument(
+        "--profile", type=int, help="the functions that cost most at so many finished trials"
+    )
     parser.add_argument("--json", type=Path, help="where to keep the figures")
     return parser.parse_args()
 
@@ -97,7 +114,9 @@ class Sleeper(Runner):
 def metered(meter: Meter) -> None:
     """Puts `meter` around what the shares are told of."""
     meter.wrap_all(_CachedStorage, "storage")
-    meter.wrap(PatientStorage, "set_trial_at_once", "storage")  # what nas.patient.together kept back
+    meter.wrap(
+        PatientStorage, "set_trial_at_once", "storage"
+    )  # what nas.patient.together kept back
     for sampler in (
         loop.ForesightedSampler,
         optuna.samplers.TPESampler,
@@ -130,11 +149,26 @@ def searching(
     study = open_study(config, open_storage(url), url, folder)
     if "baseline_psnr_db" not in study.user_attrs:
         study.set_user_attr("baseline_psnr_db", 18.0)
-    made = objective.Objective(study=study, space=DesignSpace(), config=config.for_trial(), latency_limit_ms=None, data=None,
-                               runner=runner, stopping=True)  # fmt: skip
+    made = objective.Objective(
+        study=study,
+        space=DesignSpace(),
+        config=config.for_trial(),
+        latency_limit_ms=None,
+        data=None,
+        runner=runner,
+        stopping=True,
+    )
     board = Board(study="scale", total=MANY, about="")
     view = make_view(board, Console(file=io.StringIO(), width=120))
-    return loop.Search(study=study, config=config, objective=made, folder=folder, owns_storage=False, view=view, **changes)
+    return loop.Search(
+        study=study,
+        config=config,
+        objective=made,
+        folder=folder,
+        owns_storage=False,
+        view=view,
+        **changes,
+    )
 
 
 # --- throughput
@@ -145,19 +179,29 @@ def throughput(workers: int, args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place, serving(Path(place)) as server:
         folder, told = Path(place) / "runs" / "scale", Path(place) / "told"
         told.mkdir()
-        in_fork(lambda: searching(server.url, folder, Sleeper(meter=Meter()), "tpe", 1e-6).run().status)
+        in_fork(
+            lambda: searching(server.url, folder, Sleeper(meter=Meter()), "tpe", 1e-6).run().status
+        )
 
         def work(index: int) -> int:
             meter = Meter()
             metered(meter)
             searched = searching(
-                server.url, folder, Sleeper(seconds=args.trial_s, rungs=RUNGS, meter=meter), "tpe", args.seconds / 60
+                server.url,
+                folder,
+                Sleeper(seconds=args.trial_s, rungs=RUNGS, meter=meter),
+                "tpe",
+                args.seconds / 60,
             )
             meter.take()
             used = cpu_s()
             searched.run()
-            kept = {"seconds": meter.take(), "calls": dict(meter.calls), "cpu_s": cpu_s() - used,
-                    "trials": len(searched.objective.runner.calls)}  # type: ignore[attr-defined]  # fmt: skip
+            kept = {
+                "seconds": meter.take(),
+                "calls": dict(meter.calls),
+                "cpu_s": cpu_s() - used,
+                "trials": len(searched.objective.runner.calls),
+            }  # type: ignore[attr-defined]
             (told / f"{index}.json").write_text(json.dumps(kept))
             return 0
 
@@ -170,7 +214,9 @@ def throughput(workers: int, args: argparse.Namespace) -> dict[str, Any]:
         wall_s = time.monotonic() - started
         found = [json.loads(path.read_text()) for path in told.iterdir()]
         rows = in_fork(
-            lambda: finished(read_rows(optuna.load_study(study_name="scale", storage=open_storage(server.url))))
+            lambda: finished(
+                read_rows(optuna.load_study(study_name="scale", storage=open_storage(server.url)))
+            )
         )
         time.sleep(1)  # the server's processes end, and their time is then counted
         server_s = server_cpu_s(server) - server_before
@@ -179,14 +225,22 @@ def throughput(workers: int, args: argparse.Namespace) -> dict[str, Any]:
     whole = sum(sum(one["seconds"].values()) for one in found)
     labels = sorted({label for one in found for label in one["seconds"]})
     return {
-        "workers": workers, "wall_s": wall_s, "trials": trials, "finished": rows, "trials_per_s": trials / wall_s,
+        "workers": workers,
+        "wall_s": wall_s,
+        "trials": trials,
+        "finished": rows,
+        "trials_per_s": trials / wall_s,
         "of_ideal": trials / wall_s / (workers / args.trial_s),
-        "shares": {label: sum(one["seconds"].get(label, 0.0) for one in found) / whole for label in labels},
-        "ask_lock_held_ms": 1000 * held_s / max(1, sum(one["calls"].get("asks", 0) for one in found)),
+        "shares": {
+            label: sum(one["seconds"].get(label, 0.0) for one in found) / whole for label in labels
+        },
+        "ask_lock_held_ms": 1000
+        * held_s
+        / max(1, sum(one["calls"].get("asks", 0) for one in found)),
         "worker_cpu_ms_a_trial": 1000 * sum(one["cpu_s"] for one in found) / trials,
         "server_cpu_ms_a_trial": 1000 * server_s / trials,
         "storage_calls_a_trial": sum(one["calls"].get("storage", 0) for one in found) / trials,
-    }  # fmt: skip
+    }
 
 
 def server_cpu_s(server: Any) -> float:
@@ -204,7 +258,9 @@ class Ended(BaseException):
 
 
 def cost(url: str, folder: Path, sampler: str, trials: int, profile: bool) -> dict[str, Any]:
-    """Milliseconds by label of `trials` more trials, and of a worker's start up to its first; in this process."""
+    """Milliseconds by label of `trials` more trials, and of a worker's start up to its first; in
+    this process.
+    """
     meter = Meter(time.thread_time)
     if not profile:  # wrappers would be what the profile is full of
         metered(meter)
@@ -220,7 +276,9 @@ def cost(url: str, folder: Path, sampler: str, trials: int, profile: bool) -> di
             raise Ended
 
     profiler = cProfile.Profile()
-    searched = searching(url, folder, Sleeper(steps=1, rungs=RUNGS, meter=meter, between=between), sampler, None)
+    searched = searching(
+        url, folder, Sleeper(steps=1, rungs=RUNGS, meter=meter, between=between), sampler, None
+    )
     with contextlib.suppress(Ended):
         searched.run()
     profiler.disable()
@@ -241,7 +299,8 @@ def cost(url: str, folder: Path, sampler: str, trials: int, profile: bool) -> di
         "trial_ms": 1000 * statistics.median(steps[2:]),
         "trial_cpu_ms": 1000 * statistics.median(sum(one.values()) for one in taken[2:]),
         "by_label_cpu_ms": {
-            label: 1000 * statistics.median(one.get(label, 0.0) for one in taken[2:]) for label in labels
+            label: 1000 * statistics.median(one.get(label, 0.0) for one in taken[2:])
+            for label in labels
         },
     }
 
@@ -255,7 +314,9 @@ def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
         for count in sorted({*args.growth, *([args.profile] if args.profile else [])}):
             started = time.monotonic()
             in_fork(
-                lambda count=count: fill(optuna.load_study(study_name="scale", storage=open_storage(server.url)), count)
+                lambda count=count: fill(
+                    optuna.load_study(study_name="scale", storage=open_storage(server.url)), count
+                )
             )  # type: ignore[misc]
             print(f"filled to {count:,} in {time.monotonic() - started:.0f} s", flush=True)
             for sampler in args.samplers if count in args.growth else []:
@@ -264,7 +325,11 @@ def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
                 print("\n".join(tables({"throughput": [], "growth": found[-1:]})), flush=True)
             if count == args.profile:
                 for sampler in args.samplers:
-                    print(in_fork(lambda sampler=sampler: cost(server.url, folder, sampler, 4, True))["profile"])  # type: ignore[misc]
+                    print(
+                        in_fork(
+                            lambda sampler=sampler: cost(server.url, folder, sampler, 4, True)
+                        )["profile"]
+                    )  # type: ignore[misc]
     return found
 
 
@@ -272,21 +337,30 @@ def tables(found: dict[str, Any]) -> Iterator[str]:
     """What was found, in words and columns."""
     for one in found["throughput"]:
         ideal = f"{100 * one['of_ideal']:.0f} % of what sleeping alone would be"
-        yield f"{one['workers']} workers: {one['trials_per_s']:.2f} trials a second ({ideal}), {one['trials']} in {one['wall_s']:.0f} s"
+        yield (
+            f"{one['workers']} workers: {one['trials_per_s']:.2f} trials a second ({ideal}), "
+            f"{one['trials']} in {one['wall_s']:.0f} s"
+        )
         yield from (
             f"  {label:<28}{100 * share:6.1f} %"
             for label, share in sorted(one["shares"].items(), key=lambda item: -item[1])
         )
         cpu = (one["worker_cpu_ms_a_trial"], one["server_cpu_ms_a_trial"])
-        yield "  processor time a trial: {:.0f} ms in its worker, {:.0f} in the server".format(*cpu)
+        yield "  processor time a trial: {:.0f} ms in its worker, {:.0f} in the server".format(
+            *cpu
+        )
         calls, held_ms = one["storage_calls_a_trial"], one["ask_lock_held_ms"]
         yield f"  {calls:.0f} storage calls a trial; the lock for asking is held {held_ms:.0f} ms"
     for one in found["growth"]:
-        costs = (f"a trial costs the search {one['trial_ms']:.0f} ms ({one['trial_cpu_ms']:.0f} of its own processor's), "
-                 f"a start {one['resume_ms']:.0f} ms ({one['resume_cpu_ms']:.0f})")  # fmt: skip
+        costs = (
+            f"a trial costs the search {one['trial_ms']:.0f} ms "
+            f"({one['trial_cpu_ms']:.0f} of its own processor's), "
+            f"a start {one['resume_ms']:.0f} ms ({one['resume_cpu_ms']:.0f})"
+        )
         yield f"{one['finished']:,} finished, {one['sampler']}: {costs}"
         yield "  " + ", ".join(
-            f"{label} {ms:.0f}" for label, ms in sorted(one["by_label_cpu_ms"].items(), key=lambda item: -item[1])
+            f"{label} {ms:.0f}"
+            for label, ms in sorted(one["by_label_cpu_ms"].items(), key=lambda item: -item[1])
         )
 
 
@@ -299,7 +373,9 @@ def main() -> int:
     found: dict[str, Any] = {"throughput": [], "growth": []}
     for workers in args.workers:
         found["throughput"].append(throughput(workers, args))
-        print("\n".join(tables({"throughput": found["throughput"][-1:], "growth": []})), flush=True)
+        print(
+            "\n".join(tables({"throughput": found["throughput"][-1:], "growth": []})), flush=True
+        )
     if args.growth or args.profile:
         found["growth"] = growth(args)
     if args.json:

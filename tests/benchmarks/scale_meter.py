@@ -1,4 +1,6 @@
-"""Where a process spends its time: every moment belongs to the innermost label that is open, so that shares sum to one."""
+"""Where a process spends its time: every moment belongs to the innermost label that is open, so
+that shares sum to one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ OTHER = "everything else"
 class Meter:
     """Seconds by label, in the thread that made it; other threads (heartbeats) pass unmeasured.
 
-    `clock` is that of the wall, or time.thread_time for processor time alone, which a busy machine does not change.
+    `clock` is that of the wall, or time.thread_time for processor time alone, which a busy machine
+    does not change.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -75,7 +78,9 @@ class Meter:
 
 
 class TimedLock:
-    """A context manager of another's making (`asking`), its wait told apart from the time for which it is held."""
+    """A context manager of another's making (`asking`), its wait told apart from the time for
+    which it is held.
+    """
 
     def __init__(self, meter: Meter, inner: Any) -> None:
         self._meter, self._inner, self.held_s, self._since = meter, inner, 0.0, 0.0

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/synthetic_to_real.py ../shared/sid-sample
 
-The default recipe with more steps: 2,400, or as many as fit in the time limit on a slower machine. Real photos are
-read only after the training has ended: they neither train the network nor choose a checkpoint. Exits with 1
-below the wanted PSNR.
+The default recipe with more steps: 2,400, or as many as fit in the time limit on a slower machine.
+Real photos are read only after the training has ended: they neither train the network nor choose a
+checkpoint. Exits with 1 below the wanted PSNR.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from trials import (
     load_data,
     load_pairs,
     train,
-)  # fmt: skip
+)
 
 # The pace is judged when the training has run so long, by the steps done since the first ones.
 JUDGED_AFTER_S = 15.0
@@ -46,13 +46,25 @@ class TooSlowError(Exception):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of real pairs in SID's layout; all of its lists are judged")
-    parser.add_argument("--steps", type=int, default=2400, help="most training steps (default: %(default)s)")
-    parser.add_argument("--limit-min", type=float, default=5.0, help="wall-clock limit (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "data", type=Path, help="folder of real pairs in SID's layout; all of its lists are judged"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=2400, help="most training steps (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--limit-min", type=float, default=5.0, help="wall-clock limit (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, help="CPU threads (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--wanted-db", type=float, default=28.5, help="mean PSNR that must be reached")
+    parser.add_argument(
+        "--wanted-db", type=float, default=28.5, help="mean PSNR that must be reached"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     started = time.perf_counter()
@@ -71,7 +83,11 @@ def main() -> int:
         model, log = train_mo(data, options.steps, options.seed, progress, left_s)
     except TooSlowError as slow:
         steps = max(1, int((options.limit_min * 60 * PLANNED_SHARE - seconds()) / slow.step_s))
-        print(f"{seconds():6.1f} s  {1000 * slow.step_s:.0f} ms per step: begins again with {steps} steps", flush=True)
+        print(
+            f"{seconds():6.1f} s  {1000 * slow.step_s:.0f} ms per step: begins again with "
+            f"{steps} steps",
+            flush=True,
+        )
         model, log = train_mo(data, steps, options.seed, progress, None)
     trained_s = seconds()
     with tempfile.TemporaryDirectory() as cache:
@@ -81,15 +97,21 @@ def main() -> int:
         print(f"{score.name:20}  {score.psnr_db:6.2f} dB  SSIM {score.ssim:.3f}")
     mean_db = sum(score.psnr_db for score in scores) / len(scores)
     in_time = trained_s <= options.limit_min * 60
-    print(f"{len(scores)} real photos, float images: mean {mean_db:.2f} dB after {log.steps} steps, {trained_s:.0f} s"
-          f" on {options.threads} threads (wanted: {options.wanted_db} dB in {options.limit_min:g} min)")  # fmt: skip
+    print(
+        f"{len(scores)} real photos, float images: mean {mean_db:.2f} dB after "
+        f"{log.steps} steps, {trained_s:.0f} s"
+        f" on {options.threads} threads (wanted: {options.wanted_db} dB in "
+        f"{options.limit_min:g} min)"
+    )
     return 0 if mean_db >= options.wanted_db and in_time and not log.diverged else 1
 
 
 def train_mo(
     data: TrialData, steps: int, seed: int, progress: Progress, left_s: float | None
 ) -> tuple[DarkUNet, TrainLog]:
-    """MO trained for `steps` steps. Raises TooSlowError early on where that would take longer than `left_s` seconds."""
+    """MO trained for `steps` steps. Raises TooSlowError early on where that would take longer than
+    `left_s` seconds.
+    """
     torch.manual_seed(seed)
     model = build_model(SEEDS["MO"])
     started = time.perf_counter()
@@ -108,7 +130,9 @@ def train_mo(
             if left_s is not None and now + step_s * (total - done) > left_s:
                 raise TooSlowError(step_s)
 
-    return model, train(model, data, replace(TrainConfig(), steps=steps), seed=seed, on_progress=watch)
+    return model, train(
+        model, data, replace(TrainConfig(), steps=steps), seed=seed, on_progress=watch
+    )
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
     python tests/benchmarks/training_throughput.py --networks MO M1 --json throughput.json
 
-The plain loop is what many published trainings do: a DataLoader with worker processes gives the crops (here of scenes that
-lie decoded in memory, noise and all: a loader that opens raw files is slower still, see loader_speed.py), the network runs
-eagerly in float32, and the optimiser walks parameter by parameter. Ours is trials.trainer's step; on a GPU, where it is
-replayed as a CUDA graph, it is timed without one too. All see the same scenes, batch, crop, threads and device; blocks
-take turns. The machine's load is stored with the figures: on a busy one they say little.
+The plain loop is what many published trainings do: a DataLoader with worker processes gives the
+crops (here of scenes that lie decoded in memory, noise and all: a loader that opens raw files is
+slower still, see loader_speed.py), the network runs eagerly in float32, and the optimiser walks
+parameter by parameter. Ours is trials.training.trainer's step; on a GPU, where it is replayed as a CUDA
+graph, it is timed without one too. All see the same scenes, batch, crop, threads and device;
+blocks take turns. The machine's load is stored with the figures: on a busy one they say little.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from space import SEEDS, build_model
 from trials import DataConfig, TrainConfig, TrialData, load_data
-from trials.losses import restoration_loss
-from trials.precision import settled_dtype, training_dtype
-from trials.trainer import Trainer
+from trials.device.precision import settled_dtype, training_dtype
+from trials.training.losses import restoration_loss
+from trials.training.trainer import Trainer
 
 BLOCK_STEPS = 8
 
@@ -49,13 +50,19 @@ class Crops(IterableDataset[tuple[Tensor, Tensor]]):
             yield mosaic[0], target[0]
 
 
-def plain_step(name: str, data: TrialData, config: TrainConfig, device: torch.device, workers: int) -> Callable[[], Any]:
+def plain_step(
+    name: str, data: TrialData, config: TrainConfig, device: torch.device, workers: int
+) -> Callable[[], Any]:
     """A step of the plain loop."""
     model = build_model(SEEDS[name]).to(device).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.9, 0.99), foreach=False)
+    optimiser = torch.optim.Adam(
+        parameters, lr=config.learning_rate, betas=(0.9, 0.99), foreach=False
+    )
     average = [parameter.detach().clone() for parameter in parameters]
-    batches = iter(DataLoader(Crops(data, config.crop), batch_size=config.batch, num_workers=workers))
+    batches = iter(
+        DataLoader(Crops(data, config.crop), batch_size=config.batch, num_workers=workers)
+    )
 
     def step() -> None:
         mosaic, target = (tensor.to(device) for tensor in next(batches))
@@ -65,14 +72,24 @@ def plain_step(name: str, data: TrialData, config: TrainConfig, device: torch.de
         nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(average, [parameter.detach() for parameter in parameters], 1 - config.ema_decay)
+            torch._foreach_lerp_(
+                average, [parameter.detach() for parameter in parameters], 1 - config.ema_decay
+            )
 
     return step
 
 
-def our_step(name: str, data: TrialData, config: TrainConfig, device: torch.device, *, graph: bool = True) -> Callable[[], Any]:
-    """A step of trials.trainer."""
-    trainer = Trainer(build_model(SEEDS[name]), config, device, precision=training_dtype(config.dtype, device), graph=graph)
+def our_step(
+    name: str, data: TrialData, config: TrainConfig, device: torch.device, *, graph: bool = True
+) -> Callable[[], Any]:
+    """A step of trials.training.trainer."""
+    trainer = Trainer(
+        build_model(SEEDS[name]),
+        config,
+        device,
+        precision=training_dtype(config.dtype, device),
+        graph=graph,
+    )
     generator = torch.Generator(device).manual_seed(0)
     done = 0
 
@@ -85,7 +102,9 @@ def our_step(name: str, data: TrialData, config: TrainConfig, device: torch.devi
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--networks", nargs="+", default=["MO"], choices=list(SEEDS))
     parser.add_argument("--rounds", type=int, default=12, help="blocks of each loop")
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's loader")
@@ -94,14 +113,27 @@ def main() -> int:
     args = parser.parse_args()
     device = torch.device(args.device)
     config = TrainConfig()
-    in_memory, on_device = load_data(DataConfig(scenes=48), device="cpu"), load_data(DataConfig(scenes=48), device=args.device)
+    in_memory, on_device = (
+        load_data(DataConfig(scenes=48), device="cpu"),
+        load_data(DataConfig(scenes=48), device=args.device),
+    )
     found: dict[str, Any] = {
-        "machine": platform.processor() or platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads(),
-        "device": args.device, "batch": config.batch, "crop": config.crop, "dtype": settled_dtype(config.dtype, device),
-        "workers": args.workers, "load_before": os.getloadavg(), "networks": {},
-    }  # fmt: skip
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": args.device,
+        "batch": config.batch,
+        "crop": config.crop,
+        "dtype": settled_dtype(config.dtype, device),
+        "workers": args.workers,
+        "load_before": os.getloadavg(),
+        "networks": {},
+    }
     for name in args.networks:
-        loops = {"plain": plain_step(name, in_memory, config, device, args.workers), "ours": our_step(name, on_device, config, device)}
+        loops = {
+            "plain": plain_step(name, in_memory, config, device, args.workers),
+            "ours": our_step(name, on_device, config, device),
+        }
         if device.type == "cuda":
             loops["eager"] = our_step(name, on_device, config, device, graph=False)
         times: dict[str, list[float]] = {loop: [] for loop in loops}
@@ -114,17 +146,36 @@ def main() -> int:
                     torch.cuda.synchronize()
                 if block:  # the first warms up
                     times[loop].append((time.perf_counter() - started) / BLOCK_STEPS)
-        ratios = sorted(plain / ours for plain, ours in zip(times["plain"], times["ours"], strict=True))
-        low, middle, high = ratios[len(ratios) // 10], statistics.median(ratios), ratios[-1 - len(ratios) // 10]
+        ratios = sorted(
+            plain / ours for plain, ours in zip(times["plain"], times["ours"], strict=True)
+        )
+        low, middle, high = (
+            ratios[len(ratios) // 10],
+            statistics.median(ratios),
+            ratios[-1 - len(ratios) // 10],
+        )
         plain_ms, ours_ms = (1000 * statistics.median(times[loop]) for loop in ("plain", "ours"))
-        told = {"plain_ms": plain_ms, "ours_ms": ours_ms, "times_as_fast": middle, "low": low, "high": high}
+        told = {
+            "plain_ms": plain_ms,
+            "ours_ms": ours_ms,
+            "times_as_fast": middle,
+            "low": low,
+            "high": high,
+        }
         if "eager" in times:
             told["ours_without_graph_ms"] = 1000 * statistics.median(times["eager"])
         found["networks"][name] = told
-        print(f"{name}: plain {told['plain_ms']:.0f} ms a step, ours {told['ours_ms']:.0f} ms ({found['dtype']}), "
-              f"{middle:.2f} times as fast ({low:.2f} to {high:.2f} over blocks)", flush=True)
+        print(
+            f"{name}: plain {told['plain_ms']:.0f} ms a step, ours {told['ours_ms']:.0f} "
+            f"ms ({found['dtype']}), "
+            f"{middle:.2f} times as fast ({low:.2f} to {high:.2f} over blocks)",
+            flush=True,
+        )
         if "ours_without_graph_ms" in told:
-            print(f"{name}: ours without a CUDA graph {told['ours_without_graph_ms']:.0f} ms", flush=True)
+            print(
+                f"{name}: ours without a CUDA graph {told['ours_without_graph_ms']:.0f} ms",
+                flush=True,
+            )
     found["load_after"] = os.getloadavg()
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")

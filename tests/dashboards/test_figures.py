@@ -1,4 +1,6 @@
-"""`python -m dashboards.figures`: pictures and tables of a study's plots, as a user would ask for them."""
+"""`python -m dashboards.figures`: pictures and tables of a study's plots, as a user would ask for
+them.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,32 @@ def url(folder: Path) -> str:
 
 def test_the_example_of_its_help_runs(folder: Path) -> None:
     words = shlex.split(EXAMPLE)
-    done = subprocess.run([sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, *words[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0 and done.stderr == ""
     assert sorted(path.name for path in (folder / "figures").iterdir()) == [
-        "front.csv", "hypervolume.csv", "parallel.csv", "ratio.csv"]  # fmt: skip
+        "front.csv",
+        "hypervolume.csv",
+        "parallel.csv",
+        "ratio.csv",
+    ]
     assert "importance: not drawn. 3 of at least 30 networks: too few" in done.stdout
     assert "curves: not drawn. Networks were trained to the end" in done.stdout
     assert done.stdout.endswith("wrote 4 files to figures\n")
 
 
 def test_the_data_is_what_is_drawn(url: str, tmp_path: Path) -> None:
-    assert main(["--study", "dark", "--storage", url, "--out", str(tmp_path / "f"), "--format", "csv"]) == 0
+    assert (
+        main(
+            ["--study", "dark", "--storage", url, "--out", str(tmp_path / "f"), "--format", "csv"]
+        )
+        == 0
+    )
     with (tmp_path / "f" / "front.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == ["3", "0", "1", "2"]
@@ -58,18 +75,37 @@ def test_pictures_are_drawn(url: str, tmp_path: Path, capsys: pytest.CaptureFixt
     import cv2
 
     out = tmp_path / "f"
-    assert main(["--study", "dark", "--storage", url, "--out", str(out), "--format", "png", "svg"]) == 0
+    assert (
+        main(["--study", "dark", "--storage", url, "--out", str(out), "--format", "png", "svg"])
+        == 0
+    )
     assert "front: front.svg, front.png, front.csv" in capsys.readouterr().out
     for name, height in (("front", 460), ("ratio", 460), ("hypervolume", 460), ("parallel", 460)):
         assert (out / f"{name}.svg").read_text().startswith("<svg")
         picture = cv2.imread(str(out / f"{name}.png"))
-        assert picture is not None and picture.shape[:2] == (2 * height, 1800) and picture.std() > 5
+        assert (
+            picture is not None and picture.shape[:2] == (2 * height, 1800) and picture.std() > 5
+        )
 
 
 @pytest.mark.slow
 def test_a_missing_browser_is_one_line_and_the_data_is_there(url: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "dashboards.figures", "--study", "dark", "--storage", url, "--out", str(tmp_path / "f")]
-    env = {"PYTHONPATH": str(ROOT), "BROWSER_PATH": str(tmp_path / "no-browser"), "HOME": str(tmp_path)}
+    words = [
+        sys.executable,
+        "-m",
+        "dashboards.figures",
+        "--study",
+        "dark",
+        "--storage",
+        url,
+        "--out",
+        str(tmp_path / "f"),
+    ]
+    env = {
+        "PYTHONPATH": str(ROOT),
+        "BROWSER_PATH": str(tmp_path / "no-browser"),
+        "HOME": str(tmp_path),
+    }
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=env)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("error: svg pictures need kaleido and Chromium, but: ")
@@ -96,9 +132,17 @@ def test_bad_input_is_one_line(
     assert line.startswith("error: ") and told in line and line.count("\n") == 1
 
 
-def test_an_empty_study_and_one_of_another_tool(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, told in (("empty", "Study empty has no finished network yet"), ("lr", "it was not made by nas.search")):
+def test_an_empty_study_and_one_of_another_tool(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, told in (
+        ("empty", "Study empty has no finished network yet"),
+        ("lr", "it was not made by nas.search"),
+    ):
         assert main(["--study", name, "--storage", url, "--out", str(tmp_path / "f")]) == 2
         line = capsys.readouterr().err
-        assert line.startswith(f"error: study '{name}' must have networks to draw, but: ") and told in line
+        assert (
+            line.startswith(f"error: study '{name}' must have networks to draw, but: ")
+            and told in line
+        )
         assert line.count("\n") == 1 and not (tmp_path / "f").exists()

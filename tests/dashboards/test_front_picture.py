@@ -1,4 +1,6 @@
-"""The picture of a front, from a study that only looks like one of nas.search: the contract, not the code."""
+"""The picture of a front, from a study that only looks like one of nas.search: the contract, not
+the code.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import optuna
 import pytest
 
 from dashboards.front import draw_front, main
-from dashboards.records import read_records
+from dashboards.study.records import read_records
 
 # (seed, psnr_db, latency_ms, kind, repeat_of)
 TRIALS = [
@@ -27,36 +29,67 @@ TRIALS = [
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/study.db"
-    study = optuna.create_study(study_name="dark", storage=url, directions=["maximize", "minimize"])
+    study = optuna.create_study(
+        study_name="dark", storage=url, directions=["maximize", "minimize"]
+    )
     study.set_user_attr("config", {"latency_limit_ms": None})
     for number, (seed, psnr_db, latency_ms, kind, repeat_of) in enumerate(TRIALS):
         trial = study.ask()
-        latency = {"median_ms": latency_ms, "p10_ms": latency_ms - 1, "p90_ms": latency_ms + 2, "height": 512,
-                   "width": 512, "device": "cpu", "device_name": "A processor", "threads": 2}  # fmt: skip
-        attrs = {"kind": kind, "seed": seed, "digest": f"{number:016x}", "latency": latency,
-                 "ratio_to_mo": latency_ms / 50,
-                 "cost": {"parameters": 784768, "macs": 1288437760}, "repeat_of": repeat_of}  # fmt: skip
+        latency = {
+            "median_ms": latency_ms,
+            "p10_ms": latency_ms - 1,
+            "p90_ms": latency_ms + 2,
+            "height": 512,
+            "width": 512,
+            "device": "cpu",
+            "device_name": "A processor",
+            "threads": 2,
+        }
+        attrs = {
+            "kind": kind,
+            "seed": seed,
+            "digest": f"{number:016x}",
+            "latency": latency,
+            "ratio_to_mo": latency_ms / 50,
+            "cost": {"parameters": 784768, "macs": 1288437760},
+            "repeat_of": repeat_of,
+        }
         for key, value in attrs.items():
             if value is not None:
                 trial.set_user_attr(key, value)
-        study.tell(trial, *([[psnr_db, latency_ms]] if psnr_db else [None, optuna.trial.TrialState.PRUNED]))
+        study.tell(
+            trial,
+            *([[psnr_db, latency_ms]] if psnr_db else [None, optuna.trial.TrialState.PRUNED]),
+        )
     return url
 
 
 def test_what_is_on_the_front(url: str) -> None:
     front = read_records(optuna.load_study(study_name="dark", storage=url))
-    assert [(p.number, p.on_front) for p in front.points] == [(2, True), (0, True), (3, False), (1, True), (4, True)]
+    assert [(p.number, p.on_front) for p in front.points] == [
+        (2, True),
+        (0, True),
+        (3, False),
+        (1, True),
+        (4, True),
+    ]
     assert [p.name for p in front.seeds] == ["MO", "M1"]
     assert front.timed == "512 x 512 mosaic, A processor, 2 threads"
 
 
 def test_the_fronts_last_measurement_is_what_is_drawn(url: str) -> None:
-    """nas.search times the front again at its end; those ratios, with their interval, win over the trials' own."""
+    """nas.search times the front again at its end; those ratios, with their interval, win over the
+    trials' own.
+    """
     study = optuna.load_study(study_name="dark", storage=url)
     ratio = {"value": 0.5, "low": 0.49, "high": 0.52, "rounds": 40, "drift": 0.001}
-    study.set_user_attr("front_latency", {f"{2:016x}": {"ratio_to_mo": ratio}, "mo": {"latency": {}}})
+    study.set_user_attr(
+        "front_latency", {f"{2:016x}": {"ratio_to_mo": ratio}, "mo": {"latency": {}}}
+    )
     point = next(p for p in read_records(study).points if p.number == 2)
-    assert (point.latency_ms, point.latency_low_ms, point.latency_high_ms) == pytest.approx((25.0, 24.5, 26.0))
+    assert (point.latency_ms, point.latency_low_ms, point.latency_high_ms) == pytest.approx(
+        (25.0, 24.5, 26.0)
+    )
     assert point.ratio_to_mo == 0.5
 
 
@@ -77,8 +110,15 @@ def test_the_axis_holds_all_networks_and_little_else(url: str) -> None:
 def test_the_picture_shows_every_network_once_and_names_the_seeds(url: str) -> None:
     figure = draw_front(read_records(optuna.load_study(study_name="dark", storage=url)))
     others, front, seeds = figure.data
-    assert list(others.x) == [60.0] and list(front.x) == pytest.approx([20.0, 50.0, 110.0, 300.0]) and list(seeds.text) == ["MO", "M1"]
-    assert "784,768 parameters, 1.29 GMAC" in front.hovertext[0] and "(0.40 x MO)" in front.hovertext[0]
+    assert (
+        list(others.x) == [60.0]
+        and list(front.x) == pytest.approx([20.0, 50.0, 110.0, 300.0])
+        and list(seeds.text) == ["MO", "M1"]
+    )
+    assert (
+        "784,768 parameters, 1.29 GMAC" in front.hovertext[0]
+        and "(0.40 x MO)" in front.hovertext[0]
+    )
 
 
 def test_html_stands_alone(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +130,9 @@ def test_html_stands_alone(url: str, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_svg_is_drawn_or_its_missing_tool_named(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_svg_is_drawn_or_its_missing_tool_named(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "front.svg"
     status = main(["--study", "dark", "--storage", url, "--out", str(out)])
     if status == 0:
@@ -98,18 +140,30 @@ def test_svg_is_drawn_or_its_missing_tool_named(url: str, tmp_path: Path, capsys
     else:
         assert not any(shutil.which(name) for name in ("google-chrome", "chromium"))
         told = capsys.readouterr().err
-        assert told.startswith("error: svg pictures need kaleido and Chromium, but: ") and told.count("\n") == 1
+        assert (
+            told.startswith("error: svg pictures need kaleido and Chromium, but: ")
+            and told.count("\n") == 1
+        )
 
 
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
         (["--study", "dork"], "there is no study 'dork' in sqlite:///"),
-        (["--storage", "sqlite:////no/where.db"], "there is no study at sqlite:////no/where.db; run python -m"),
+        (
+            ["--storage", "sqlite:////no/where.db"],
+            "there is no study at sqlite:////no/where.db; run python -m",
+        ),
         (["--storage", "what"], "storage must be an SQLAlchemy URL such as"),
         (["--out", "front.gif"], "--out must end in .html, .svg, .png, but got front.gif"),
-        (["--out", "/no/where/front.html"], "--out needs a folder that exists, but there is no /no/where"),
-        (["--colour", "red"], "unrecognized arguments: --colour red; see python -m dashboards.front --help"),
+        (
+            ["--out", "/no/where/front.html"],
+            "--out needs a folder that exists, but there is no /no/where",
+        ),
+        (
+            ["--colour", "red"],
+            "unrecognized arguments: --colour red; see python -m dashboards.front --help",
+        ),
     ],
 )
 def test_bad_input_is_one_line(
@@ -121,7 +175,9 @@ def test_bad_input_is_one_line(
     assert line.startswith("error: ") and told in line and line.count("\n") == 1
 
 
-def test_a_study_without_finished_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_without_finished_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = f"sqlite:///{tmp_path}/empty.db"
     optuna.create_study(study_name="dark", storage=url, directions=["maximize", "minimize"])
     assert main(["--study", "dark", "--storage", url, "--out", str(tmp_path / "f.html")]) == 2

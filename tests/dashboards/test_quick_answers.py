@@ -1,4 +1,6 @@
-"""What is read and told quickly is what Optuna and optuna-dashboard would have read and told, for trials of every kind."""
+"""What is read and told quickly is what Optuna and optuna-dashboard would have read and told, for
+trials of every kind.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,12 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from dashboards import quick_trials
-from dashboards.live_front import KEY, LiveFront
-from dashboards.quick_detail import QuickDetail
-from dashboards.quick_trials import QuickTrials
-from dashboards.read_only import ReadOnlyError, ShownStorage
-from dashboards.reading import open_storage
+from dashboards.server.live_front import KEY, LiveFront
+from dashboards.server.quick_detail import QuickDetail
+from dashboards.study import bulk_read as quick_trials
+from dashboards.study.bulk_read import QuickTrials
+from dashboards.study.read_only import ReadOnlyError, ShownStorage
+from dashboards.study.reader import open_storage
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard", reason="needs optuna-dashboard")
 
@@ -30,7 +32,11 @@ BLOCKS = ["rdb", "rep", None, True, 1.5]
 
 def ask(app: Any, path: str, query: str = "") -> Any:
     """The JSON that `app` answers."""
-    environ: dict[str, Any] = {"PATH_INFO": path, "QUERY_STRING": query, "wsgi.input": io.BytesIO()}
+    environ: dict[str, Any] = {
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "wsgi.input": io.BytesIO(),
+    }
     setup_testing_defaults(environ)
     return json.loads(b"".join(app(environ, lambda *answer: None)))
 
@@ -38,20 +44,28 @@ def ask(app: Any, path: str, query: str = "") -> Any:
 def comparable(value: Any) -> Any:
     """Choices in one order: optuna-dashboard tells them in that of a set."""
     if isinstance(value, dict):
-        return {key: sorted(v, key=str) if key == "choices" else comparable(v) for key, v in value.items()}
+        return {
+            key: sorted(v, key=str) if key == "choices" else comparable(v)
+            for key, v in value.items()
+        }
     return [comparable(v) for v in value] if isinstance(value, list) else value
 
 
 def told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     """All that a trial holds; steps as text, because NaN is not equal to itself."""
-    return vars(trial) | {"_intermediate_values": repr(trial.intermediate_values), "intermediate_values": None}
+    return vars(trial) | {
+        "_intermediate_values": repr(trial.intermediate_values),
+        "intermediate_values": None,
+    }
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A study of ours with every kind of trial, notes, artifacts, and attributes of every type."""
     url = f"sqlite:///{tmp_path}/study.db"
-    study = optuna.create_study(study_name="dark", storage=url, directions=["maximize", "minimize"])
+    study = optuna.create_study(
+        study_name="dark", storage=url, directions=["maximize", "minimize"]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names(["psnr_db", "latency_ms"])
@@ -69,22 +83,50 @@ def url(tmp_path: Path) -> str:
     ]
     kinds += [(TrialState.FAIL, None), (TrialState.WAITING, None)]
     for n, (state, values) in enumerate(kinds):
-        spaces = {"depth": IntDistribution(1, 3 + n % 2), "block": CategoricalDistribution(BLOCKS),
-                  "rate": FloatDistribution(1e-4, 1.0, log=True)}  # fmt: skip
+        spaces = {
+            "depth": IntDistribution(1, 3 + n % 2),
+            "block": CategoricalDistribution(BLOCKS),
+            "rate": FloatDistribution(1e-4, 1.0, log=True),
+        }
         spaces = spaces if n % 4 else {"depth": spaces["depth"]}
         params = {"depth": 2, "block": [None, "rdb", True, 1.5][n % 4], "rate": 0.1}
-        study.add_trial(create_trial(
-            state=state, values=values, params={name: params[name] for name in spaces}, distributions=spaces,
-            user_attrs={"seed": "MO", "latency": {"median_ms": 50.0, "low_ms": 49.0}, "ratio_to_mo": 1.0, "psnr_db": 24.0,
-                        "kind": "complete", "digest": f"{n:016x}",
-                        "flag": n % 2 == 0, "long": ["x" * 300] * 5, "odd": "é" if n % 2 else 1},
-            system_attrs={"fixed_params": {"depth": 2}, "constraints": [0.5], f"artifacts:{n}": json.dumps(
-                {"artifact_id": str(n), "filename": "preview.png", "mimetype": "image/png", "encoding": None})},
-            intermediate_values={10: 0.5, 5: math.nan, 20: math.inf} if n % 2 else {},
-        ))  # fmt: skip
+        study.add_trial(
+            create_trial(
+                state=state,
+                values=values,
+                params={name: params[name] for name in spaces},
+                distributions=spaces,
+                user_attrs={
+                    "seed": "MO",
+                    "latency": {"median_ms": 50.0, "low_ms": 49.0},
+                    "ratio_to_mo": 1.0,
+                    "psnr_db": 24.0,
+                    "kind": "complete",
+                    "digest": f"{n:016x}",
+                    "flag": n % 2 == 0,
+                    "long": ["x" * 300] * 5,
+                    "odd": "é" if n % 2 else 1,
+                },
+                system_attrs={
+                    "fixed_params": {"depth": 2},
+                    "constraints": [0.5],
+                    f"artifacts:{n}": json.dumps(
+                        {
+                            "artifact_id": str(n),
+                            "filename": "preview.png",
+                            "mimetype": "image/png",
+                            "encoding": None,
+                        }
+                    ),
+                },
+                intermediate_values={10: 0.5, 5: math.nan, 20: math.inf} if n % 2 else {},
+            )
+        )
     optuna_dashboard.save_note(study, "# Study\n" * 700)
     for trial in study.trials[1:5]:
-        stored: Any = SimpleNamespace(study=study, storage=study._storage, _trial_id=trial._trial_id)
+        stored: Any = SimpleNamespace(
+            study=study, storage=study._storage, _trial_id=trial._trial_id
+        )
         optuna_dashboard.save_note(stored, f"**{trial.number}** é\n" * 300)
     return url
 
@@ -98,19 +140,28 @@ def test_trials_are_those_that_optuna_reads(url: str) -> None:
         assert [list(t.params) for t in got] == [list(t.params) for t in expected]
 
 
-def test_many_trials_are_read_at_once_and_then_only_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_trials_are_read_at_once_and_then_only_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(quick_trials, "MANY", 20)
     url = f"sqlite:///{tmp_path}/study.db"
     study = optuna.create_study(storage=url)
     space = {"x": FloatDistribution(0, 1)}
-    study.add_trials([create_trial(value=n / 1000, params={"x": n / 1000}, distributions=space) for n in range(25)])
+    study.add_trials(
+        [
+            create_trial(value=n / 1000, params={"x": n / 1000}, distributions=space)
+            for n in range(25)
+        ]
+    )
     storage = open_storage(url)
     quick = QuickTrials(storage.engine, 1)
     first = quick.read()
     assert first == storage.get_all_trials(1)
     study.add_trial(create_trial(value=0.5, params={"x": 0.5}, distributions=space))
     second = quick.read()
-    assert len(second) == 26 and all(one is other for one, other in zip(first, second, strict=False))
+    assert len(second) == 26 and all(
+        one is other for one, other in zip(first, second, strict=False)
+    )
 
 
 @pytest.mark.parametrize("after", [0, 5, 12, 100])
@@ -129,25 +180,43 @@ def test_the_answer_is_optuna_dashboards_own(url: str, after: int) -> None:
 
 def test_what_it_does_not_know_it_leaves_to_optuna_dashboard(url: str) -> None:
     optuna.create_study(study_name="one", storage=url)
-    other = optuna.create_study(study_name="forms", storage=url, directions=["minimize", "minimize"])
-    other._storage.set_study_system_attr(other._study_id, "dashboard:form_widgets:v2", {"widgets": []})
+    other = optuna.create_study(
+        study_name="forms", storage=url, directions=["minimize", "minimize"]
+    )
+    other._storage.set_study_system_attr(
+        other._study_id, "dashboard:form_widgets:v2", {"widgets": []}
+    )
     detail = QuickDetail(ShownStorage(open_storage(url)))
-    assert [detail.answer(study_id, 0) is None for study_id in (1, 2, 3, 4)] == [False, True, True, True]
+    assert [detail.answer(study_id, 0) is None for study_id in (1, 2, 3, 4)] == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_the_storage_shows_the_front_and_refuses_every_write(url: str) -> None:
     seen = ShownStorage(open_storage(url), also=LiveFront().attributes)
     figure = json.loads(seen.get_study_system_attrs(1)[KEY])
-    assert "?numbers=" in json.dumps(figure) and KEY not in open_storage(url).get_study_system_attrs(1)
+    assert "?numbers=" in json.dumps(figure) and KEY not in open_storage(
+        url
+    ).get_study_system_attrs(1)
     study = optuna.load_study(study_name="dark", storage=seen)
     trial = study.trials[0]
     writes: list[Any] = [
-        lambda: study.set_user_attr("a", 1), lambda: study.ask(), lambda: study.tell(trial.number, [1, 2]),
-        lambda: study.add_trial(study.trials[1]), lambda: seen.delete_study(1), lambda: seen.set_study_system_attr(1, "a", 1),
-        lambda: seen.create_new_study(study.directions), lambda: seen.set_trial_user_attr(1, "a", 1),
-        lambda: seen.set_trial_system_attr(1, "a", 1), lambda: seen.set_trial_intermediate_value(1, 1, 1.0),
-        lambda: seen.set_trial_param(1, "x", 0.5, FloatDistribution(0, 1)), lambda: seen.set_trial_state_values(1, TrialState.FAIL),
-    ]  # fmt: skip
+        lambda: study.set_user_attr("a", 1),
+        lambda: study.ask(),
+        lambda: study.tell(trial.number, [1, 2]),
+        lambda: study.add_trial(study.trials[1]),
+        lambda: seen.delete_study(1),
+        lambda: seen.set_study_system_attr(1, "a", 1),
+        lambda: seen.create_new_study(study.directions),
+        lambda: seen.set_trial_user_attr(1, "a", 1),
+        lambda: seen.set_trial_system_attr(1, "a", 1),
+        lambda: seen.set_trial_intermediate_value(1, 1, 1.0),
+        lambda: seen.set_trial_param(1, "x", 0.5, FloatDistribution(0, 1)),
+        lambda: seen.set_trial_state_values(1, TrialState.FAIL),
+    ]
     for write in writes:
         with pytest.raises(ReadOnlyError, match="--writable"):
             write()

@@ -1,4 +1,6 @@
-"""The report's file: what is in it, how large it may be, and what is said where something is missing."""
+"""The report's file: what is in it, how large it may be, and what is said where something is
+missing.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,17 @@ import optuna
 import pytest
 from studies import Made, genomes, make_file, make_study, rung, seeds
 
-from dashboards.artifacts import Artifacts
 from dashboards.page import gallery, previews
 from dashboards.page.build import LIMIT, build_page
+from dashboards.page.compressed import pack, unpack
+from dashboards.page.embedded_json import island
 from dashboards.page.gallery import fill
-from dashboards.page.islands import island
 from dashboards.page.losses import POINTS, loss_curve
-from dashboards.page.packs import pack, unpack
 from dashboards.page.table import export_command
 from dashboards.page.words import duration, network_in_words
-from dashboards.records import StudyRecords, read_records
 from dashboards.report import EXAMPLE, main
+from dashboards.study.artifacts import Artifacts
+from dashboards.study.records import StudyRecords, read_records
 from space import SEEDS
 from trials.preview import _panel
 
@@ -43,34 +45,58 @@ def picture(seed: int, side: int = 48) -> np.ndarray:
 
 
 def preview(restored: int, *, side: int = 48, pairs: int = 2) -> bytes:
-    """A preview as trials/preview.py draws it, by its own panels: the same amplified and truth for every network."""
+    """A preview as trials/preview.py draws it, by its own panels: the same amplified and truth for
+    every network.
+    """
     torch = pytest.importorskip("torch")
     rows = []
     for pair in range(pairs):
-        shown = [picture(1000 + pair, side), picture(restored * 10 + pair, side), picture(2000 + pair, side)]
+        shown = [
+            picture(1000 + pair, side),
+            picture(restored * 10 + pair, side),
+            picture(2000 + pair, side),
+        ]
         tensors = [torch.from_numpy(one).permute(2, 0, 1)[None] / 255 for one in shown]
         rows.append(np.hstack([_panel(tensor, "title") for tensor in tensors]))
     return cv2.imencode(".png", np.vstack(rows)[:, :, ::-1])[1].tobytes()
 
 
 def drawing(number: int) -> bytes:
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 90 30"><title>{number}</title><rect width="{number % 80}" '
-            'height="20"/></svg>').encode()  # fmt: skip
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 90 '
+        f'30"><title>{number}</title><rect width="{number % 80}" '
+        'height="20"/></svg>'
+    ).encode()
 
 
 def with_artifacts(made: list[Made], side: int = 48) -> list[Made]:
     """The same trials with a preview and a drawing each."""
     from dataclasses import replace
 
-    return [replace(one, artifacts={"preview.png": preview(number, side=side), "drawing.svg": drawing(number), "curve.csv": CURVE})
-            for number, one in enumerate(made)]  # fmt: skip
+    return [
+        replace(
+            one,
+            artifacts={
+                "preview.png": preview(number, side=side),
+                "drawing.svg": drawing(number),
+                "curve.csv": CURVE,
+            },
+        )
+        for number, one in enumerate(made)
+    ]
 
 
 def networks(count: int = 5) -> list[Made]:
     """The seeds and `count` more; trial 3 is on the front, trial 4 behind it."""
     figures = [(26.0, 20.0), (24.0, 30.0), (29.0, 300.0), (26.5, 60.0), (25.0, 40.0)]
-    more = [Made(psnr_db=figures[n % 5][0] - n // 5, latency_ms=figures[n % 5][1] + n // 5, genome=genome)
-            for n, genome in enumerate(genomes(count))]  # fmt: skip
+    more = [
+        Made(
+            psnr_db=figures[n % 5][0] - n // 5,
+            latency_ms=figures[n % 5][1] + n // 5,
+            genome=genome,
+        )
+        for n, genome in enumerate(genomes(count))
+    ]
     return [*seeds(), *more]
 
 
@@ -80,7 +106,9 @@ def records_of(made: list[Made], folder: Path, **attrs: object) -> tuple[StudyRe
 
 
 def island_of(page: str, name: str):
-    found = re.search(rf'<script type="application/json" id="data-{name}">(.*?)</script>', page, re.DOTALL)
+    found = re.search(
+        rf'<script type="application/json" id="data-{name}">(.*?)</script>', page, re.DOTALL
+    )
     assert found
     return json.loads(found[1])
 
@@ -99,14 +127,27 @@ class Elements(HTMLParser):
 
 def test_the_command_writes_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_file(with_artifacts(networks()), tmp_path / "runs" / "dark")
-    words = ["--study", "dark", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "r.html")]
+    words = [
+        "--study",
+        "dark",
+        "--runs",
+        str(tmp_path / "runs"),
+        "--out",
+        str(tmp_path / "r.html"),
+    ]
     assert main(words) == 0
     page = (tmp_path / "r.html").read_text()
     megabytes = len(page.encode()) / 1e6
-    assert capsys.readouterr().out == f"wrote {tmp_path / 'r.html'}: 8 networks, {megabytes:.1f} MB\n"
+    assert (
+        capsys.readouterr().out == f"wrote {tmp_path / 'r.html'}: 8 networks, {megabytes:.1f} MB\n"
+    )
     assert len(page.encode()) < LIMIT
     assert main(words) == 0, "a report is written again"
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".html" or path.name.startswith(".")] == ["r.html"]
+    assert [
+        path.name
+        for path in tmp_path.iterdir()
+        if path.suffix == ".html" or path.name.startswith(".")
+    ] == ["r.html"]
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,21 +163,39 @@ def test_nothing_is_asked_of_another_place(tmp_path: Path) -> None:
     elements = Elements(build_page(records, artifacts)).found
     outside = [(tag, attrs) for tag, attrs in elements if {"src", "href"} & set(attrs)]
     assert outside == [("a", {"class": "skip", "href": "#main"})]
-    policy = next(attrs["content"] for tag, attrs in elements if attrs.get("http-equiv") == "Content-Security-Policy")
-    assert policy and policy.startswith("default-src 'none'; img-src data: blob:;") and "http" not in policy
+    policy = next(
+        attrs["content"]
+        for tag, attrs in elements
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert (
+        policy
+        and policy.startswith("default-src 'none'; img-src data: blob:;")
+        and "http" not in policy
+    )
 
 
 def test_what_the_front_is_made_of(tmp_path: Path) -> None:
     records, artifacts = records_of(with_artifacts(networks()), tmp_path)
     page = build_page(records, artifacts)
     assert re.findall(r'<tbody data-trial="(\d+)" class="([\w-]+)">', page) == [
-        ("3", "on-front"), ("0", "on-front"), ("1", "on-front"), ("2", "on-front"), ("5", "on-front")]  # fmt: skip
+        ("3", "on-front"),
+        ("0", "on-front"),
+        ("1", "on-front"),
+        ("2", "on-front"),
+        ("5", "on-front"),
+    ]
     assert "<dt>best within half of MO&#x27;s latency," in page and "<dd>26.00 dB</dd>" in page
     plots, trials = island_of(page, "plots"), island_of(page, "trials")
-    numbers = sorted({number for trace in plots["front"]["data"] for number in trace.get("customdata") or []})
+    numbers = sorted(
+        {number for trace in plots["front"]["data"] for number in trace.get("customdata") or []}
+    )
     assert numbers == list(range(8)) == sorted(map(int, trials))
     assert plots["parallel"]["numbers"] == list(range(8))
-    assert "template" not in plots["front"]["layout"] and set(island_of(page, "templates")) == {"light", "dark"}
+    assert "template" not in plots["front"]["layout"] and set(island_of(page, "templates")) == {
+        "light",
+        "dark",
+    }
     assert dict(trials["3"]["figures"])["times MO"] == "0.40 (0.40 to 0.40)"
 
 
@@ -147,11 +206,18 @@ def test_pictures_are_cut_where_the_preview_has_them() -> None:
         panels = previews.cut(pixels)
         assert len(panels) == pairs
         for number, panel in enumerate(panels):
-            for found, seed in ((panel.amplified, 1000), (panel.restored, 70), (panel.truth, 2000)):
+            for found, seed in (
+                (panel.amplified, 1000),
+                (panel.restored, 70),
+                (panel.truth, 2000),
+            ):
                 np.testing.assert_array_equal(found[:, :, ::-1], picture(seed + number, side))
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", cv2.imencode(".png", np.zeros((50, 61, 3), np.uint8))[1].tobytes()])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no picture", cv2.imencode(".png", np.zeros((50, 61, 3), np.uint8))[1].tobytes()],
+)
 def test_a_preview_that_is_none_is_left_out(data: bytes) -> None:
     pixels = previews.decoded(data)
     assert pixels is None or previews.cut(pixels) == []
@@ -161,11 +227,18 @@ def test_what_all_networks_share_is_stored_once(tmp_path: Path) -> None:
     records, artifacts = records_of(with_artifacts(networks()), tmp_path)
     shown = fill(records, artifacts, 5_000_000)
     assert set(shown.pairs) == {0, 1, 2, 3, 5} and set(shown.thumbnails) == {4, 6, 7}
-    assert len(shown.pictures) == 2 + 2 + 5 * 2, "two amplified, two true, and two of each of five networks"
-    first = cv2.imdecode(np.frombuffer(base64.b64decode(shown.pictures[shown.pairs[3][0][1]]), np.uint8), cv2.IMREAD_COLOR)
+    assert len(shown.pictures) == 2 + 2 + 5 * 2, (
+        "two amplified, two true, and two of each of five networks"
+    )
+    first = cv2.imdecode(
+        np.frombuffer(base64.b64decode(shown.pictures[shown.pairs[3][0][1]]), np.uint8),
+        cv2.IMREAD_COLOR,
+    )
     assert np.abs(first[:, :, ::-1].astype(int) - picture(30)).mean() < 12
     texts = unpack(shown.packs)
-    assert {number: texts[place].encode() for number, place in shown.drawings.items()} == {n: drawing(n) for n in range(8)}
+    assert {number: texts[place].encode() for number, place in shown.drawings.items()} == {
+        n: drawing(n) for n in range(8)
+    }
 
 
 def test_a_training_curve_is_thinned() -> None:
@@ -204,25 +277,47 @@ def test_noise_cannot_make_it_too_large(tmp_path: Path) -> None:
         page[24:344] = chance.integers(0, 250, (320, 978, 3))
         return cv2.imencode(".png", page, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
 
-    made = [*seeds(), *(Made(psnr_db=20 + n / 20, latency_ms=5 + n / 10, artifacts={"preview.png": noisy()}) for n in range(120))]
+    made = [
+        *seeds(),
+        *(
+            Made(psnr_db=20 + n / 20, latency_ms=5 + n / 10, artifacts={"preview.png": noisy()})
+            for n in range(120)
+        ),
+    ]
     records, artifacts = records_of(made, tmp_path)
     assert len(records.front) == 123
     page = build_page(records, artifacts)
     assert 8_000_000 < len(page.encode()) < LIMIT
-    assert re.search(r"The pictures of \d+ networks of the front were left out to keep this file small", page)
+    assert re.search(
+        r"The pictures of \d+ networks of the front were left out to keep this file small", page
+    )
 
 
 def test_nothing_of_a_study_becomes_html(tmp_path: Path) -> None:
     made = networks()
     made[0] = Made(psnr_db=27.0, latency_ms=50.0, seed="MO", genome=SEEDS["MO"], message=HOSTILE)
     made.append(Made(kind="error", message=HOSTILE, attrs={"sampler": HOSTILE}))
-    made.append(Made(psnr_db=31.0, latency_ms=400.0, attrs={"digest": "<img src=x onerror=alert(2)>", "sampler": HOSTILE}))
+    made.append(
+        Made(
+            psnr_db=31.0,
+            latency_ms=400.0,
+            attrs={"digest": "<img src=x onerror=alert(2)>", "sampler": HOSTILE},
+        )
+    )
     data = {"kind": HOSTILE, "camera": HOSTILE, "digest": HOSTILE}
-    study = make_study(made, name=f"a{HOSTILE}", artifacts=tmp_path, data=data, device={"kind": "cpu", "name": HOSTILE})
+    study = make_study(
+        made,
+        name=f"a{HOSTILE}",
+        artifacts=tmp_path,
+        data=data,
+        device={"kind": "cpu", "name": HOSTILE},
+    )
     records = read_records(study)
     page = build_page(records, Artifacts(tmp_path))
     tags = [tag for tag, _ in Elements(page).found]
-    assert tags.count("script") == 6 and "b" not in tags, "the four islands, Plotly and the page's own"
+    assert tags.count("script") == 6 and "b" not in tags, (
+        "the four islands, Plotly and the page's own"
+    )
     assert not any(attrs.get("src") for _, attrs in Elements(page).found)
     assert island_of(page, "trials")["0"]["message"] == HOSTILE
 
@@ -230,7 +325,10 @@ def test_nothing_of_a_study_becomes_html(tmp_path: Path) -> None:
 def test_an_island_holds_what_json_cannot() -> None:
     text = island("x", {1: [float("nan"), float("inf"), 2.5], "</script>": HOSTILE})
     assert text.count("<") == 2
-    assert json.loads(text[text.index(">") + 1 : text.rindex("<")]) == {"1": [None, None, 2.5], "</script>": HOSTILE}
+    assert json.loads(text[text.index(">") + 1 : text.rindex("<")]) == {
+        "1": [None, None, 2.5],
+        "</script>": HOSTILE,
+    }
 
 
 def test_an_artifact_is_read_from_the_store_only(tmp_path: Path) -> None:
@@ -241,7 +339,9 @@ def test_an_artifact_is_read_from_the_store_only(tmp_path: Path) -> None:
     stolen = records.records[0]
     stolen.artifacts["drawing.svg"] = "../secret"
     artifacts = Artifacts(store)
-    assert artifacts.read(stolen, "drawing.svg") is None and artifacts.unreadable == {"drawing.svg": 1}
+    assert artifacts.read(stolen, "drawing.svg") is None and artifacts.unreadable == {
+        "drawing.svg": 1
+    }
     assert artifacts.read(records.records[1], "drawing.svg") == drawing(1)
 
 
@@ -251,7 +351,9 @@ def test_missing_artifacts_are_told(tmp_path: Path) -> None:
         path.unlink()
     (tmp_path / "a" / "0004-drawing.svg").write_bytes(b"\xff\xfe")
     page = build_page(records, artifacts)
-    assert "2 pictures could not be read from" in page and "1 drawing could not be read from" in page
+    assert (
+        "2 pictures could not be read from" in page and "1 drawing could not be read from" in page
+    )
     gone = build_page(records, Artifacts(tmp_path / "nowhere"))
     assert f"there is no folder {tmp_path / 'nowhere'}; give it by --artifacts" in gone
     assert "No network of the front left pictures" in gone
@@ -267,8 +369,16 @@ def test_few_trials_are_told_in_place_of_plots(tmp_path: Path) -> None:
 
 
 def test_stopped_trials_have_a_card_and_count(tmp_path: Path) -> None:
-    made = [*networks(), Made(psnr_db=22.0, latency_ms=25.0, kind="stopped", rungs=[rung(50, 21.0), rung(100, 22.0, "stopped")],
-                              message="0.8 dB behind at step 100")]  # fmt: skip
+    made = [
+        *networks(),
+        Made(
+            psnr_db=22.0,
+            latency_ms=25.0,
+            kind="stopped",
+            rungs=[rung(50, 21.0), rung(100, 22.0, "stopped")],
+            message="0.8 dB behind at step 100",
+        ),
+    ]
     page = build_page(*records_of(made, tmp_path))
     assert island_of(page, "trials")["8"]["message"] == "0.8 dB behind at step 100"
     assert "1 stopped early at a rung" in page and "curves" in island_of(page, "plots")
@@ -282,9 +392,16 @@ def test_an_empty_study_gives_a_report_that_says_so(tmp_path: Path) -> None:
 
 
 def test_a_study_whose_trials_all_failed(tmp_path: Path) -> None:
-    made = [Made(latency_ms=900.0, kind="over_limit"), Made(kind="error", message="it broke"), Made(kind="running")]
+    made = [
+        Made(latency_ms=900.0, kind="over_limit"),
+        Made(kind="error", message="it broke"),
+        Made(kind="running"),
+    ]
     page = build_page(*records_of(made, tmp_path))
-    assert "3 trials, 0 of them networks trained to the end" in page and "1 slower than the limit, not trained" in page
+    assert (
+        "3 trials, 0 of them networks trained to the end" in page
+        and "1 slower than the limit, not trained" in page
+    )
 
 
 @pytest.mark.parametrize(
@@ -292,35 +409,61 @@ def test_a_study_whose_trials_all_failed(tmp_path: Path) -> None:
     [
         (["--study", "dork"], "there is no study 'dork' in sqlite:///"),
         (["--storage", "sqlite:////no/where.db"], "there is no study at sqlite:////no/where.db"),
-        (["--study", "other"], "study 'other' must be one of nas.search, but another tool made its 1 trial; look at it in"),
+        (
+            ["--study", "other"],
+            "study 'other' must be one of nas.search, but another tool made its 1 trial; "
+            "look at it in",
+        ),
         (["--artifacts", "/no/where"], "--artifacts must be a folder, but there is no /no/where"),
-        (["--out", "/no/where/r.html"], "--out needs a folder that exists, but there is no /no/where"),
+        (
+            ["--out", "/no/where/r.html"],
+            "--out needs a folder that exists, but there is no /no/where",
+        ),
         (["--out", "r.pdf"], "--out must end in .html, but got r.pdf"),
         (["--out", "."], "--out must be a file, but . is a folder"),
         (["--out", "{folder}/mine.html"], "--out must be new or an earlier report, but"),
-        (["--colour", "red"], "unrecognized arguments: --colour red; see python -m dashboards.report --help"),
+        (
+            ["--colour", "red"],
+            "unrecognized arguments: --colour red; see python -m dashboards.report --help",
+        ),
     ],
 )
-def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str) -> None:
+def test_bad_input_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
     url = make_file(networks(1), tmp_path)
     (tmp_path / "mine.html").write_text("<p>my own page</p>")
-    optuna.create_study(study_name="other", storage=url).add_trial(optuna.trial.create_trial(value=1.0))
+    optuna.create_study(study_name="other", storage=url).add_trial(
+        optuna.trial.create_trial(value=1.0)
+    )
     flags = [flag.format(folder=tmp_path) for flag in flags]
-    assert main(["--study", "dark", "--storage", url, "--out", str(tmp_path / "r.html"), *flags]) == 2
+    assert (
+        main(["--study", "dark", "--storage", url, "--out", str(tmp_path / "r.html"), *flags]) == 2
+    )
     line = capsys.readouterr().err
     assert line.startswith("error: ") and told in line and line.count("\n") == 1
-    assert (tmp_path / "mine.html").read_text() == "<p>my own page</p>" and not (tmp_path / "r.html").exists()
+    assert (tmp_path / "mine.html").read_text() == "<p>my own page</p>" and not (
+        tmp_path / "r.html"
+    ).exists()
 
 
 def test_export_commands_find_the_study() -> None:
     assert export_command("dark", 7, Path("runs"), None) == (
-        "python -m nas.export --study dark --trial 7 --out exports/trial-0007")  # fmt: skip
-    assert export_command("my study", 7, Path("r"), "sqlite:///a b.db").endswith("--runs r --storage 'sqlite:///a b.db'")
+        "python -m nas.export --study dark --trial 7 --out exports/trial-0007"
+    )
+    assert export_command("my study", 7, Path("r"), "sqlite:///a b.db").endswith(
+        "--runs r --storage 'sqlite:///a b.db'"
+    )
 
 
 def test_networks_in_words() -> None:
     mo = json.loads(SEEDS["MO"].to_json())
-    assert network_in_words(mo) == "32x: 3 RDB of 4/5 layers, growth 32, 64 wide; trunk 64 wide, 1 residual; head concatenated"
+    assert network_in_words(mo) == (
+        "32x: 3 RDB of 4/5 layers, growth 32, 64 wide; trunk 64 wide, 1 residual; head "
+        "concatenated"
+    )
     assert network_in_words(json.loads(SEEDS["M2"].to_json())).count(" + ") == 2
-    assert network_in_words(None) == "" and network_in_words({"branches": []}).startswith("no deep branch")
+    assert network_in_words(None) == "" and network_in_words({"branches": []}).startswith(
+        "no deep branch"
+    )
     assert [duration(s) for s in (12, 600, 9000)] == ["12 s", "10.0 min", "2.5 h"]

@@ -1,4 +1,6 @@
-"""The report in a real browser without a network: what is seen, pointed at, dragged, sorted and copied."""
+"""The report in a real browser without a network: what is seen, pointed at, dragged, sorted and
+copied.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from browser import Tab, open_tab
 from studies import Made, make_study, rung
 from test_report import HOSTILE, networks, with_artifacts
 
-from dashboards.artifacts import Artifacts
 from dashboards.page.build import build_page
-from dashboards.records import read_records
+from dashboards.study.artifacts import Artifacts
+from dashboards.study.records import read_records
 
 pytestmark = pytest.mark.slow
 READY = "html[data-ready=yes]"
@@ -22,12 +24,23 @@ READY = "html[data-ready=yes]"
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of 43 networks and one that was stopped; 5 are on the front, MO, M1 and M2 are not all among them."""
+    """A report of 43 networks and one that was stopped; 5 are on the front, MO, M1 and M2 are not
+    all among them.
+    """
     folder = tmp_path_factory.mktemp("report")
-    stopped = Made(psnr_db=22.0, latency_ms=25.0, kind="stopped", rungs=[rung(50, 21.0), rung(100, 22.0, "stopped")],
-                   message=HOSTILE)  # fmt: skip
-    study = make_study([*with_artifacts(networks(40), side=96), stopped], artifacts=folder / "artifacts")
-    (folder / "report.html").write_text(build_page(read_records(study), Artifacts(folder / "artifacts")))
+    stopped = Made(
+        psnr_db=22.0,
+        latency_ms=25.0,
+        kind="stopped",
+        rungs=[rung(50, 21.0), rung(100, 22.0, "stopped")],
+        message=HOSTILE,
+    )
+    study = make_study(
+        [*with_artifacts(networks(40), side=96), stopped], artifacts=folder / "artifacts"
+    )
+    (folder / "report.html").write_text(
+        build_page(read_records(study), Artifacts(folder / "artifacts"))
+    )
     return folder / "report.html"
 
 
@@ -40,7 +53,9 @@ def browser_tab() -> Iterator[Tab]:
 
 @pytest.fixture
 def page(browser_tab: Tab, path: Path) -> Iterator[Any]:
-    """The report freshly opened; afterwards nothing was asked of another place, and nothing complained."""
+    """The report freshly opened; afterwards nothing was asked of another place, and nothing
+    complained.
+    """
     asked: list[str] = []
     listener = lambda request: asked.append(request.url)  # noqa: E731
     page = browser_tab.page
@@ -97,7 +112,9 @@ def bright(page: Any, plot: str = "front") -> int:
 
 def test_every_network_is_a_dot(page: Any) -> None:
     assert bright(page) == bright(page, "ratio") == 44
-    assert page.locator("#plot-front .scatterlayer .points path").count() == 44 + 3, "MO, M1 and M2 are on the front too"
+    assert page.locator("#plot-front .scatterlayer .points path").count() == 44 + 3, (
+        "MO, M1 and M2 are on the front too"
+    )
     assert page.title() == "dark: report" and page.locator("h1").inner_text() == "dark"
 
 
@@ -105,7 +122,10 @@ def test_pointing_shows_a_network_and_a_click_keeps_it(page: Any) -> None:
     page.mouse.move(*middle(page, 3))
     page.wait_for_selector("#card h3:has-text('trial 3, on the front')")
     assert loaded(page, "#card img.drawing") == 1 and loaded(page, "#card img.preview") == 6
-    assert page.locator("#card .loss svg").get_attribute("aria-label") == "loss while training, logarithmic: 0.2 to 0.08 in 30 steps"
+    assert (
+        page.locator("#card .loss svg").get_attribute("aria-label")
+        == "loss while training, logarithmic: 0.2 to 0.08 in 30 steps"
+    )
     page.mouse.move(*middle(page, 4))
     page.wait_for_selector("#card h3:has-text('trial 4, searched')")
     assert loaded(page, "#card img.preview") == 1, "a thumbnail"
@@ -119,7 +139,11 @@ def test_pointing_shows_a_network_and_a_click_keeps_it(page: Any) -> None:
 def test_what_a_study_says_stays_text(page: Any) -> None:
     page.mouse.move(*middle(page, 43))
     page.wait_for_selector("#card h3:has-text('trial 43, stopped early')")
-    assert page.locator("#card .note").inner_text().startswith("</script><script>alert(1)</script><!-- <b>&")
+    assert (
+        page.locator("#card .note")
+        .inner_text()
+        .startswith("</script><script>alert(1)</script><!-- <b>&")
+    )
 
 
 def test_the_keyboard_reaches_the_front(page: Any) -> None:
@@ -137,7 +161,10 @@ def test_the_keyboard_reaches_the_front(page: Any) -> None:
 
 
 def test_the_slider_cuts_the_left_picture(page: Any) -> None:
-    stage, cut = page.locator(".stage"), "getComputedStyle(document.querySelector('.stage img.left')).clipPath"
+    stage, cut = (
+        page.locator(".stage"),
+        "getComputedStyle(document.querySelector('.stage img.left')).clipPath",
+    )
     assert loaded(page, ".stage img") == 2
     stage.scroll_into_view_if_needed()
     before = page.evaluate(cut)
@@ -151,7 +178,9 @@ def test_the_slider_cuts_the_left_picture(page: Any) -> None:
     page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 60, steps=4)
     page.mouse.up()
     assert abs(int(page.locator(".stage input").input_value()) - 20) <= 3
-    assert stage.evaluate("(one) => one.style.getPropertyValue('--cut')").startswith(("17", "18", "19", "20", "21", "22", "23"))
+    assert stage.evaluate("(one) => one.style.getPropertyValue('--cut')").startswith(
+        ("17", "18", "19", "20", "21", "22", "23")
+    )
 
 
 def test_two_networks_are_compared(page: Any) -> None:
@@ -159,9 +188,14 @@ def test_two_networks_are_compared(page: Any) -> None:
     page.select_option("#right", "3")
     page.select_option("#pair", "1")
     assert loaded(page, ".stage img") == 2
-    left, right = (page.locator(f".stage img.{side}").get_attribute("src") for side in ("left", "right"))
+    left, right = (
+        page.locator(f".stage img.{side}").get_attribute("src") for side in ("left", "right")
+    )
     assert left != right
-    assert "M1 (trial 1)" in page.locator("#told").inner_text() and "(trial 3)" in page.locator("#told").inner_text()
+    assert (
+        "M1 (trial 1)" in page.locator("#told").inner_text()
+        and "(trial 3)" in page.locator("#told").inner_text()
+    )
     page.click("#swap")
     assert page.locator(".stage img.left").get_attribute("src") == right
     page.mouse.click(*middle(page, 5))
@@ -176,7 +210,8 @@ def test_a_brush_dims_the_rest_of_the_front(page: Any) -> None:
         const index = chart.data[0].dimensions.findIndex((one) => one.label.startsWith('PSNR'));
         return Plotly.restyle(chart, { [`dimensions[${index}].constraintrange`]: [[26.45, 40]] }, [0]); }"""
     )
-    # By hand: MO 27, M1 28, M2 28.2; 29 - n for n in 0, 1, 2 (trials 5, 10, 15), and trial 6's 26.5.
+    # By hand: MO 27, M1 28, M2 28.2; 29 - n for n in 0, 1, 2 (trials 5, 10, 15), and trial 6's
+    # 26.5.
     assert page.inner_text("#brushed") == "7 of 43 networks chosen, the others dimmed"
     assert bright(page) == 7 and bright(page, "ratio") == 7
     page.click("#clear")
@@ -194,7 +229,9 @@ def test_a_brush_drawn_by_hand(page: Any) -> None:
     page.mouse.down()
     page.mouse.move(x + width / 2, y + height * 0.35, steps=6)
     page.mouse.up()
-    told = re.fullmatch(r"(\d+) of 43 networks chosen, the others dimmed", page.inner_text("#brushed"))
+    told = re.fullmatch(
+        r"(\d+) of 43 networks chosen, the others dimmed", page.inner_text("#brushed")
+    )
     assert told and 0 < int(told[1]) < 43
     assert bright(page) == int(told[1])
 
@@ -212,7 +249,10 @@ def test_axes_are_brushed_without_a_mouse(page: Any) -> None:
 def test_the_table_sorts(page: Any) -> None:
     order = "[...document.querySelectorAll('tbody[data-trial]')].map((one) => one.dataset.trial)"
     assert page.evaluate(order) == ["3", "0", "1", "2", "5"]
-    for expected, state in ((["3", "0", "1", "2", "5"], "ascending"), (["5", "2", "1", "0", "3"], "descending")):
+    for expected, state in (
+        (["3", "0", "1", "2", "5"], "ascending"),
+        (["5", "2", "1", "0", "3"], "descending"),
+    ):
         page.click("th button:has-text('PSNR')")
         assert page.evaluate(order) == expected
         assert page.locator("th:has(button:has-text('PSNR'))").get_attribute("aria-sort") == state
@@ -223,7 +263,10 @@ def test_the_table_sorts(page: Any) -> None:
 def test_a_command_is_copied(page: Any) -> None:
     page.click("tbody[data-trial='3'] [data-copy]")
     page.wait_for_selector("tbody[data-trial='3'] [data-copy]:has-text('copied')")
-    assert page.evaluate("navigator.clipboard.readText()") == "python -m nas.export --study dark --trial 3 --out exports/trial-0003"
+    assert (
+        page.evaluate("navigator.clipboard.readText()")
+        == "python -m nas.export --study dark --trial 3 --out exports/trial-0003"
+    )
 
 
 def test_light_and_dark(page: Any) -> None:
@@ -263,7 +306,10 @@ def test_without_webgl_the_axes_are_still_chosen_from(browser_tab: Tab, page: An
     assert "draws no WebGL" in page.inner_text("#plot-parallel")
     page.select_option("#axis", label="group")
     page.select_option("#low", label="seed")
-    assert page.inner_text("#brushed") == "3 of 43 networks chosen, the others dimmed" and bright(page) == 3
+    assert (
+        page.inner_text("#brushed") == "3 of 43 networks chosen, the others dimmed"
+        and bright(page) == 3
+    )
     page.click("#clear")
     assert page.inner_text("#brushed") == "all 43 networks"
     page.evaluate("window.name = ''")

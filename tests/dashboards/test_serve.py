@@ -1,4 +1,6 @@
-"""The command, run as a user runs it: what it says, what it refuses, what it leaves untouched, how it ends."""
+"""The command, run as a user runs it: what it says, what it refuses, what it leaves untouched, how
+it ends.
+"""
 
 from __future__ import annotations
 
@@ -21,59 +23,115 @@ import pytest
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 from dashboards.__main__ import main
-from dashboards.guard import REASON
+from dashboards.server.guard import REASON
 
 pytest.importorskip("optuna_dashboard", reason="needs optuna-dashboard")
 
 ROOT = Path(__file__).parents[2]
 # Every route of optuna-dashboard that writes.
 WRITES = [
-    ("POST", "/api/studies"), ("POST", "/api/studies/1/rename"), ("DELETE", "/api/studies/1"), ("PUT", "/api/studies/1/note"),
-    ("POST", "/api/studies/1/preference"), ("PUT", "/api/studies/1/preference_feedback_component"),
-    ("DELETE", "/api/studies/1/preference/x"), ("POST", "/api/studies/1/preference/x"), ("POST", "/api/trials/1/tell"),
-    ("POST", "/api/trials/1/user-attrs"), ("POST", "/api/studies/1/1/skip"), ("PUT", "/api/studies/1/1/note"),
-    ("POST", "/incompatible-rdb-schema"), ("POST", "/api/artifacts/1/1"), ("POST", "/api/artifacts/1"),
-    ("DELETE", "/api/artifacts/1/1/abc"), ("DELETE", "/api/artifacts/1/abc"), ("POST", "/api/llm/trial_filter_query"),
-    ("PATCH", "/"), ("OPTIONS", "/api/studies"),
-]  # fmt: skip
-READS = ["/", "/dashboard", "/dashboard/studies/1", "/api/meta", "/api/studies", "/api/studies/1", "/api/studies/1?after=2",
-         "/api/studies/1/param_importances", "/api/studies/1/plot/pareto_front", "/csv/1", "/incompatible-rdb-schema",
-         "/static/bundle.js", "/favicon.ico", "/api/studies/2?after=0", "/api/studies/3?after=0"]  # fmt: skip
+    ("POST", "/api/studies"),
+    ("POST", "/api/studies/1/rename"),
+    ("DELETE", "/api/studies/1"),
+    ("PUT", "/api/studies/1/note"),
+    ("POST", "/api/studies/1/preference"),
+    ("PUT", "/api/studies/1/preference_feedback_component"),
+    ("DELETE", "/api/studies/1/preference/x"),
+    ("POST", "/api/studies/1/preference/x"),
+    ("POST", "/api/trials/1/tell"),
+    ("POST", "/api/trials/1/user-attrs"),
+    ("POST", "/api/studies/1/1/skip"),
+    ("PUT", "/api/studies/1/1/note"),
+    ("POST", "/incompatible-rdb-schema"),
+    ("POST", "/api/artifacts/1/1"),
+    ("POST", "/api/artifacts/1"),
+    ("DELETE", "/api/artifacts/1/1/abc"),
+    ("DELETE", "/api/artifacts/1/abc"),
+    ("POST", "/api/llm/trial_filter_query"),
+    ("PATCH", "/"),
+    ("OPTIONS", "/api/studies"),
+]
+READS = [
+    "/",
+    "/dashboard",
+    "/dashboard/studies/1",
+    "/api/meta",
+    "/api/studies",
+    "/api/studies/1",
+    "/api/studies/1?after=2",
+    "/api/studies/1/param_importances",
+    "/api/studies/1/plot/pareto_front",
+    "/csv/1",
+    "/incompatible-rdb-schema",
+    "/static/bundle.js",
+    "/favicon.ico",
+    "/api/studies/2?after=0",
+    "/api/studies/3?after=0",
+]
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """RUNS with the study "dark" like one of ours, beside one of another tool and an empty one in the same database."""
+    """RUNS with the study "dark" like one of ours, beside one of another tool and an empty one in
+    the same database.
+    """
     folder = tmp_path / "runs" / "dark"
     folder.mkdir(parents=True)
     url = f"sqlite:///{folder}/study.db"
-    study = optuna.create_study(study_name="dark", storage=url, directions=["maximize", "minimize"])
+    study = optuna.create_study(
+        study_name="dark", storage=url, directions=["maximize", "minimize"]
+    )
     study.set_user_attr("schema", 1)
     study.set_user_attr("config", {"latency_limit_ms": None})
     store = FileSystemArtifactStore(folder / "artifacts")
     (folder / "artifacts").mkdir()
     picture = folder / "preview.png"
     picture.write_bytes(b"a picture")
-    for number, (seed, psnr_db, latency_ms) in enumerate([("MO", 27.0, 50.0), ("M1", 28.0, 110.0), (None, 26.0, 20.0)]):
+    for number, (seed, psnr_db, latency_ms) in enumerate(
+        [("MO", 27.0, 50.0), ("M1", 28.0, 110.0), (None, 26.0, 20.0)]
+    ):
         trial = study.ask()
         trial.suggest_int("blocks", 0, 3)
-        attrs = {"kind": "complete", "seed": seed, "psnr_db": psnr_db, "latency": {"median_ms": latency_ms},
-                 "ratio_to_mo": latency_ms / 50, "digest": f"{number:016x}"}  # fmt: skip
+        attrs = {
+            "kind": "complete",
+            "seed": seed,
+            "psnr_db": psnr_db,
+            "latency": {"median_ms": latency_ms},
+            "ratio_to_mo": latency_ms / 50,
+            "digest": f"{number:016x}",
+        }
         for key, value in attrs.items():
             trial.set_user_attr(key, value)
         upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial)
         study.tell(trial, [psnr_db, latency_ms])
     other = optuna.create_study(study_name="another tool's", storage=url)
     other.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
-    optuna.create_study(study_name="empty", storage=url, directions=["maximize", "minimize"]).set_user_attr("schema", 1)
+    optuna.create_study(
+        study_name="empty", storage=url, directions=["maximize", "minimize"]
+    ).set_user_attr("schema", 1)
     return folder.parent
 
 
 @contextmanager
-def served(runs: Path, *flags: str, study: str = "dark") -> Iterator[tuple[subprocess.Popen[str], int, str]]:
+def served(
+    runs: Path, *flags: str, study: str = "dark"
+) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
     """The command as a process of its own: (it, its port, what it said first)."""
-    words = [sys.executable, "-m", "dashboards", "--study", study, "--runs", str(runs), "--port", "0", *flags]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as command:
+    words = [
+        sys.executable,
+        "-m",
+        "dashboards",
+        "--study",
+        study,
+        "--runs",
+        str(runs),
+        "--port",
+        "0",
+        *flags,
+    ]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as command:
         try:
             assert command.stdout is not None
             line = command.stdout.readline()
@@ -89,7 +147,9 @@ def served(runs: Path, *flags: str, study: str = "dark") -> Iterator[tuple[subpr
 
 def ask(port: int, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    sent = {"Content-Type": "application/json"} | {key.replace("_", "-"): value for key, value in headers.items()}
+    sent = {"Content-Type": "application/json"} | {
+        key.replace("_", "-"): value for key, value in headers.items()
+    }
     connection.request(method, path, None if body is None else json.dumps(body), sent)
     answer = connection.getresponse()
     data = answer.read()
@@ -108,17 +168,29 @@ def test_a_read_only_server_changes_nothing_and_ends_cleanly(runs: Path) -> None
         assert "read-only; Ctrl-C ends it" in line
         for method, path in WRITES:
             status, body = ask(
-                port, method, path, {"body": "x", "version": 1, "study_name": "x", "directions": ["minimize"]}
+                port,
+                method,
+                path,
+                {"body": "x", "version": 1, "study_name": "x", "directions": ["minimize"]},
             )
             assert (status, json.loads(body)) == (405, {"reason": REASON}), path
         statuses = {path: ask(port, "GET", path, Accept_Encoding="gzip")[0] for path in READS}
         assert set(statuses.values()) <= {200, 302}, statuses
-        stored = [url for trial in json.loads(ask(port, "GET", "/api/studies/1")[1])["trials"] for url in
-                  (f"/artifacts/1/{trial['trial_id']}/{meta['artifact_id']}" for meta in trial["artifacts"])]  # fmt: skip
+        stored = [
+            url
+            for trial in json.loads(ask(port, "GET", "/api/studies/1")[1])["trials"]
+            for url in (
+                f"/artifacts/1/{trial['trial_id']}/{meta['artifact_id']}"
+                for meta in trial["artifacts"]
+            )
+        ]
         assert [ask(port, "GET", url) for url in stored] == [(200, b"a picture")] * 3
         status, text = ask(port, "GET", "/artifacts/1/1/0000-ffff")
-        assert (status, text.decode()) == (404, f"There is no file 0000-ffff in {runs / 'dark' / 'artifacts'}; start the dashboard "
-                                                "with --artifacts if it is elsewhere.\n")  # fmt: skip
+        assert (status, text.decode()) == (
+            404,
+            f"There is no file 0000-ffff in {runs / 'dark' / 'artifacts'}; start the dashboard "
+            "with --artifacts if it is elsewhere.\n",
+        )
         command.send_signal(signal.SIGINT)
         assert (command.wait(10), command.stderr and command.stderr.read()) == (0, "")
     assert digest(runs / "dark" / "study.db") == before
@@ -133,10 +205,15 @@ def test_other_studies_are_listed_and_whole(runs: Path) -> None:
             (2, "another tool's"),
             (3, "empty"),
         ]
-        ours, other, empty = (json.loads(ask(port, "GET", f"/api/studies/{n}?after=0")[1]) for n in (1, 2, 3))
+        ours, other, empty = (
+            json.loads(ask(port, "GET", f"/api/studies/{n}?after=0")[1]) for n in (1, 2, 3)
+        )
         assert [figure["id"] for figure in ours["plotly_graph_objects"]] == ["front"]
         assert (len(other["trials"]), other["plotly_graph_objects"]) == (3, [])
-        assert (empty["trials"], "No network" in empty["plotly_graph_objects"][0]["graph_object"]) == ([], True)
+        assert (
+            empty["trials"],
+            "No network" in empty["plotly_graph_objects"][0]["graph_object"],
+        ) == ([], True)
         command.send_signal(signal.SIGTERM)
         assert (command.wait(10), command.stderr and command.stderr.read()) == (0, "")
 
@@ -148,11 +225,18 @@ def test_only_this_machines_own_name_is_served(runs: Path) -> None:
         assert ask(port, "GET", "/api/studies", Host=f"evil.example:{port}")[0] == 403
         assert ask(port, "GET", "/api/studies", Host=f"localhost:{port}")[0] == 200
         note = {"body": "**mine**", "version": 1}
-        assert ask(port, "PUT", "/api/studies/1/note", note, Origin="http://evil.example")[0] == 403
-        assert ask(port, "PUT", "/api/studies/1/note", note, Origin=f"http://127.0.0.1:{port}")[0] == 204
+        assert (
+            ask(port, "PUT", "/api/studies/1/note", note, Origin="http://evil.example")[0] == 403
+        )
+        assert (
+            ask(port, "PUT", "/api/studies/1/note", note, Origin=f"http://127.0.0.1:{port}")[0]
+            == 204
+        )
         assert json.loads(ask(port, "GET", "/api/studies/1")[1])["note"] == note
     storage = optuna.storages.RDBStorage(f"sqlite:///{runs}/dark/study.db")
-    assert not any(key.startswith("dashboard:plot_data") for key in storage.get_study_system_attrs(1))
+    assert not any(
+        key.startswith("dashboard:plot_data") for key in storage.get_study_system_attrs(1)
+    )
 
 
 WRITER = """
@@ -173,7 +257,10 @@ def test_what_another_process_writes_is_seen_at_once(runs: Path) -> None:
     with (
         served(runs) as (_, port, _line),
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         ) as writer,
     ):
         assert writer.stdout is not None and writer.stdin is not None
@@ -190,7 +277,10 @@ def test_what_another_process_writes_is_seen_at_once(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--study", "dork", "--storage", "sqlite:///{study}"], "there are: another tool's, dark, empty"),
+        (
+            ["--study", "dork", "--storage", "sqlite:///{study}"],
+            "there are: another tool's, dark, empty",
+        ),
         (["--study", "dork"], "there is no study at sqlite:///"),
         (
             ["--storage", "sqlite:////no/where.db"],
@@ -200,34 +290,54 @@ def test_what_another_process_writes_is_seen_at_once(runs: Path) -> None:
         (["--storage", "sqlite:///{text}"], "file is not a database"),
         (["--storage", "sqlite:///{nothing}"], "can't be read"),
         (["--port", "70000"], "--port must be within 0 to 65535, but got 70000"),
-        (["--host", "0.0.0.0"], "unrecognized arguments: --host 0.0.0.0; see python -m dashboards --help"),
+        (
+            ["--host", "0.0.0.0"],
+            "unrecognized arguments: --host 0.0.0.0; see python -m dashboards --help",
+        ),
     ],
 )
-def test_bad_input_is_one_line(runs: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str) -> None:
+def test_bad_input_is_one_line(
+    runs: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
     (runs / "text").write_text("no database " * 100)
     (runs / "nothing").write_bytes(b"")
-    words = [flag.format(text=runs / "text", nothing=runs / "nothing", study=runs / "dark" / "study.db")
-             for flag in flags]  # fmt: skip
+    words = [
+        flag.format(text=runs / "text", nothing=runs / "nothing", study=runs / "dark" / "study.db")
+        for flag in flags
+    ]
     assert main(["--study", "dark", "--runs", str(runs), "--port", "0", *words]) == 2
     line = capsys.readouterr().err
-    assert line.startswith("error: ") and told in line and line.count("\n") == 1 and "secret" not in line
+    assert (
+        line.startswith("error: ")
+        and told in line
+        and line.count("\n") == 1
+        and "secret" not in line
+    )
 
 
-def test_a_database_without_studies_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_without_studies_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     optuna.storages.RDBStorage(url).engine.dispose()
     assert main(["--study", "dark", "--storage", url, "--port", "0"]) == 2
-    assert "there is no study 'dark'" in (told := capsys.readouterr().err) and "there are: none" in told
+    assert (
+        "there is no study 'dark'" in (told := capsys.readouterr().err)
+        and "there are: none" in told
+    )
 
 
-def test_a_port_in_use_is_told_with_one_that_is_free(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_told_with_one_that_is_free(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["--study", "dark", "--runs", str(runs), "--port", str(port)]) == 2
         found = re.fullmatch(
-            rf"error: port {port} is in use; give another, such as --port (\d+)\n", capsys.readouterr().err
+            rf"error: port {port} is in use; give another, such as --port (\d+)\n",
+            capsys.readouterr().err,
         )
         assert found is not None
         with socket.socket() as free:
@@ -244,14 +354,20 @@ def test_without_optuna_dashboard_the_command_says_what_to_install(
 
 def test_a_missing_folder_of_artifacts_is_told(runs: Path, tmp_path: Path) -> None:
     with served(runs, "--artifacts", str(tmp_path / "none")) as (_, port, line):
-        assert line.startswith(f"note: there is no folder {tmp_path / 'none'}, so the trials have no pictures")
+        assert line.startswith(
+            f"note: there is no folder {tmp_path / 'none'}, so the trials have no pictures"
+        )
         assert ask(port, "GET", "/api/studies/1")[0] == 200
 
 
 def test_its_example_runs(runs: Path) -> None:
     """The last line of its help, in a folder with such a study."""
     said = subprocess.run(
-        [sys.executable, "-m", "dashboards", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-m", "dashboards", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
     words = said.stdout.strip().splitlines()[-1].removeprefix("example: python ").split()
     started = time.monotonic()
@@ -259,7 +375,9 @@ def test_its_example_runs(runs: Path) -> None:
         [sys.executable, *words, "--port", "0"], cwd=runs.parent, stdout=subprocess.PIPE, text=True
     ) as command:
         try:
-            assert command.stdout is not None and "/dashboard/studies/1" in command.stdout.readline()
+            assert (
+                command.stdout is not None and "/dashboard/studies/1" in command.stdout.readline()
+            )
             command.send_signal(signal.SIGINT)
             assert command.wait(10) == 0 and time.monotonic() - started < 60
         finally:

@@ -1,4 +1,6 @@
-"""The served pages in a real Chromium: the points of a real study, a click to a trial with its note and pictures, live."""
+"""The served pages in a real Chromium: the points of a real study, a click to a trial with its
+note and pictures, live.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "nas"))
 
 from stand_ins import Loader, Measure, Runner
 
-from nas import command, search
+from nas import cli, search
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +52,9 @@ class Leaving(Runner):
     def __call__(self, genome: Any, config: Any, *, directory: Path, **rest: Any) -> Any:
         result = super().__call__(genome, config, directory=directory, **rest)
         cv2.imwrite(str(directory / "preview.png"), np.full((40, 60, 3), 90, np.uint8))
-        (directory / "curve.csv").write_text("step,loss,lr,seconds\n1,0.2,0.001,0.1\n2,0.1,0.001,0.2\n")
+        (directory / "curve.csv").write_text(
+            "step,loss,lr,seconds\n1,0.2,0.001,0.1\n2,0.1,0.001,0.2\n"
+        )
         return result
 
 
@@ -67,7 +71,13 @@ def more_trials(runs: Path, trials: int) -> None:
     toml = runs / "tiny.toml"
     toml.write_text(TINY.format(trials=trials))
     words = ["--study", str(toml), "--runs", str(runs), "--device", "cpu"]
-    assert command.run(lambda argv: search.main(argv, runner=Leaving(), load=Loader(), measure=Measure()), words) == 0
+    assert (
+        cli.run(
+            lambda argv: search.main(argv, runner=Leaving(), load=Loader(), measure=Measure()),
+            words,
+        )
+        == 0
+    )
 
 
 def test_the_points_a_click_and_the_trials_pictures(runs: Path, tmp_path: Path) -> None:
@@ -84,8 +94,11 @@ def test_the_points_a_click_and_the_trials_pictures(runs: Path, tmp_path: Path) 
         page.locator("[id*=pareto] .point").first.click(force=True)
         page.wait_for_url("**/trials?numbers=*", timeout=10_000)
         page.get_by_text("PSNR").first.wait_for()
-        page.wait_for_function("[...document.images].length >= 2 && [...document.images].every(i => i.complete && i.naturalWidth > 0)",
-                               timeout=15_000)  # fmt: skip
+        page.wait_for_function(
+            "[...document.images].length >= 2 && [...document.images].every(i => "
+            "i.complete && i.naturalWidth > 0)",
+            timeout=15_000,
+        )
         tab.picture(tmp_path / "trial.png")
         # The seed's name in our own figure leads to its trial.
         page.goto(f"http://127.0.0.1:{port}/dashboard/studies/1")

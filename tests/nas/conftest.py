@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy
 from stand_ins import Command, Loader, Measure, Runner
 
-from nas import command, search
-from nas.storage import default_url
+from nas import cli, search
+from nas.study.storage import default_url
 
 TINY = """
 trials = 5
@@ -64,13 +64,18 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run_search(tiny: Path, runs: Path) -> Command:
-    """`nas.search` on the tiny study with stand-ins for data and training; gives back the exit status."""
+    """`nas.search` on the tiny study with stand-ins for data and training; gives back the exit
+    status.
+    """
 
     def run(*flags: object, runner: Any = None, load: Any = None, measure: Any = None) -> int:
         words = ["--study", tiny, "--runs", runs, "--device", "cpu", *flags]
-        return command.run(
+        return cli.run(
             lambda argv: search.main(
-                argv, runner=runner or Runner(), load=load or Loader(), measure=measure or Measure()
+                argv,
+                runner=runner or Runner(),
+                load=load or Loader(),
+                measure=measure or Measure(),
             ),
             [str(w) for w in words],
         )

@@ -1,4 +1,6 @@
-"""A real PostgreSQL server for tests, in a folder of its own, and a line to it that can be cut at the worst moment."""
+"""A real PostgreSQL server for tests, in a folder of its own, and a line to it that can be cut at
+the worst moment.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,26 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 import sqlalchemy
 
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+ROOT = Path(__file__).parents[2]
 # Every character that a URL, a shell, a connection string or a log could trip over.
 PASSWORD = "s3cret/w:rd @%?#&='\"\\{}"
 
 
 class Server:
-    """PostgreSQL on a loopback port, with password log-in. It won't run as root, so root lends it the user postgres."""
+    """PostgreSQL on a loopback port, with password log-in. It won't run as root, so root lends it
+    the user postgres.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,22 +42,40 @@ class Server:
         if os.getuid() == 0:
             for path in (folder, folder / "password"):
                 shutil.chown(path, "postgres")
-        self._run("initdb", "-D", folder / "data", "-U", "nas", "-A", "scram-sha-256", "--no-sync",
-                  "--pwfile", folder / "password")  # fmt: skip
+        self._run(
+            "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "nas",
+            "-A",
+            "scram-sha-256",
+            "--no-sync",
+            "--pwfile",
+            folder / "password",
+        )
 
     @property
     def url(self) -> str:
         return self.url_with()
 
-    def url_with(self, *, password: str = PASSWORD, host: str = "127.0.0.1", port: int | None = None,
-                 database: str | None = None) -> str:  # fmt: skip
+    def url_with(
+        self,
+        *,
+        password: str = PASSWORD,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        database: str | None = None,
+    ) -> str:
         return f"postgresql+psycopg://nas:{quote(password, safe='')}@{host}:{port or self.port}/{database or self.database}"
 
     def make_database(self) -> None:
         """`url` is a fresh, empty database from now on."""
         self._made += 1
         self.database = f"test{self._made}"
-        engine = sqlalchemy.create_engine(self.url_with(database="postgres"), isolation_level="AUTOCOMMIT")
+        engine = sqlalchemy.create_engine(
+            self.url_with(database="postgres"), isolation_level="AUTOCOMMIT"
+        )
         with engine.connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {self.database}")
         engine.dispose()
@@ -61,9 +85,22 @@ class Server:
         return (self.folder / "data" / "postmaster.pid").exists()
 
     def start(self) -> None:
-        options = (f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off "
-                   "-c max_connections=300")  # fmt: skip
-        self._run("pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log", "-o", options, "start")
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c "
+            f"unix_socket_directories={self.folder} -c fsync=off "
+            "-c max_connections=300"
+        )
+        self._run(
+            "pg_ctl",
+            "-D",
+            self.folder / "data",
+            "-w",
+            "-l",
+            self.folder / "log",
+            "-o",
+            options,
+            "start",
+        )
 
     def stop(self, how: str = "immediate") -> None:
         self._run("pg_ctl", "-D", self.folder / "data", "-w", "-m", how, "stop")
@@ -71,7 +108,13 @@ class Server:
     def _run(self, program: str, *words: object) -> None:
         as_postgres = ["runuser", "-u", "postgres", "--"] if getpass.getuser() == "root" else []
         command = [*as_postgres, str(self.bin / program), *map(str, words)]
-        subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            command,
+            check=True,
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 @contextlib.contextmanager
@@ -90,8 +133,9 @@ def postgresql() -> Iterator[Server]:
 
 
 class Line:
-    """Passes a client's bytes on to a server, and back; after `lose_answer()` it cuts instead of passing on what the server
-    answers to the next COMMIT of something written."""
+    """Passes a client's bytes on to a server, and back; after `lose_answer()` it cuts instead of
+    passing on what the server answers to the next COMMIT of something written.
+    """
 
     def __init__(self, port: int) -> None:
         self._to, self._armed = port, False
@@ -122,12 +166,20 @@ class Line:
                 self._sockets += [client, server]
                 wrote, doomed = threading.Event(), threading.Event()
                 for source, target, is_client in ((client, server, True), (server, client, False)):
-                    thread = threading.Thread(target=self._pass, args=(source, target, is_client, wrote, doomed))
+                    thread = threading.Thread(
+                        target=self._pass, args=(source, target, is_client, wrote, doomed)
+                    )
                     self._threads.append(thread)
                     thread.start()
 
-    def _pass(self, source: socket.socket, target: socket.socket, is_client: bool, wrote: threading.Event,
-              doomed: threading.Event) -> None:  # fmt: skip
+    def _pass(
+        self,
+        source: socket.socket,
+        target: socket.socket,
+        is_client: bool,
+        wrote: threading.Event,
+        doomed: threading.Event,
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if is_client and b"COMMIT" in data:
@@ -148,3 +200,82 @@ class Line:
 def _shut(one: socket.socket) -> None:
     with contextlib.suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
+
+
+def shows_password(text: str, password: str = PASSWORD) -> bool:
+    """Whether any spelling of it, or half of it, is in `text`."""
+    half = password[: len(password) // 2], password[len(password) // 2 :]
+    spellings = [
+        password,
+        repr(password)[1:-1],
+        quote(password, safe=""),
+        quote(password),
+        quote_plus(password),
+        *half,
+    ]
+    return any(spelling in text for spelling in spellings)
+
+
+SEARCH = """
+import sys
+sys.path[:0] = [{root!r}, {here!r}]
+from stand_ins import Loader, Measure, Runner
+from nas import cli, search
+run = lambda argv: search.main(argv, runner=Runner(seconds={seconds}, steps=20), load=Loader(), measure=Measure())
+sys.exit(cli.run(run, sys.argv[1:]))
+"""
+Searches = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[Server]:
+    with postgresql() as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Server:
+    """Runs, with an empty database."""
+    if not shared_server.runs:
+        shared_server.start()
+    shared_server.make_database()
+    return shared_server
+
+
+@pytest.fixture
+def search(server: Server, tiny: Path, runs: Path) -> Searches:
+    """Starts a search in the server's database; `runs` another folder makes it another machine's."""
+
+    def start(seconds: float, *flags: object, runs: Path = runs) -> subprocess.Popen[str]:
+        program = SEARCH.format(root=str(ROOT), here=str(Path(__file__).parent), seconds=seconds)
+        words = [
+            "--study",
+            tiny,
+            "--runs",
+            runs,
+            "--device",
+            "cpu",
+            "--storage",
+            server.url,
+            *flags,
+        ]
+        return subprocess.Popen(
+            [sys.executable, "-c", program, *map(str, words)],
+            cwd=ROOT,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    return start
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    pytest.fail(f"{text!r} never came:\n{seen}")

@@ -15,8 +15,8 @@ import optuna
 import pytest
 from stand_ins import Command, Loader, Runner
 
-from nas.patient import Patience
-from nas.storage import default_url, shown
+from nas.study.retrying_storage import Patience
+from nas.study.storage import default_url, shown
 
 Read = Callable[[], optuna.Study]
 
@@ -37,7 +37,9 @@ def refused(run_search: Command, capsys: pytest.CaptureFixture[str]) -> Callable
 
 
 def test_flags(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "unrecognized arguments: --trails 3; see python -m nas.search --help" in refused("--trails", 3)
+    assert "unrecognized arguments: --trails 3; see python -m nas.search --help" in refused(
+        "--trails", 3
+    )
     assert "there is no study 'drak'; there are: dark" in refused("--study", "drak")
     assert "there is no data folder /no/where" in refused("--data", "/no/where")
     assert "device must be auto, cpu, cuda or cuda:N, but got 'tpu'" in refused("--device", "tpu")
@@ -48,11 +50,24 @@ def test_flags(refused: Callable[..., str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("study.db", "storage must be an SQLAlchemy URL such as sqlite:///runs/dark/study.db, but got 'study.db'"),
+        (
+            "study.db",
+            "storage must be an SQLAlchemy URL such as sqlite:///runs/dark/study.db, but "
+            "got 'study.db'",
+        ),
         ("sqlite://", "storage must be a database that lasts"),
-        ("sqlite:////no/where/x.db", "storage sqlite:////no/where/x.db can't be opened; its folder must exist"),
-        ("oracool://u:geheim@h/x", "storage oracool://u:***@h/x needs a database that SQLAlchemy knows"),
-        ("mysql+mysqldb://u:geheim@h/x", "storage mysql+mysqldb://u:***@h/x needs the Python package MySQLdb;"),
+        (
+            "sqlite:////no/where/x.db",
+            "storage sqlite:////no/where/x.db can't be opened; its folder must exist",
+        ),
+        (
+            "oracool://u:geheim@h/x",
+            "storage oracool://u:***@h/x needs a database that SQLAlchemy knows",
+        ),
+        (
+            "mysql+mysqldb://u:geheim@h/x",
+            "storage mysql+mysqldb://u:***@h/x needs the Python package MySQLdb;",
+        ),
     ],
 )
 def test_storages_that_are_none(refused: Callable[..., str], url: str, told: str) -> None:
@@ -74,14 +89,20 @@ def test_a_password_is_never_shown() -> None:
 
 
 def test_a_file_that_is_no_database(refused: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "x.db").write_text("this is a text, and long enough not to be taken for an empty database" * 9)
+    (tmp_path / "x.db").write_text(
+        "this is a text, and long enough not to be taken for an empty database" * 9
+    )
     assert "is no SQLite database" in refused("--storage", f"sqlite:///{tmp_path}/x.db")
 
 
-def test_a_read_only_storage(refused: Callable[..., str], run_search: Command, runs: Path, read_study: Read) -> None:
+def test_a_read_only_storage(
+    refused: Callable[..., str], run_search: Command, runs: Path, read_study: Read
+) -> None:
     run_search("--trials", 3)
     url = f"sqlite:///file:{runs}/tiny/study.db?mode=ro&uri=true"
-    assert "is read-only; make it writable, or give another --storage" in refused("--trials", 5, "--storage", url)
+    assert "is read-only; make it writable, or give another --storage" in refused(
+        "--trials", 5, "--storage", url
+    )
     assert len(read_study().trials) == 3
 
 
@@ -90,15 +111,22 @@ def test_a_study_of_another_program(refused: Callable[..., str], runs: Path) -> 
     url = default_url(runs / "tiny")
     optuna.create_study(study_name="tiny", storage=url, direction="minimize")
     told = refused()
-    assert "study 'tiny' in" in told and "was not made by nas.search (its objectives: minimize)" in told
+    assert (
+        "study 'tiny' in" in told
+        and "was not made by nas.search (its objectives: minimize)" in told
+    )
     optuna.delete_study(study_name="tiny", storage=url)
-    foreign = optuna.create_study(study_name="tiny", storage=url, directions=["maximize", "minimize"])
+    foreign = optuna.create_study(
+        study_name="tiny", storage=url, directions=["maximize", "minimize"]
+    )
     foreign.tell(foreign.ask(), [1, 2])
     assert "was not made by nas.search" in refused()
     assert len(optuna.load_study(study_name="tiny", storage=url).trials) == 1
 
 
-def test_other_studies_in_the_same_database_are_left_alone(run_search: Command, runs: Path) -> None:
+def test_other_studies_in_the_same_database_are_left_alone(
+    run_search: Command, runs: Path
+) -> None:
     (runs / "tiny").mkdir(parents=True)
     url = default_url(runs / "tiny")
     optuna.create_study(study_name="other", storage=url, direction="minimize")
@@ -111,12 +139,23 @@ def test_a_changed_config_is_refused_with_the_keys_named(
 ) -> None:
     run_search("--trials", 3)
     told = refused("--steps", 30, "--seed", 4)
-    assert "seed was 0, is 4; train.steps was 20, is 30" in told and "--runs DIR" in told and str(runs / "tiny") in told
+    assert (
+        "seed was 0, is 4; train.steps was 20, is 30" in told
+        and "--runs DIR" in told
+        and str(runs / "tiny") in told
+    )
     assert read_study().user_attrs["fixed"]["train.steps"] == 20
-    assert run_search("--trials", 4, "--sampler", "random", "--latency-limit-ms", 500, "--timeout-min", 9) == 0
+    assert (
+        run_search(
+            "--trials", 4, "--sampler", "random", "--latency-limit-ms", 500, "--timeout-min", 9
+        )
+        == 0
+    )
 
 
-def test_before_the_first_trial_the_config_may_change(run_search: Command, read_study: Read) -> None:
+def test_before_the_first_trial_the_config_may_change(
+    run_search: Command, read_study: Read
+) -> None:
     class Refusing(Loader):
         def __call__(self, *args: object, **kwargs: object) -> object:
             raise OSError("no")
@@ -142,8 +181,10 @@ def test_a_storage_held_by_another_program(
     refused: Callable[..., str], run_search: Command, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_search("--trials", 3)
-    monkeypatch.setattr("nas.storage.SQLITE_TIMEOUT_S", 0.2)
-    monkeypatch.setattr("nas.storage.Patience", functools.partial(Patience, give_up_s=0.5))  # else a quarter of an hour
+    monkeypatch.setattr("nas.study.storage.SQLITE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(
+        "nas.study.storage.Patience", functools.partial(Patience, give_up_s=0.5)
+    )  # else a quarter of an hour
     holder = sqlite3.connect(runs / "tiny" / "study.db")
     holder.execute("BEGIN IMMEDIATE")
     try:
@@ -160,7 +201,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None:
         pytest.skip("needs root to mount a file system")
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True).returncode:
+    if subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True
+    ).returncode:
         pytest.skip("file systems can't be mounted here")
     yield place
     subprocess.run(["umount", "--lazy", place], check=True)
@@ -176,18 +219,24 @@ class Filling(Runner):
         return result
 
 
-def test_a_full_disk_keeps_what_is_finished(refused: Callable[..., str], run_search: Command, small_disk: Path) -> None:
+def test_a_full_disk_keeps_what_is_finished(
+    refused: Callable[..., str], run_search: Command, small_disk: Path
+) -> None:
     told = refused("--runs", small_disk, runner=Filling())
     assert "full" in told and "free some space" in told
     study = optuna.load_study(study_name="tiny", storage=default_url(small_disk / "tiny"))
     assert study.trials[0].user_attrs["kind"] == "complete"
-    assert not (small_disk / "tiny" / "trials" / "0001").exists(), "what was not finished makes room"
+    assert not (small_disk / "tiny" / "trials" / "0001").exists(), (
+        "what was not finished makes room"
+    )
     runner = Runner()
     assert run_search("--runs", small_disk, runner=runner) == 0
     assert len(runner.calls) == 4
 
 
-def test_a_read_only_folder(refused: Callable[..., str], run_search: Command, small_disk: Path) -> None:
+def test_a_read_only_folder(
+    refused: Callable[..., str], run_search: Command, small_disk: Path
+) -> None:
     run_search("--runs", small_disk, "--trials", 3)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     assert "must be writable" in refused("--runs", small_disk, "--trials", 5)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from stand_ins import Command
 
-from nas import bench, command
-from nas.results import Row
+from nas import bench, cli
+from nas.study.records import Row
 from space import SEEDS
 
 QUICK = ("--shape", "64x96", "--seconds", 0.2, "--threads", 1)
@@ -23,7 +23,7 @@ Run = Callable[..., int]
 
 
 def run(*words: object) -> int:
-    return command.run(bench.main, [str(word) for word in words])
+    return cli.run(bench.main, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -38,26 +38,43 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def test_the_table_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    genome = replace(SEEDS["MO"], head="none", merge_channels=None, head_width=None, head_kernel=None)
+    genome = replace(
+        SEEDS["MO"], head="none", merge_channels=None, head_width=None, head_kernel=None
+    )
     path = tmp_path / "mine.json"
     path.write_text(genome.to_json())
     out = tmp_path / "bench.json"
     assert run("MO", "M1", "M2", path, *QUICK, "--json", out) == 0
     told = capsys.readouterr().out
     lines = told.splitlines()
-    assert lines[0].split()[:6] == ["network", "end", "to", "end", "ms", "p10"] and "memory MiB" in lines[0]
+    told = " ".join(told.split())  # a processor's long name wraps the last line
+    assert (
+        lines[0].split()[:6] == ["network", "end", "to", "end", "ms", "p10"]
+        and "memory MiB" in lines[0]
+    )
     names = [line.split()[0] for line in lines[1:5]]
     assert names == ["MO", "M1", "M2", f"{tmp_path.name}/mine.json"]
     assert "the unit" in lines[1] and "784,768" in lines[1] and "1,714,080" in lines[2]
-    assert "64 x 96 mosaic, float32, channels_last, eager, 1 thread, " in told and "in turn with MO" in told
+    assert (
+        "64 x 96 mosaic, float32, channels_last, eager, 1 thread, " in told
+        and "in turn with MO" in told
+    )
     stored = json.loads(out.read_text())
     assert stored["reference"] == "MO" and [one["name"] for one in stored["networks"]] == names
     mo, m1, m2, mine = stored["networks"]
-    assert mo["ratio_to_mo"] is None and 1 < m1["ratio_to_mo"]["value"] < m2["ratio_to_mo"]["value"]
-    assert mine["ratio_to_mo"]["low"] <= mine["ratio_to_mo"]["value"] <= mine["ratio_to_mo"]["high"]
+    assert (
+        mo["ratio_to_mo"] is None and 1 < m1["ratio_to_mo"]["value"] < m2["ratio_to_mo"]["value"]
+    )
+    assert (
+        mine["ratio_to_mo"]["low"] <= mine["ratio_to_mo"]["value"] <= mine["ratio_to_mo"]["high"]
+    )
     assert mine["genome"] == genome.to_dict() and mine["cost"]["parameters"] < 784768
     for one in stored["networks"]:
-        assert one["latency"]["runs"] >= 50 and one["latency"]["height"] == 64 and one["latency"]["peak_memory_mib"] > 0
+        assert (
+            one["latency"]["runs"] >= 50
+            and one["latency"]["height"] == 64
+            and one["latency"]["peak_memory_mib"] > 0
+        )
         assert one["latency"]["device_time"] is None, "a CPU has one clock"
 
 
@@ -70,24 +87,42 @@ def test_a_studys_front_and_why_we_measure(
     out = tmp_path / "bench.json"
     assert run("--study", "tiny", "--front", "--runs", runs, "--seconds", 0.1, "--json", out) == 0
     told = capsys.readouterr().out
-    assert "(trial " in told and "study tiny, 6 measured networks: Kendall's tau with latency is" in told
+    assert (
+        "(trial " in told
+        and "study tiny, 6 measured networks: Kendall's tau with latency is" in told
+    )
     stored = json.loads(out.read_text())
     assert stored["networks"][0]["latency"]["height"] == 64, "the study's own frame"
     assert stored["rank_correlation"]["networks"] == 6
-    assert stored["rank_correlation"]["macs"] == pytest.approx(1.0), "the stand-in's MACs follow its latency"
+    assert stored["rank_correlation"]["macs"] == pytest.approx(1.0), (
+        "the stand-in's MACs follow its latency"
+    )
     assert run("--study", "tiny", "--runs", runs) == 0
     assert "Kendall's tau" in capsys.readouterr().out
 
 
 def test_kendalls_tau_by_hand() -> None:
     rows = [
-        Row(number=k, kind="complete", digest=str(k), latency_ms=float(ms), macs=macs, parameters=parameters)
-        for k, (ms, macs, parameters) in enumerate([(1, 10, 5), (2, 20, 4), (3, 15, 3), (4, 40, 2), (5, 50, 1)])
+        Row(
+            number=k,
+            kind="complete",
+            digest=str(k),
+            latency_ms=float(ms),
+            macs=macs,
+            parameters=parameters,
+        )
+        for k, (ms, macs, parameters) in enumerate(
+            [(1, 10, 5), (2, 20, 4), (3, 15, 3), (4, 40, 2), (5, 50, 1)]
+        )
     ]
     found = bench.correlation(rows)
     assert found == {"networks": 5, "macs": pytest.approx(0.8), "parameters": pytest.approx(-1.0)}
     repeat = replace(rows[0], number=9, repeat_of=0)
-    assert bench.correlation([*rows[:4], repeat]) == {"networks": 4, "macs": None, "parameters": None}
+    assert bench.correlation([*rows[:4], repeat]) == {
+        "networks": 4,
+        "macs": None,
+        "parameters": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -95,19 +130,45 @@ def test_kendalls_tau_by_hand() -> None:
     [
         ((), "there must be a network to time, but none is named"),
         (("MO", "--front"), "--front needs the study whose front it is, but there is no --study"),
-        (("MO", "--shape", "500x512"), "must be multiples of 32 for these networks, but got 500x512; the next that are: 512x512"),
+        (
+            ("MO", "--shape", "500x512"),
+            "must be multiples of 32 for these networks, but got 500x512; the next that "
+            "are: 512x512",
+        ),
         (("M2", "--shape", "100x0"), "the next that are: 128x32"),
-        (("MO", "--shape", "big"), "--shape must be rows x columns such as 512x512, but got 'big'"),
-        (("MO", "--dtype", "int8"), "latency.dtype must be one of float32, float16, bfloat16, but got 'int8'"),
-        (("MO", "--runtime", "tensorrt"), "latency.runtime must be one of auto, eager, cuda_graph, compile, but got 'tensorrt'"),
-        (("MO", "--runtime", "cuda_graph", "--device", "cpu"), "runtime cuda_graph needs a GPU, but the device is cpu"),
+        (
+            ("MO", "--shape", "big"),
+            "--shape must be rows x columns such as 512x512, but got 'big'",
+        ),
+        (
+            ("MO", "--dtype", "int8"),
+            "latency.dtype must be one of float32, float16, bfloat16, but got 'int8'",
+        ),
+        (
+            ("MO", "--runtime", "tensorrt"),
+            "latency.runtime must be one of auto, eager, cuda_graph, compile, but got 'tensorrt'",
+        ),
+        (
+            ("MO", "--runtime", "cuda_graph", "--device", "cpu"),
+            "runtime cuda_graph needs a GPU, but the device is cpu",
+        ),
         (("MO", "--threads", "0"), "latency.threads must be at least 1, but got 0"),
-        (("M9",), "a network must be MO, M1, M2, F1, F2, F3, a genome's JSON file or a trial's folder, but there is no M9"),
-        (("MO", "--json", "no/such/bench.json"), "--json needs a folder that exists, but there is no no/such"),
-        (("--study", "none", "--runs", "no"), "there must be a study to read, but there is no no/none/study.db"),
+        (
+            ("M9",),
+            "a network must be MO, M1, M2, F1, F2, F3, a genome's JSON file or a trial's "
+            "folder, but there is no M9",
+        ),
+        (
+            ("MO", "--json", "no/such/bench.json"),
+            "--json needs a folder that exists, but there is no no/such",
+        ),
+        (
+            ("--study", "none", "--runs", "no"),
+            "there must be a study to read, but there is no no/none/study.db",
+        ),
         (("MO", "--device", "cuda:99"), "'cuda:99'"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_told_in_one_line(words: tuple[str, ...], message: str, refused: Any) -> None:
     assert message in refused(*words)
 
@@ -125,10 +186,22 @@ def test_out_of_memory_is_told_with_the_shape() -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
 
-    words = [sys.executable, "-m", "nas.bench", "MO", "--shape", "131072x131072", "--threads", "1", "--device", "cpu"]
+    words = [
+        sys.executable,
+        "-m",
+        "nas.bench",
+        "MO",
+        "--shape",
+        "131072x131072",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
     told = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
     assert told.returncode == 2 and told.stdout == ""
     assert told.stderr == (
-        "error: the networks must fit the memory of cpu at 131072 x 131072, but it is out of memory; give a smaller "
+        "error: the networks must fit the memory of cpu at 131072 x 131072, but it is out "
+        "of memory; give a smaller "
         "--shape, or fewer networks\n"
     )

@@ -1,10 +1,12 @@
-"""`nas.describe`: the picture of a network says what the genome says, and its shares are the counted ones."""
+"""`nas.describe`: the picture of a network says what the genome says, and its shares are the
+counted ones.
+"""
 
 import random
 
 import pytest
 
-from nas.command import run
+from nas.cli.parser import run
 from nas.describe import main, outline
 from space import SEEDS, DesignSpace, Genome, count_cost
 
@@ -37,8 +39,16 @@ def test_every_counted_part_has_its_line_and_no_other(seed):
 def test_the_drawing_is_written(capsys, tmp_path):
     status, out, _ = described(capsys, "MO", "--drawing", str(tmp_path / "m1.svg"))
     text = (tmp_path / "m1.svg").read_text()
-    assert status == 0 and out == f"wrote {tmp_path}/m1.svg\n" and "<title>network MO</title>" in text and "3 x RDB" in text
-    for name, told in (("m1.png", "--drawing must end in .svg, but got"), ("no/m1.svg", "No such file or directory; choose another")):
+    assert (
+        status == 0
+        and out == f"wrote {tmp_path}/m1.svg\n"
+        and "<title>network MO</title>" in text
+        and "3 x RDB" in text
+    )
+    for name, told in (
+        ("m1.png", "--drawing must end in .svg, but got"),
+        ("no/m1.svg", "No such file or directory; choose another"),
+    ):
         status, _, error = described(capsys, "M1", "--drawing", str(tmp_path / name))
         assert status == 2 and told in error and error.count("\n") == 1
 
@@ -64,12 +74,21 @@ def test_the_space_shows_every_gene(capsys):
         (["MO", "--space"], "give either a network"),
         (["nobody.json"], "but there is no nobody.json; check the path"),
         (["MO", "--height", "0"], "height and width must be at least 1, but got 0 and 512"),
-        (["MO", "--colour"], "unrecognized arguments: --colour; see python -m nas.describe --help"),
+        (
+            ["MO", "--colour"],
+            "unrecognized arguments: --colour; see python -m nas.describe --help",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(capsys, argv, message):
     status, out, err = described(capsys, *argv)
-    assert status == 2 and out == "" and err.startswith("error: ") and message in err and err.count("\n") == 1
+    assert (
+        status == 2
+        and out == ""
+        and err.startswith("error: ")
+        and message in err
+        and err.count("\n") == 1
+    )
 
 
 def test_a_damaged_genome_is_named(capsys, tmp_path):

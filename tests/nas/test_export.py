@@ -1,4 +1,6 @@
-"""`nas.export` on a real little study: what is written is what was found, stands alone, and is checked as it says."""
+"""`nas.export` on a real little study: what is written is what was found, stands alone, and is
+checked as it says.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +17,32 @@ import torch
 from conftest import TINY
 
 import space
-from nas import command, export, onnx_export, retrain, search, winners
-from nas.models import load_network, read_genome
-from nas.results import Row, read_rows
-from nas.storage import default_url
+from nas import cli, export, retrain, search
+from nas.cli.networks import load_network, read_genome
+from nas.outputs import onnx as onnx_export
+from nas.study import selection as winners
+from nas.study.records import Row, read_rows
+from nas.study.storage import default_url
 from space import SEEDS, Genome, InputError, build_model, fold
 
 Refuse = Callable[..., str]
-SMALL = Genome(skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3)
+SMALL = Genome(
+    skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
+)
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs/dark: MO, M1, M2 and one network that was found, trained for a moment."""
     folder = tmp_path_factory.mktemp("searched")
-    small = TINY.replace("trials = 5", "trials = 4").replace("_seconds = 0.5", "_seconds = 0.1").replace("steps = 20", "steps = 3")
+    small = (
+        TINY.replace("trials = 5", "trials = 4")
+        .replace("_seconds = 0.5", "_seconds = 0.1")
+        .replace("steps = 20", "steps = 3")
+    )
     (folder / "dark.toml").write_text(small + "min_runs = 3\nprecision = 0.5\n")
     words = ["--study", folder / "dark.toml", "--runs", folder / "runs", "--device", "cpu"]
-    assert command.run(search.main, [str(word) for word in words]) == 0
+    assert cli.run(search.main, [str(word) for word in words]) == 0
     return folder
 
 
@@ -45,7 +55,7 @@ def here(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def run(*words: object) -> int:
-    return command.run(export.main, [str(word) for word in words])
+    return cli.run(export.main, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -77,36 +87,62 @@ def test_the_front_stands_alone(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert folders == sorted(f"trial-{row.number:04d}" for row in front)
     for row in front:
         folder = here / "exports" / f"trial-{row.number:04d}"
-        assert sorted(path.name for path in folder.iterdir()) == ["card.html", "model.json", "model.onnx", "weights.safetensors"]
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "card.html",
+            "model.json",
+            "model.onnx",
+            "weights.safetensors",
+        ]
         model = space.load_model(folder)
-        session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            folder / "model.onnx", providers=["CPUExecutionProvider"]
+        )
         for rows_, columns in ((3, 1), (4, 4), (1, 6)):
             mosaic = torch.rand(1, 1, rows_ * model.size_multiple, columns * model.size_multiple)
             given = torch.from_numpy(session.run(["rgb"], {"mosaic": mosaic.numpy()})[0])
             assert (given - model(mosaic)).abs().max() < 1e-4
         about = json.loads((folder / "model.json").read_text())
-        assert about["quality"]["psnr_db"] == row.psnr_db and about["latency"]["latency_ms"] == pytest.approx(row.latency_ms)
-        assert about["latency"]["ratio_to_mo"] == row.ratio_to_mo and about["latency"]["form"]["height"] == 64
+        assert about["quality"]["psnr_db"] == row.psnr_db and about["latency"][
+            "latency_ms"
+        ] == pytest.approx(row.latency_ms)
+        assert (
+            about["latency"]["ratio_to_mo"] == row.ratio_to_mo
+            and about["latency"]["form"]["height"] == 64
+        )
         assert tuple(about["latency"]["ratio_interval"]) == row.ratio_interval
-        assert about["training"]["recipe"]["steps"] == 3 and about["training"]["data"]["kind"] == "synthetic"
-        assert about["provenance"]["trial"] == row.number and about["provenance"]["versions"]["torch"] == torch.__version__
+        assert (
+            about["training"]["recipe"]["steps"] == 3
+            and about["training"]["data"]["kind"] == "synthetic"
+        )
+        assert (
+            about["provenance"]["trial"] == row.number
+            and about["provenance"]["versions"]["torch"] == torch.__version__
+        )
         assert f"{row.psnr_db:.2f} dB" in (folder / "card.html").read_text()
-        assert session.get_modelmeta().custom_metadata_map["size_multiple"] == str(model.size_multiple)
+        assert session.get_modelmeta().custom_metadata_map["size_multiple"] == str(
+            model.size_multiple
+        )
         assert read_genome(str(folder)) == model.genome == read_genome(str(folder / "model.json"))
         again = load_network(str(folder), None)
         assert again.white_balanced_input and torch.equal(fold(again.model)(mosaic), model(mosaic))
 
 
-def test_one_trial_is_the_folder_itself_and_is_not_overwritten(here: Path, refused: Refuse) -> None:
+def test_one_trial_is_the_folder_itself_and_is_not_overwritten(
+    here: Path, refused: Refuse
+) -> None:
     assert run("--study", "dark", "--trial", 0, "--out", "mo") == 0
     assert space.load_model("mo").genome == SEEDS["MO"]
     card = (here / "mo" / "card.html").read_text()
     assert "architecture itself, trained anew" in card
-    assert "holds a network; give another --out, or --force to replace it" in refused("--trial", 1, "--out", "mo")
+    assert "holds a network; give another --out, or --force to replace it" in refused(
+        "--trial", 1, "--out", "mo"
+    )
     assert space.load_model("mo").genome == SEEDS["MO"]
     assert run("--study", "dark", "--trial", 1, "--out", "mo", "--force") == 0
     assert space.load_model("mo").genome == SEEDS["M1"]
-    assert "is no export, so that it is never overwritten" in refused("--trial", 1, "--out", "runs", "--force")
+    assert "is no export, so that it is never overwritten" in refused(
+        "--trial", 1, "--out", "runs", "--force"
+    )
     assert {path.name for path in here.iterdir()} == {"mo", "runs"}
 
 
@@ -116,11 +152,20 @@ def test_bad_input_is_told_in_one_line(here: Path, refused: Refuse) -> None:
     best = max(read_rows(study_here()), key=lambda row: row.psnr_db or 0)
     fastest = min(read_rows(study_here()), key=lambda row: row.latency_ms or 0)
     told = refused("--fastest-above-db", 99, *out)
-    assert f"none has 99 dB: trial {best.number} ({best.name}) comes nearest with {best.psnr_db:.2f} dB" in told
+    assert (
+        f"none has 99 dB: trial {best.number} ({best.name}) comes nearest with "
+        f"{best.psnr_db:.2f} dB"
+    ) in told
     told = refused("--best-under-ms", 0.001, *out)
-    assert f"trial {fastest.number} ({fastest.name}) comes nearest with {fastest.latency_ms:.2f} ms" in told
+    assert (
+        f"trial {fastest.number} ({fastest.name}) comes nearest with {fastest.latency_ms:.2f} ms"
+        in told
+    )
     assert "must be a number, but got 'nan'" in refused("--best-under-ms", "nan", *out)
-    assert "one of the arguments --trial --front --fastest-above-db --best-under-ms is required" in refused(*out)
+    assert (
+        "one of the arguments --trial --front --fastest-above-db --best-under-ms is required"
+        in refused(*out)
+    )
     assert "not allowed with argument" in refused("--trial", 1, "--front", *out)
     assert "there is no runs/none/study.db" in refused("--study", "none", "--front", *out)
     (here / "a").touch()
@@ -129,34 +174,69 @@ def test_bad_input_is_told_in_one_line(here: Path, refused: Refuse) -> None:
     assert not (here / "x").exists()
 
 
-def test_files_that_do_not_hold_what_was_found_are_not_exported(here: Path, refused: Refuse) -> None:
+def test_files_that_do_not_hold_what_was_found_are_not_exported(
+    here: Path, refused: Refuse
+) -> None:
     trial = here / "runs" / "dark" / "trials" / "0000"
     torch.manual_seed(5)
     other = build_model(SEEDS["MO"])
-    space.saved.save(here, other, name="x", white_balanced_input=True)  # another MO: fits, and scores otherwise
+    space.export_format.save(
+        here, other, name="x", white_balanced_input=True
+    )  # another MO: fits, and scores otherwise
     shutil.copy(here / "weights.safetensors", trial)
     told = refused("--trial", 0, "--out", "x")
-    assert "trial 0 (MO): the exported network must score what was told of it, but scene_00 gives " in told and "0000 told " in told
+    assert (
+        "trial 0 (MO): the exported network must score what was told of it, but scene_00 gives "
+        in told
+        and "0000 told " in told
+    )
     (trial / "weights.safetensors").write_bytes(b"half")
     assert "must be a whole safetensors file" in refused("--trial", 0, "--out", "x")
     (trial / "weights.safetensors").unlink()
     assert "must hold weights.safetensors" in refused("--trial", 0, "--out", "x")
     shutil.rmtree(trial)
-    assert "there is no runs/dark/trials/0000: was it deleted" in refused("--trial", 0, "--out", "x")
+    assert "there is no runs/dark/trials/0000: was it deleted" in refused(
+        "--trial", 0, "--out", "x"
+    )
     assert not [path.name for path in here.iterdir() if "x" in path.name]
 
 
-def test_a_longer_training_of_a_winner_is_exported_with_its_own_scores(here: Path, refused: Refuse) -> None:
-    words = ["--study", "dark", "--trial", "3", "--steps", "4", "--out", "long", "--device", "cpu", "--eval-steps", "4"]
+def test_a_longer_training_of_a_winner_is_exported_with_its_own_scores(
+    here: Path, refused: Refuse
+) -> None:
+    words = [
+        "--study",
+        "dark",
+        "--trial",
+        "3",
+        "--steps",
+        "4",
+        "--out",
+        "long",
+        "--device",
+        "cpu",
+        "--eval-steps",
+        "4",
+    ]
     (here / "dark.toml").write_text(TINY)
-    assert command.run(retrain.main, [*words[:1], "dark.toml", *words[2:]]) == 0
+    assert cli.run(retrain.main, [*words[:1], "dark.toml", *words[2:]]) == 0
     assert run("--study", "dark", "--trial", 3, "--weights", "long", "--out", "x") == 0
-    told, about = (json.loads(Path(path).read_text()) for path in ("long/result.json", "x/model.json"))
-    assert about["quality"]["psnr_db"] == told["psnr_db"] and about["training"]["recipe"]["steps"] == 4
+    told, about = (
+        json.loads(Path(path).read_text()) for path in ("long/result.json", "x/model.json")
+    )
+    assert (
+        about["quality"]["psnr_db"] == told["psnr_db"]
+        and about["training"]["recipe"]["steps"] == 4
+    )
     assert about["latency"]["ratio_to_mo"] == read_rows(study_here())[3].ratio_to_mo
-    wanted, given = load_network("long", None).model.state_dict(), load_network("x", None).model.state_dict()
+    wanted, given = (
+        load_network("long", None).model.state_dict(),
+        load_network("x", None).model.state_dict(),
+    )
     assert all(torch.equal(wanted[name], given[name]) for name in wanted)
-    assert "must be a training of trial 0's network" in refused("--trial", 0, "--weights", "long", "--out", "y")
+    assert "must be a training of trial 0's network" in refused(
+        "--trial", 0, "--weights", "long", "--out", "y"
+    )
     assert "there is no no/result.json" in refused("--trial", 0, "--weights", "no", "--out", "y")
     Path("long/result.json").write_text("{}")
     assert "does not tell its training" in refused("--trial", 3, "--weights", "long", "--out", "y")
@@ -169,7 +249,9 @@ def test_data_that_has_changed_is_told(here: Path, refused: Refuse) -> None:
     assert "has changed (digest was 0123, is " in refused("--trial", 0, "--out", "x")
 
 
-def test_without_onnx_the_extra_is_named(here: Path, refused: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onnx_the_extra_is_named(
+    here: Path, refused: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnx_export, "find_spec", lambda name: None)
     told = refused("--trial", 0, "--out", "x")
     assert "onnx and onnxruntime are not installed; pip install '.[export]'" in told
@@ -180,25 +262,45 @@ def test_an_onnx_run_that_disagrees_is_told(tmp_path: Path) -> None:
     one, other = fold(build_model(SMALL)), fold(build_model(SMALL))
     onnx_export.write_onnx(one, tmp_path / "a.onnx", about={"name": "a"})
     assert max(onnx_export.check_onnx(tmp_path / "a.onnx", one).values()) < 1e-5
-    with pytest.raises(InputError, match=r"to 0.0001, but at 8x8 a.onnx differs by 0\.\d+; nothing was exported"):
+    with pytest.raises(
+        InputError, match=r"to 0.0001, but at 8x8 a.onnx differs by 0\.\d+; nothing was exported"
+    ):
         onnx_export.check_onnx(tmp_path / "a.onnx", other)
 
 
 def row(number: int, psnr_db: float | None, latency_ms: float | None, **more: Any) -> Row:
-    return Row(number=number, kind=more.pop("kind", "complete"), digest=f"{number:016x}", psnr_db=psnr_db,
-               latency_ms=latency_ms, **more)  # fmt: skip
+    return Row(
+        number=number,
+        kind=more.pop("kind", "complete"),
+        digest=f"{number:016x}",
+        psnr_db=psnr_db,
+        latency_ms=latency_ms,
+        **more,
+    )
 
 
-ROWS = [row(0, 24.0, 10.0), row(1, 25.0, 30.0), row(2, 24.5, 20.0), row(3, 24.5, 18.0), row(4, 23.0, 30.0),
-        row(5, None, 90.0, kind="over_limit", message="too slow"), row(6, 25.0, 30.0, repeat_of=1),
-        row(7, None, None, kind="running")]  # fmt: skip
+ROWS = [
+    row(0, 24.0, 10.0),
+    row(1, 25.0, 30.0),
+    row(2, 24.5, 20.0),
+    row(3, 24.5, 18.0),
+    row(4, 23.0, 30.0),
+    row(5, None, 90.0, kind="over_limit", message="too slow"),
+    row(6, 25.0, 30.0, repeat_of=1),
+    row(7, None, None, kind="running"),
+]
 
 
 def test_winners_are_chosen_as_asked() -> None:
     assert [one.number for one in winners.front(ROWS, None)] == [0, 3, 1]
     assert [one.number for one in winners.front(ROWS, 20.0)] == [0, 3]
-    assert winners.fastest_above(ROWS, 24.5).number == 3 and winners.fastest_above(ROWS, 24.6).number == 1
-    assert winners.best_under(ROWS, 30.0).number == 1 and winners.best_under(ROWS, 29.9).number == 3
+    assert (
+        winners.fastest_above(ROWS, 24.5).number == 3
+        and winners.fastest_above(ROWS, 24.6).number == 1
+    )
+    assert (
+        winners.best_under(ROWS, 30.0).number == 1 and winners.best_under(ROWS, 29.9).number == 3
+    )
     assert winners.best_under(ROWS, 10.0).number == 0
     assert winners.by_number(ROWS, 6).number == 1, "a repeat stands for what it repeats"
 
@@ -206,17 +308,32 @@ def test_winners_are_chosen_as_asked() -> None:
 @pytest.mark.parametrize(
     ("choose", "message"),
     [
-        (lambda: winners.by_number(ROWS, 5), "trial 5 is over limit: too slow; complete are 0, 1, 2, 3, 4, 6"),
+        (
+            lambda: winners.by_number(ROWS, 5),
+            "trial 5 is over limit: too slow; complete are 0, 1, 2, 3, 4, 6",
+        ),
         (lambda: winners.by_number(ROWS, 7), "trial 7 is running; complete"),
         (lambda: winners.by_number(ROWS, -1), "there is no -1: it has 0 to 7"),
         (lambda: winners.by_number([], 0), "it has no trial yet"),
-        (lambda: winners.front(ROWS, 5.0), "it is empty: no trial is complete within its limit of 5 ms; let the search run on"),
+        (
+            lambda: winners.front(ROWS, 5.0),
+            "it is empty: no trial is complete within its limit of 5 ms; let the search run on",
+        ),
         (lambda: winners.front([], None), "it is empty: no trial is complete; let"),
-        (lambda: winners.fastest_above(ROWS, 26), "none has 26 dB: trial 1 (00000000) comes nearest with 25.00 dB"),
-        (lambda: winners.best_under(ROWS, 9), "none takes 9 ms or less: trial 0 (00000000) comes nearest with 10.00 ms"),
-        (lambda: winners.best_under(ROWS[5:], 9), "must hold a complete trial to export, but has none"),
+        (
+            lambda: winners.fastest_above(ROWS, 26),
+            "none has 26 dB: trial 1 (00000000) comes nearest with 25.00 dB",
+        ),
+        (
+            lambda: winners.best_under(ROWS, 9),
+            "none takes 9 ms or less: trial 0 (00000000) comes nearest with 10.00 ms",
+        ),
+        (
+            lambda: winners.best_under(ROWS[5:], 9),
+            "must hold a complete trial to export, but has none",
+        ),
     ],
-)  # fmt: skip
+)
 def test_no_winner_is_told_with_the_nearest(choose: Callable[[], Any], message: str) -> None:
     with pytest.raises(InputError) as told:
         choose()

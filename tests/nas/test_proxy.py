@@ -1,4 +1,6 @@
-"""`nas.proxy`: which networks it takes, what it tells, that it goes on where it was stopped, and that the search heeds it."""
+"""`nas.proxy`: which networks it takes, what it tells, that it goes on where it was stopped, and
+that the search heeds it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from stand_ins import Command, Loader, Runner, figures
 
-from nas import command, proxy
+from nas import cli, proxy
 from space import Genome
 from trials import RungScore
 
@@ -19,12 +21,23 @@ STEPS = (20, 60, 180)
 
 
 def rungs_of(genome: Genome, *, turned: bool = False) -> list[RungScore]:
-    """PSNR rises with the steps; with `turned` the first rung has the order of the last turned round."""
+    """PSNR rises with the steps; with `turned` the first rung has the order of the last turned
+    round.
+    """
     final, latency_ms = figures(genome)
     first = 50 - final if turned else final - 3
     psnr = (first, final - 1, final)
-    return [RungScore(step=step, psnr_db=value, ssim=value / 50, loss=1 / value, seconds=1.0, latency_ms=latency_ms)
-            for step, value in zip(STEPS, psnr, strict=True)]  # fmt: skip
+    return [
+        RungScore(
+            step=step,
+            psnr_db=value,
+            ssim=value / 50,
+            loss=1 / value,
+            seconds=1.0,
+            latency_ms=latency_ms,
+        )
+        for step, value in zip(STEPS, psnr, strict=True)
+    ]
 
 
 class Train:
@@ -44,7 +57,7 @@ class Train:
 def ask(runs: Path, tmp_path: Path) -> Callable[..., int]:
     def run(*words: object, train: Any, study: str = "tiny") -> int:
         argv = ["--study", study, "--runs", str(runs), *map(str, words)]
-        return command.run(lambda given: proxy.main(given, load=Loader(), train=train), argv)
+        return cli.run(lambda given: proxy.main(given, load=Loader(), train=train), argv)
 
     return run
 
@@ -54,31 +67,44 @@ def searched(run_search: Command) -> None:
     run_search("--steps", STEPS[-1], "--trials", 9, runner=Runner())
 
 
-def test_it_trains_what_is_missing_and_tells_tau(searched: None, ask: Command, read_study: Read,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_it_trains_what_is_missing_and_tells_tau(
+    searched: None, ask: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
     train = Train()
     capsys.readouterr()
     assert ask("--networks", 8, train=train) == 0
     told = capsys.readouterr().out
-    assert "8 networks, 0 of them trained to the end already" in told and "1.00 (1.00 to 1.00)" in told
+    assert (
+        "8 networks, 0 of them trained to the end already" in told
+        and "1.00 (1.00 to 1.00)" in told
+    )
     stored = read_study().user_attrs["proxy"]
-    assert len(train.trained) == 8 == len(stored["judged"]) and set(stored["tau"]) == {"20", "60", "180"}
-    assert stored["tau"]["20"]["loss"]["value"] == pytest.approx(1.0), "a low loss goes with a high PSNR"
+    assert len(train.trained) == 8 == len(stored["judged"]) and set(stored["tau"]) == {
+        "20",
+        "60",
+        "180",
+    }
+    assert stored["tau"]["20"]["loss"]["value"] == pytest.approx(1.0), (
+        "a low loss goes with a high PSNR"
+    )
     again = Train()
     assert ask("--networks", 8, train=again) == 0 and again.trained == [], "what was found is kept"
 
 
 def test_killed_it_goes_on(searched: None, ask: Command, read_study: Read) -> None:
-    assert ask("--networks", 8, train=Train(stop_after=3)) == command.EXIT_INTERRUPTED
+    assert ask("--networks", 8, train=Train(stop_after=3)) == cli.EXIT_INTERRUPTED
     assert len(read_study().user_attrs["proxy"]["networks"]) == 3
     again = Train()
     assert ask("--networks", 8, train=again) == 0 and len(again.trained) == 5
 
 
-def test_a_bad_rung_is_warned_of_by_the_search(searched: None, ask: Command, run_search: Command,
-                                               capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_a_bad_rung_is_warned_of_by_the_search(
+    searched: None, ask: Command, run_search: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert ask("--networks", 8, train=Train(turned=True)) == 0
-    warning = "the rung at 20 steps foretells the final order badly (Kendall's tau -1.00, below 0.6)"
+    warning = (
+        "the rung at 20 steps foretells the final order badly (Kendall's tau -1.00, below 0.6)"
+    )
     assert warning in capsys.readouterr().out
     run_search("--steps", STEPS[-1], "--trials", 10, runner=Runner())
     told = capsys.readouterr().out
@@ -89,11 +115,17 @@ def test_a_bad_rung_is_warned_of_by_the_search(searched: None, ask: Command, run
 
 def test_tau_is_kendalls() -> None:
     final = np.array([1.0, 2, 3, 4, 5, 6, 7, 8])
-    assert proxy.tau_of(final, final).value == pytest.approx(1) and proxy.tau_of(-final, final).value == pytest.approx(-1)
+    assert proxy.tau_of(final, final).value == pytest.approx(1) and proxy.tau_of(
+        -final, final
+    ).value == pytest.approx(-1)
     # One pair of 28 the other way round: (27 - 1) / 28.
     swapped = np.array([1.0, 2, 3, 4, 5, 6, 8, 7])
     tau = proxy.tau_of(swapped, final)
-    assert tau.value == pytest.approx(26 / 28) and tau.low is not None and tau.low < tau.value <= (tau.high or 0)
+    assert (
+        tau.value == pytest.approx(26 / 28)
+        and tau.low is not None
+        and tau.low < tau.value <= (tau.high or 0)
+    )
     assert proxy.tau_of(np.zeros(8), final).value is None
 
 
@@ -111,16 +143,27 @@ def test_the_networks_are_far_apart(searched: None, read_study: Read) -> None:
         ([], "none", "there must be a study to read, but there is no"),
     ],
 )
-def test_bad_input_is_one_line(searched: None, ask: Command, capsys: pytest.CaptureFixture[str], words: list[object],
-                               study: str, told: str) -> None:  # fmt: skip
+def test_bad_input_is_one_line(
+    searched: None,
+    ask: Command,
+    capsys: pytest.CaptureFixture[str],
+    words: list[object],
+    study: str,
+    told: str,
+) -> None:
     assert ask(*words, train=Train(), study=study) == 2
     line = capsys.readouterr().err
     assert line.startswith(f"error: {told}") and line.count("\n") == 1
 
 
-def test_networks_that_diverge_are_no_networks(searched: None, ask: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_networks_that_diverge_are_no_networks(
+    searched: None, ask: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     def diverges(genome: Genome, config: Any, *, data: Any) -> list[RungScore]:
         return rungs_of(genome)[:1]
 
     assert ask("--networks", 8, train=diverges) == 2
-    assert "a rank correlation needs 8 networks trained to the end, but only 0 were" in capsys.readouterr().err
+    assert (
+        "a rank correlation needs 8 networks trained to the end, but only 0 were"
+        in capsys.readouterr().err
+    )

@@ -12,7 +12,7 @@ import rawpy
 import torch
 from safetensors.torch import save_file
 
-from nas import command
+from nas import cli
 from nas.restore import main
 from space import Genome, build_model
 
@@ -20,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "trials"))
 from dng import write_dng
 from sid_folder import XTRANS
 
-SMALL = Genome(skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3)
+SMALL = Genome(
+    skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
+)
 # Rows and columns of an RGGB sensor to cut off so that it starts otherwise.
 PHASES = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}
 # Black levels of red, the green beside it, the green below it, blue.
@@ -44,8 +46,13 @@ def restored(network, tmp_path, capsys):
     """Runs the command on photos; gives status, what was said and what was complained."""
 
     def run(*words, out=tmp_path / "out"):
-        status = command.run(main, [str(word) for word in (network[0], *words, *network[1:], "--out", out,
-                                                           "--device", "cpu")])  # fmt: skip
+        status = cli.run(
+            main,
+            [
+                str(word)
+                for word in (network[0], *words, *network[1:], "--out", out, "--device", "cpu")
+            ],
+        )
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -63,7 +70,9 @@ def turned(path, orientation):
     entry = struct.pack("<HHI", 274, 3, 1)
     data = path.read_bytes()
     assert data.count(entry) == 1
-    path.write_bytes(data.replace(entry + struct.pack("<H", 1), entry + struct.pack("<H", orientation)))
+    path.write_bytes(
+        data.replace(entry + struct.pack("<H", 1), entry + struct.pack("<H", orientation))
+    )
     return path
 
 
@@ -72,7 +81,9 @@ def read(path):
 
 
 def scene(height, width):
-    """Dark light whose first row and column mirror the third: what a sensor that starts later can't see is known."""
+    """Dark light whose first row and column mirror the third: what a sensor that starts later
+    can't see is known.
+    """
     light = np.random.default_rng(1).uniform(0, 0.04, (height, width))
     light[0], light[:, 0] = light[2], light[:, 2]
     light[0, 0] = light[2, 2]
@@ -104,13 +115,17 @@ def test_every_phase_and_black_level_restores_to_the_picture_of_its_rggb_twin(re
             picture = read(tmp_path / "out" / f"{phase}{number}.png")
             assert picture.shape == (48 - down, 64 - right, 3)
             assert np.array_equal(picture, twin[down:, right:])
-        # Other black levels leave other steps between black and white; the picture is the same but for those.
+        # Other black levels leave other steps between black and white; the picture is the same but
+        # for those.
         first = read(tmp_path / "out" / "RGGB0.png").astype(float)
         assert np.abs(twin - first).mean() < 65535 / 255 / 2
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-@pytest.mark.parametrize(("phase", "size"), [("RGGB", (48, 64)), ("BGGR", (47, 63)), ("GRBG", (47, 64)), ("GBRG", (48, 63))])
+@pytest.mark.parametrize(
+    ("phase", "size"),
+    [("RGGB", (48, 64)), ("BGGR", (47, 63)), ("GRBG", (47, 64)), ("GBRG", (48, 63))],
+)
 def test_size_and_way_up_are_the_cameras(orientation, phase, size, restored, tmp_path):
     path = turned(photo(tmp_path / "a.dng", size, phase=phase), orientation)
     assert restored(path, "--ratio", "50", "--compare")[0] == 0
@@ -132,7 +147,11 @@ def test_size_and_way_up_are_the_cameras(orientation, phase, size, restored, tmp
 
 def test_formats(restored, tmp_path):
     path = photo(tmp_path / "a.dng")
-    for kind, name, dtype in (("png", "a.png", "uint16"), ("tiff", "a.tiff", "uint16"), ("jpeg", "a.jpg", "uint8")):
+    for kind, name, dtype in (
+        ("png", "a.png", "uint16"),
+        ("tiff", "a.tiff", "uint16"),
+        ("jpeg", "a.jpg", "uint8"),
+    ):
         assert restored(path, "--format", kind, "--ratio", "9")[0] == 0
         picture = read(tmp_path / "out" / name)
         assert picture.shape == (48, 64, 3) and picture.dtype == dtype
@@ -160,21 +179,33 @@ def test_a_folder_is_searched_to_the_bottom_and_goes_on_after_a_broken_raw(resto
     assert status == 1 and said.count("\n") == 2
     lines = complained.splitlines()
     assert lines[0] == "2 of 4 photos could not be restored:" and len(lines) == 3
-    assert "b.dng ends at byte" in lines[1] and "x.dng has a 6 x 6 pattern (Fuji's X-Trans)" in lines[2]
-    made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert (
+        "b.dng ends at byte" in lines[1]
+        and "x.dng has a 6 x 6 pattern (Fuji's X-Trans)" in lines[2]
+    )
+    made = sorted(
+        str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()
+    )
     assert made == ["a.png", "deep/c.png"]
 
 
 def test_the_amplification_is_given_estimated_or_from_a_reference(restored, tmp_path):
     dark, long = photo(tmp_path / "1_00_0.1s.dng"), photo(tmp_path / "1_00_5s.dng")
     assert "amplified 12 times (given)" in restored(dark, "--ratio", "12")[1]
-    assert "amplified 50 times (from the reference)" in restored(dark, "--reference", long, "--force")[1]
+    assert (
+        "amplified 50 times (from the reference)"
+        in restored(dark, "--reference", long, "--force")[1]
+    )
     assert "times (estimated)" in restored(dark, "--force")[1]
 
 
 def refused(answer):
     status, said, complained = answer
-    assert (status, said) == (2, "") and complained.startswith("error: ") and complained.count("\n") == 1
+    assert (
+        (status, said) == (2, "")
+        and complained.startswith("error: ")
+        and complained.count("\n") == 1
+    )
     return complained
 
 
@@ -184,8 +215,13 @@ def test_a_picture_is_never_overwritten_without_force(restored, tmp_path):
     (tmp_path / "out" / "b.png").write_bytes(b"mine")
     told = refused(restored(tmp_path / "in"))
     assert "b.png exists; give --force" in told
-    assert not (tmp_path / "out" / "a.png").exists() and (tmp_path / "out" / "b.png").read_bytes() == b"mine"
-    assert restored(first, second, "--force")[0] == 0 and read(tmp_path / "out" / "b.png").shape == (48, 64, 3)
+    assert (
+        not (tmp_path / "out" / "a.png").exists()
+        and (tmp_path / "out" / "b.png").read_bytes() == b"mine"
+    )
+    assert restored(first, second, "--force")[0] == 0 and read(
+        tmp_path / "out" / "b.png"
+    ).shape == (48, 64, 3)
     assert "a.png exists and 1 more" in refused(restored(first, second))
     assert restored(second, "--format", "tiff")[0] == 0
     (tmp_path / "out" / "b_compare.jpg").write_bytes(b"mine")
@@ -198,7 +234,9 @@ def test_bad_input(restored, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "must hold raw photos, but" in refused(restored(tmp_path / "empty"))
     assert "must be 1 to 300, but got 0.5" in refused(restored(path, "--ratio", "0.5"))
-    assert "a reference must be a file" in refused(restored(path, "--reference", tmp_path / "none.ARW"))
+    assert "a reference must be a file" in refused(
+        restored(path, "--reference", tmp_path / "none.ARW")
+    )
     assert "must tell its exposure time" in refused(restored(path, "--reference", path))
     assert "not allowed with" in refused(restored(path, "--reference", path, "--ratio", "5"))
     assert "is a file; choose another" in refused(restored(path, out=path))
@@ -222,15 +260,31 @@ def test_the_white_balance_is_given_to_networks_that_want_it(restored, network, 
     shutil.copy(path, tmp_path / "same.dng")
     restored(path, tmp_path / "same.dng", grey, "--ratio", "20")
     pictures = [read(tmp_path / "out" / f"{name}.png") for name in ("a", "same", "b")]
-    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
+    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(
+        pictures[0], pictures[2]
+    )
 
 
 def test_the_published_mo_restores_a_real_photo(shared, tmp_path, capsys):
     name = "00004_14_0.1s"
-    status = command.run(main, [str(word) for word in (
-        "MO", shared / "sid-sample" / "Sony" / "short" / f"{name}.dng", "--weights",
-        shared / "reference" / "mo_checkpoint.pt", "--out", tmp_path, "--ratio", "100", "--device", "cpu",
-    )])  # fmt: skip
+    status = cli.run(
+        main,
+        [
+            str(word)
+            for word in (
+                "MO",
+                shared / "sid-sample" / "Sony" / "short" / f"{name}.dng",
+                "--weights",
+                shared / "reference" / "mo_checkpoint.pt",
+                "--out",
+                tmp_path,
+                "--ratio",
+                "100",
+                "--device",
+                "cpu",
+            )
+        ],
+    )
     assert status == 0, capsys.readouterr().err
     truth = read(shared / "sid-sample" / "Sony" / "long" / "00004_14_10s.tiff") / 65535
     error = np.square(read(tmp_path / f"{name}.png") / 65535 - truth).mean()

@@ -1,4 +1,6 @@
-"""`nas.retrain`: what it leaves, what it refuses; and killed at any moment it ends with the same weights bit for bit."""
+"""`nas.retrain`: what it leaves, what it refuses; and killed at any moment it ends with the same
+weights bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,32 @@ import cv2
 import optuna
 import pytest
 from safetensors.torch import load_file
-from stand_ins import Command
-from test_killed import start
+from stand_ins import Command, start
 
-from nas import command
-from nas.models import load_network
+from nas import cli
+from nas.cli.networks import load_network
 from nas.retrain import main
-from nas.retrain_plan import claimed
+from nas.training.settings import claimed
 from space import SEEDS, Genome, build_model
 from trials import evaluate, load_data
-from trials.checkpoints import Checkpoints
 from trials.config import DataConfig
-from trials.left import write_weights
+from trials.outputs import write_weights
+from trials.training.checkpoints import Checkpoints
 
-SMALL = Genome(skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3)
-LEFT = {"genome.json", "weights.safetensors", "result.json", "curve.csv", "curve.png", "preview.png", "training.json",
-        "log.txt", ".lock"}  # fmt: skip
+SMALL = Genome(
+    skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
+)
+LEFT = {
+    "genome.json",
+    "weights.safetensors",
+    "result.json",
+    "curve.csv",
+    "curve.png",
+    "preview.png",
+    "training.json",
+    "log.txt",
+    ".lock",
+}
 
 
 @pytest.fixture
@@ -44,15 +56,29 @@ def genome(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def words(tiny: Path, genome: Path, runs: Path, tmp_path: Path) -> list[str]:
-    told = ["--study", tiny, "--genome", genome, "--runs", runs, "--out", tmp_path / "out", "--device", "cpu",
-            "--threads", 1]  # fmt: skip
+    told = [
+        "--study",
+        tiny,
+        "--genome",
+        genome,
+        "--runs",
+        runs,
+        "--out",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+        "--threads",
+        1,
+    ]
     return [str(word) for word in told]
 
 
 @pytest.fixture
-def retrain(words: list[str], capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def retrain(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     def run(*flags: object) -> tuple[int, str, str]:
-        status = command.run(main, [*words, *map(str, flags)])
+        status = cli.run(main, [*words, *map(str, flags)])
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -65,13 +91,19 @@ def refused(told: tuple[int, str, str]) -> str:
     return err
 
 
-def test_it_leaves_a_folder_like_a_trials(retrain: Callable[..., Any], tmp_path: Path, tiny: Path) -> None:
+def test_it_leaves_a_folder_like_a_trials(
+    retrain: Callable[..., Any], tmp_path: Path, tiny: Path
+) -> None:
     status, out, err = retrain("--steps", 40, "--eval-steps", 10)
     assert (status, err) == (0, "") and "% of it waiting for data" in out and "left" in out
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir()} == LEFT  # and no checkpoint
     result = json.loads((folder / "result.json").read_text())
-    assert result["kind"] == "complete" and result["digest"] == SMALL.digest and result["cost"]["parameters"] > 0
+    assert (
+        result["kind"] == "complete"
+        and result["digest"] == SMALL.digest
+        and result["cost"]["parameters"] > 0
+    )
     assert result["training"]["settings"]["train.steps"] == 40
     with (folder / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -87,7 +119,9 @@ def test_it_leaves_a_folder_like_a_trials(retrain: Callable[..., Any], tmp_path:
     assert sum(score.psnr_db for score in scores) / 2 == pytest.approx(result["psnr_db"], abs=1e-3)
 
 
-def test_the_same_command_again_says_that_it_is_finished(retrain: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_same_command_again_says_that_it_is_finished(
+    retrain: Callable[..., Any], tmp_path: Path
+) -> None:
     retrain("--steps", 5)
     before = (tmp_path / "out" / "weights.safetensors").stat().st_mtime_ns
     status, out, _ = retrain("--steps", 5)
@@ -98,12 +132,18 @@ def test_the_same_command_again_says_that_it_is_finished(retrain: Callable[..., 
 def test_a_changed_setting_is_refused_by_its_keys(retrain: Callable[..., Any]) -> None:
     retrain("--steps", 5)
     told = refused(retrain("--steps", 6, "--batch", 2, "--eval-steps", 1))
-    assert "train.steps was 5, is 6" in told and "train.batch was 1, is 2" in told and "another --out" in told
+    assert (
+        "train.steps was 5, is 6" in told
+        and "train.batch was 1, is 2" in told
+        and "another --out" in told
+    )
     assert "data." not in told
     assert "data.scenes was 4, is 3" in refused(retrain("--steps", 5, "--scenes", 3))
 
 
-def test_a_folder_that_holds_something_else_is_refused(retrain: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_else_is_refused(
+    retrain: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "holiday.jpg").write_bytes(b"x")
     assert "holds something else (holiday.jpg)" in refused(retrain())
@@ -135,7 +175,9 @@ def test_damaged_settings_are_told(retrain: Callable[..., Any], tmp_path: Path) 
         (["--device", "abacus"], "device must be"),
     ],
 )
-def test_bad_flags_are_told(retrain: Callable[..., Any], tmp_path: Path, flags: list[str], said: str) -> None:
+def test_bad_flags_are_told(
+    retrain: Callable[..., Any], tmp_path: Path, flags: list[str], said: str
+) -> None:
     assert said in refused(retrain(*flags))
     assert not (tmp_path / "out" / "training.json").exists()
 
@@ -147,34 +189,60 @@ def test_a_genome_that_is_none_is_told(retrain: Callable[..., Any], genome: Path
 
 def test_a_study_is_needed_for_a_trial(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def told(*flags: object) -> str:
-        status = command.run(main, ["--out", str(tmp_path / "o"), "--runs", str(tmp_path), *map(str, flags)])
+        status = cli.run(
+            main, ["--out", str(tmp_path / "o"), "--runs", str(tmp_path), *map(str, flags)]
+        )
         return refused((status, *capsys.readouterr()))
 
     assert "got neither --trial nor --genome" in told()
     assert "there is no --study" in told("--trial", 1)
     assert "there must be a study to read" in told("--study", "dark", "--trial", 1)
-    assert "must come from one place" in told("--genome", "MO", "--from-trial-weights", "--weights", "a.safetensors")
+    assert "must come from one place" in told(
+        "--genome", "MO", "--from-trial-weights", "--weights", "a.safetensors"
+    )
 
 
 def test_trials_of_a_study(
-    run_search: Command, read_study: Callable[[], optuna.Study], runs: Path, tiny: Path, tmp_path: Path,
+    run_search: Command,
+    read_study: Callable[[], optuna.Study],
+    runs: Path,
+    tiny: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    """The study is made with stand-ins, so its trials have genomes and no weights; one is given weights."""
+) -> None:
+    """The study is made with stand-ins, so its trials have genomes and no weights; one is given
+    weights.
+    """
     assert run_search("--trials", 3) == 0
     capsys.readouterr()
 
     def run(number: int, out: str, *flags: object) -> tuple[int, str, str]:
-        words = ["--study", tiny, "--trial", number, "--runs", runs, "--out", tmp_path / out, "--threads", 1, *flags]
-        return command.run(main, [str(word) for word in words]), *capsys.readouterr()
+        words = [
+            "--study",
+            tiny,
+            "--trial",
+            number,
+            "--runs",
+            runs,
+            "--out",
+            tmp_path / out,
+            "--threads",
+            1,
+            *flags,
+        ]
+        return cli.run(main, [str(word) for word in words]), *capsys.readouterr()
 
     assert "there is no 99: it has 0 to 2" in refused(run(99, "a"))
     assert "must have left weights to begin with" in refused(run(0, "a", "--from-trial-weights"))
     trial = runs / "tiny" / str(read_study().trials[0].user_attrs["directory"])
     trial.mkdir(parents=True, exist_ok=True)
     (trial / "genome.json").write_text(SEEDS["MO"].to_json())
-    (trial / "result.json").write_text(json.dumps({"latency": {"median_ms": 1.5, "height": 64, "width": 64}}))
-    write_weights(trial / "weights.safetensors", build_model(SEEDS["MO"]), white_balanced_input=True)
+    (trial / "result.json").write_text(
+        json.dumps({"latency": {"median_ms": 1.5, "height": 64, "width": 64}})
+    )
+    write_weights(
+        trial / "weights.safetensors", build_model(SEEDS["MO"]), white_balanced_input=True
+    )
     status, out, err = run(0, "a", "--from-trial-weights", "--steps", 1)
     assert (status, err) == (0, "") and "from trial's weights" in out
     result = json.loads((tmp_path / "a" / "result.json").read_text())
@@ -183,17 +251,23 @@ def test_trials_of_a_study(
     status, out, _ = run(0, "b", "--steps", 1)
     assert status == 0 and "from scratch" in out
     unbalanced = ["--from-trial-weights", "--steps", 1]
-    write_weights(trial / "weights.safetensors", build_model(SEEDS["MO"]), white_balanced_input=False)
+    write_weights(
+        trial / "weights.safetensors", build_model(SEEDS["MO"]), white_balanced_input=False
+    )
     assert "want it not white-balanced" in refused(run(0, "c", *unbalanced))
 
 
 def test_a_divergence_is_told_and_ends_with_1(retrain: Callable[..., Any], tmp_path: Path) -> None:
     status, out, err = retrain("--steps", 400, "--learning-rate", 1e30)
-    assert (status, err) == (1, "") and "diverged: " in out and "there was no checkpoint yet" in out
+    assert (
+        (status, err) == (1, "") and "diverged: " in out and "there was no checkpoint yet" in out
+    )
     assert not (tmp_path / "out" / "result.json").exists()
 
 
-def test_a_divergence_keeps_the_last_good_checkpoint(retrain: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_divergence_keeps_the_last_good_checkpoint(
+    retrain: Callable[..., Any], tmp_path: Path
+) -> None:
     status, out, _ = retrain("--steps", 400, "--learning-rate", 1e30, "--checkpoint-min", 1e-9)
     (kept,) = [word.rstrip(";") for word in out.split() if ".ckpt" in word]
     assert status == 1 and Checkpoints(tmp_path / "out" / "checkpoints").newest().step is not None
@@ -211,8 +285,13 @@ def wait_for(process: subprocess.Popen[str], path: Path, pattern: str) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
-def test_asked_to_stop_it_writes_a_checkpoint(words: list[str], tmp_path: Path, number: int, status: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
+def test_asked_to_stop_it_writes_a_checkpoint(
+    words: list[str], tmp_path: Path, number: int, status: int
+) -> None:
     process = begin(words, "--steps", 100_000, "--checkpoint-min", 0.002)
     wait_for(process, tmp_path / "out" / "checkpoints", "step_*")
     process.send_signal(number)
@@ -220,10 +299,15 @@ def test_asked_to_stop_it_writes_a_checkpoint(words: list[str], tmp_path: Path, 
     assert process.returncode == status and "Traceback" not in told
     last = told.strip().splitlines()[-1]
     step = Checkpoints(tmp_path / "out" / "checkpoints").newest().step
-    assert f"stopped at step {step:,} of 100,000; the same command goes on: python -m nas.retrain" in last
+    assert (
+        f"stopped at step {step:,} of 100,000; the same command goes on: python -m nas.retrain"
+        in last
+    )
 
 
-def test_a_second_process_in_the_same_folder_is_refused(retrain: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_second_process_in_the_same_folder_is_refused(
+    retrain: Callable[..., Any], tmp_path: Path
+) -> None:
     folder = tmp_path / "out"
     with claimed(folder) as known:
         assert known is None
@@ -234,7 +318,9 @@ def test_a_second_process_in_the_same_folder_is_refused(retrain: Callable[..., A
 def test_a_full_disk_is_one_line(retrain: Callable[..., Any], tmp_path: Path) -> None:
     place = tmp_path / "small_disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)], capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("a small disk can't be mounted here")
     try:
@@ -247,11 +333,17 @@ def test_a_full_disk_is_one_line(retrain: Callable[..., Any], tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments_it_ends_with_the_same_weights(words: list[str], tmp_path: Path) -> None:
-    """Issue 4's fourth acceptance: kill -9, ten times, three of them while a checkpoint is being written."""
+def test_killed_at_ten_random_moments_it_ends_with_the_same_weights(
+    words: list[str], tmp_path: Path
+) -> None:
+    """Issue 4's fourth acceptance: kill -9, ten times, three of them while a checkpoint is being
+    written.
+    """
     chance = random.Random(os.environ.get("KILL_SEED", "4"))
     flags = ["--steps", "2400", "--checkpoint-min", "0.004", "--eval-steps", "400"]
-    unbroken = [str(tmp_path / "unbroken") if word == str(tmp_path / "out") else word for word in words]
+    unbroken = [
+        str(tmp_path / "unbroken") if word == str(tmp_path / "out") else word for word in words
+    ]
     process = begin(unbroken, *flags)
     told = process.communicate(timeout=300)[0]
     assert process.returncode == 0, told
@@ -267,22 +359,33 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_weights(words: list[
         time.sleep(chance.uniform(0.0, 0.5))
         if kill % 3 == 0:  # in the middle of writing
             until = time.monotonic() + 30
-            while not list((out / "checkpoints").glob(".step_*")) and process.poll() is None and time.monotonic() < until:
+            while (
+                not list((out / "checkpoints").glob(".step_*"))
+                and process.poll() is None
+                and time.monotonic() < until
+            ):
                 pass
         process.kill()
         process.communicate()
         torn += bool(list((out / "checkpoints").glob(".step_*")))
         assert before == [] or Checkpoints(out / "checkpoints").newest().step is not None
-        assert not (out / "result.json").exists(), "it finished before it was killed ten times: more steps"
+        assert not (out / "result.json").exists(), (
+            "it finished before it was killed ten times: more steps"
+        )
     assert resumed >= 5 and torn >= 1, (resumed, torn)
     process = begin(words, *flags)
     told = process.communicate(timeout=300)[0]
     assert process.returncode == 0, told
     # Not the files' bytes: safetensors writes its metadata in any order.
-    whole, broken = (load_file(tmp_path / folder / "weights.safetensors") for folder in ("unbroken", "out"))
+    whole, broken = (
+        load_file(tmp_path / folder / "weights.safetensors") for folder in ("unbroken", "out")
+    )
     assert whole.keys() == broken.keys()
     assert all(whole[name].numpy().tobytes() == broken[name].numpy().tobytes() for name in whole)
-    curves = [(tmp_path / folder / "curve.csv").read_text().splitlines() for folder in ("unbroken", "out")]
+    curves = [
+        (tmp_path / folder / "curve.csv").read_text().splitlines()
+        for folder in ("unbroken", "out")
+    ]
     without_seconds = [[line.rpartition(",")[0] for line in curve] for curve in curves]
     assert without_seconds[0] == without_seconds[1] and len(without_seconds[0]) > 400
     assert not (out / "checkpoints").exists()

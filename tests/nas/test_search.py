@@ -1,4 +1,6 @@
-"""The command as a user meets it, with stand-ins for data and training: budget, order, resuming, what is told."""
+"""The command as a user meets it, with stand-ins for data and training: budget, order, resuming,
+what is told.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +17,43 @@ import pytest
 from optuna.trial import TrialState
 from stand_ins import Command, Loader, Runner, mo_latency_ms
 
-from nas.results import finished, read_rows
+from nas.study.records import finished, read_rows
 from space import SEEDS, DesignSpace, Genome
 
 Read = Callable[[], optuna.Study]
 
 
-def test_seeds_first_then_the_sampler_and_the_budget_counts_both(run_search: Command, read_study: Read) -> None:
+def test_seeds_first_then_the_sampler_and_the_budget_counts_both(
+    run_search: Command, read_study: Read
+) -> None:
     runner = Runner()
     assert run_search(runner=runner) == 0
-    assert [genome.digest for genome in runner.calls[:3]] == [seed.digest for seed in SEEDS.values()]
+    assert [genome.digest for genome in runner.calls[:3]] == [
+        seed.digest for seed in SEEDS.values()
+    ]
     assert len(runner.calls) == 5 and len({genome.digest for genome in runner.calls}) == 5
     trials = read_study().trials
     assert [trial.user_attrs.get("seed") for trial in trials] == ["MO", "M1", "M2", None, None]
     assert all(trial.user_attrs["sampler"] == "structure" for trial in trials[3:])
 
 
-def test_the_contract_with_the_dashboards(run_search: Command, read_study: Read, runs: Path) -> None:
+def test_the_contract_with_the_dashboards(
+    run_search: Command, read_study: Read, runs: Path
+) -> None:
     run_search()
     study = read_study()
     assert study.metric_names == ["PSNR, dB (held-out)", "latency, ms"]
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     attrs = study.user_attrs
-    assert {"schema", "config", "fixed", "device", "data", "baseline_psnr_db", "reference"} <= attrs.keys()
+    assert {
+        "schema",
+        "config",
+        "fixed",
+        "device",
+        "data",
+        "baseline_psnr_db",
+        "reference",
+    } <= attrs.keys()
     assert attrs["schema"] == 1 and attrs["config"]["train"]["steps"] == 20
     assert attrs["reference"]["latency_ms"] == pytest.approx(8 * mo_latency_ms())
     assert attrs["reference"]["psnr_db"] == pytest.approx(attrs["baseline_psnr_db"])
@@ -64,15 +80,23 @@ def test_the_same_command_goes_on_and_more_trials_may_be_asked(
     assert run_search("--trials", 4, runner=second, load=loader) == 0
     told = capsys.readouterr().out
     assert second.calls == [] and loader.calls == 0
-    assert "all 4 trials were finished already" in told and "--trials 8" in told and "Pareto front" in told
+    assert (
+        "all 4 trials were finished already" in told
+        and "--trials 8" in told
+        and "Pareto front" in told
+    )
     assert run_search("--trials", 6, runner=second) == 0
     assert "resuming: 4 of 6 trials finished" in capsys.readouterr().out
     assert len(second.calls) == 2
-    assert not {genome.digest for genome in second.calls} & {genome.digest for genome in first.calls}
+    assert not {genome.digest for genome in second.calls} & {
+        genome.digest for genome in first.calls
+    }
     assert sum("seed" in trial.user_attrs for trial in read_study().trials) == 3
 
 
-def test_the_end_names_what_to_try(run_search: Command, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_end_names_what_to_try(
+    run_search: Command, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_search("--trials", 3)
     told = capsys.readouterr().out
     folder = runs / "tiny"
@@ -82,10 +106,18 @@ def test_the_end_names_what_to_try(run_search: Command, runs: Path, capsys: pyte
     assert "hypervolume" in told and "dB x octaves" in told
 
 
-def test_diverged_and_out_of_memory_are_told_and_the_study_goes_on(run_search: Command, read_study: Read) -> None:
+def test_diverged_and_out_of_memory_are_told_and_the_study_goes_on(
+    run_search: Command, read_study: Read
+) -> None:
     assert run_search(runner=Runner(script=["complete", "diverged", "out_of_memory"])) == 0
     rows = read_rows(read_study())
-    assert [row.kind for row in rows] == ["complete", "diverged", "out_of_memory", "complete", "complete"]
+    assert [row.kind for row in rows] == [
+        "complete",
+        "diverged",
+        "out_of_memory",
+        "complete",
+        "complete",
+    ]
     trials = read_study().trials
     assert trials[1].state == TrialState.PRUNED and trials[1].constraints == {"diverged": 1.0}
     # Too large for the device's memory: infeasible, and the sampler learns it.
@@ -99,9 +131,14 @@ def test_an_unexpected_error_stays_in_its_trial(
     runner = Runner(script=["complete", ValueError("two\nlines"), "complete", KeyError("x")])
     assert run_search(runner=runner) == 0
     trials = read_study().trials
-    assert trials[1].state == TrialState.FAIL and trials[1].user_attrs["message"] == "ValueError: two lines"
+    assert (
+        trials[1].state == TrialState.FAIL
+        and trials[1].user_attrs["message"] == "ValueError: two lines"
+    )
     # A genome that raised has no verdict: five others were found.
-    assert sum(trial.state == TrialState.COMPLETE for trial in trials) == 5 and len(runner.calls) == 7
+    assert (
+        sum(trial.state == TrialState.COMPLETE for trial in trials) == 5 and len(runner.calls) == 7
+    )
     assert "ValueError: two lines" in capsys.readouterr().out
 
 
@@ -109,11 +146,16 @@ def test_three_errors_in_a_row_end_it(
     run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_search(runner=Runner(script=[RuntimeError("no driver")] * 9)) == 1
-    assert "3 trials in a row failed, the last with: RuntimeError: no driver" in capsys.readouterr().err
+    assert (
+        "3 trials in a row failed, the last with: RuntimeError: no driver"
+        in capsys.readouterr().err
+    )
     # Mended, the same command tries the seeds again, each once.
     runner = Runner()
     assert run_search(runner=runner) == 0
-    assert [genome.digest for genome in runner.calls[:3]] == [seed.digest for seed in SEEDS.values()]
+    assert [genome.digest for genome in runner.calls[:3]] == [
+        seed.digest for seed in SEEDS.values()
+    ]
     assert sum("seed" in trial.user_attrs for trial in read_study().trials) == 6
 
 
@@ -133,7 +175,9 @@ def test_over_the_limit_nothing_is_trained(run_search: Command, read_study: Read
 
 
 def test_a_machine_that_slows_down_reorders_nothing(run_search: Command, read_study: Read) -> None:
-    """After MO everything takes twice as long; the ratios, timed in turn, stay, and so do the values told."""
+    """After MO everything takes twice as long; the ratios, timed in turn, stay, and so do the
+    values told.
+    """
 
     class Slower(Runner):
         def __call__(self, genome: Genome, *args: Any, **kwargs: Any) -> Any:
@@ -145,7 +189,9 @@ def test_a_machine_that_slows_down_reorders_nothing(run_search: Command, read_st
     assert run_search("--trials", 5, runner=Slower()) == 0
     for trial, row in zip(read_study().trials, read_rows(read_study()), strict=True):
         right_ms = trial.user_attrs["ratio_to_mo"] * mo_latency_ms()
-        assert trial.values[1] == pytest.approx(right_ms) and row.latency_ms == pytest.approx(right_ms)
+        assert trial.values[1] == pytest.approx(right_ms) and row.latency_ms == pytest.approx(
+            right_ms
+        )
         slowed = trial.user_attrs["latency"]["median_ms"] / right_ms
         assert slowed == pytest.approx(1 if trial.user_attrs.get("seed") == "MO" else 2)
 
@@ -163,12 +209,24 @@ def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
         assert run_search(*flags, "--trials", trials, runner=Runner(rungs=rungs)) == 0
     trials = read_study().trials
     assert [trial.user_attrs.get("seed") for trial in trials[:3]] == ["MO", "M1", "M2"]
-    assert [trial.user_attrs["digest"] for trial in trials[3:5]] == [genome.digest for genome in genomes]
-    assert [trial.user_attrs["kind"] for trial in trials[:5]] == ["complete"] * 5 and all(t.user_attrs["queued"] for t in trials[3:5])
-    assert sum(trial.user_attrs["digest"] in {genome.digest for genome in genomes} for trial in trials) == 2
+    assert [trial.user_attrs["digest"] for trial in trials[3:5]] == [
+        genome.digest for genome in genomes
+    ]
+    assert [trial.user_attrs["kind"] for trial in trials[:5]] == ["complete"] * 5 and all(
+        t.user_attrs["queued"] for t in trials[3:5]
+    )
+    assert (
+        sum(
+            trial.user_attrs["digest"] in {genome.digest for genome in genomes} for trial in trials
+        )
+        == 2
+    )
     outside = tmp_path / "outside.json"
     outside.write_text(Genome(skip_width=17, skip_blocks=0, merge_width=0, head="none").to_json())
-    for network, told in ((outside, "skip_width must be one of"), (tmp_path / "none.json", "there is no")):
+    for network, told in (
+        (outside, "skip_width must be one of"),
+        (tmp_path / "none.json", "there is no"),
+    ):
         assert run_search("--steps", 180, "--queue", network, "--trials", 12) == 2
         error = capsys.readouterr().err
         assert told in error and error.count("\n") == 1
@@ -178,17 +236,29 @@ def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
 def test_a_rough_look_comes_first_only_where_it_may_be_enough(run_search: Command) -> None:
     free, limited = Runner(), Runner()
     run_search("--stopping", "off", "--trials", 4, runner=free)
-    run_search("--stopping", "off", "--latency-limit-ms", mo_latency_ms() + 1, "--trials", 6, runner=limited)
+    run_search(
+        "--stopping",
+        "off",
+        "--latency-limit-ms",
+        mo_latency_ms() + 1,
+        "--trials",
+        6,
+        runner=limited,
+    )
     assert free.rough == [False] * 4 and all(limited.rough)
 
 
-def test_a_limit_that_nothing_meets_is_told(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_limit_that_nothing_meets_is_told(
+    run_search: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_search("--latency-limit-ms", 0.5, "--trials", 4) == 0
     told = capsys.readouterr().out
     assert "no network met the limit of 0.5 ms; the fastest of 4 was" in told
 
 
-def test_an_unsteady_latency_is_marked(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unsteady_latency_is_marked(
+    run_search: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of MO its milliseconds, since it is the unit; of the others the ratio to it."""
 
     class Unsteady(Runner):
@@ -196,19 +266,29 @@ def test_an_unsteady_latency_is_marked(run_search: Command, capsys: pytest.Captu
             result = super().__call__(*args, **kwargs)
             values = result.to_dict()
             values["latency"]["steady"] = False
-            values["ratio_to_mo"]["drift"] = 0.3 if result.genome == SEEDS["M2"] else 0.1  # its interval is 20 % wide
+            values["ratio_to_mo"]["drift"] = (
+                0.3 if result.genome == SEEDS["M2"] else 0.1
+            )  # its interval is 20 % wide
             return SimpleNamespace(kind=result.kind, to_dict=lambda: values)
 
     run_search("--trials", 3, runner=Unsteady())
     told = capsys.readouterr().out
-    assert f"~{mo_latency_ms():.2f} ms (1.00 x MO)" in told and "~ drifted while it was timed" in told
-    assert re.search(r"trial 1 M1: .* \d+\.\d\d ms", told) and re.search(r"trial 2 M2: .* ~\d+\.\d\d ms", told)
+    assert (
+        f"~{mo_latency_ms():.2f} ms (1.00 x MO)" in told and "~ drifted while it was timed" in told
+    )
+    assert re.search(r"trial 1 M1: .* \d+\.\d\d ms", told) and re.search(
+        r"trial 2 M2: .* ~\d+\.\d\d ms", told
+    )
     assert not re.search(r"trial 1 M1: .* ~", told)
 
 
 def test_a_looser_limit_gives_the_seeds_their_trial(run_search: Command, read_study: Read) -> None:
     run_search("--latency-limit-ms", mo_latency_ms() + 1, "--trials", 3)
-    assert [row.kind for row in read_rows(read_study())] == ["complete", "over_limit", "over_limit"]
+    assert [row.kind for row in read_rows(read_study())] == [
+        "complete",
+        "over_limit",
+        "over_limit",
+    ]
     assert run_search("--trials", 5) == 0
     rows = read_rows(read_study())
     assert [row.kind for row in rows if row.seed == "M1"] == ["over_limit", "complete"]
@@ -216,7 +296,9 @@ def test_a_looser_limit_gives_the_seeds_their_trial(run_search: Command, read_st
     assert [row.kind for row in rows if row.seed == "MO"] == ["complete"]
 
 
-def test_a_known_network_is_told_its_values_and_not_trained(run_search: Command, read_study: Read) -> None:
+def test_a_known_network_is_told_its_values_and_not_trained(
+    run_search: Command, read_study: Read
+) -> None:
     run_search("--trials", 4)
     study, space = read_study(), DesignSpace()
     study.enqueue_trial(space.encode(SEEDS["M1"]))
@@ -230,18 +312,30 @@ def test_a_known_network_is_told_its_values_and_not_trained(run_search: Command,
 
 
 def test_endless_repeats_end(
-    run_search: Command, monkeypatch: pytest.MonkeyPatch, read_study: Read, capsys: pytest.CaptureFixture[str]
+    run_search: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    read_study: Read,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("nas.objective.suggest", lambda trial, space: space.encode(SEEDS["MO"]))
-    monkeypatch.setattr("nas.loop.REPEATS_TILL_END", 8)
+    monkeypatch.setattr(
+        "nas.loop.objective.suggest", lambda trial, space: space.encode(SEEDS["MO"])
+    )
+    monkeypatch.setattr("nas.loop.search_loop.REPEATS_TILL_END", 8)
     runner = Runner()
     assert run_search(runner=runner) == 0
     assert len(runner.calls) == 1
-    assert "the last 8 proposals were known networks: the space seems exhausted" in capsys.readouterr().out
-    assert [t.user_attrs["sampler"] for t in read_study().trials[3:]] == ["structure"] + ["random"] * 5
+    assert (
+        "the last 8 proposals were known networks: the space seems exhausted"
+        in capsys.readouterr().out
+    )
+    assert [t.user_attrs["sampler"] for t in read_study().trials[3:]] == ["structure"] + [
+        "random"
+    ] * 5
 
 
-def test_timeout_starts_no_new_trial(run_search: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_timeout_starts_no_new_trial(
+    run_search: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
     runner = Runner(seconds=0.4)
     assert run_search("--timeout-min", 0.01, runner=runner) == 0
     assert 1 <= len(runner.calls) < 5
@@ -253,24 +347,37 @@ def test_proposals_do_not_depend_on_stops(run_search: Command, tiny: Path, tmp_p
     whole, parts = Runner(), Runner()
     run_search("--trials", 6, "--runs", tmp_path / "a", runner=whole)
     for trials in (2, 5, 6):
-        run_search("--trials", trials, "--sampler", "structure", "--runs", tmp_path / "b", runner=parts)
+        run_search(
+            "--trials", trials, "--sampler", "structure", "--runs", tmp_path / "b", runner=parts
+        )
     assert [g.digest for g in whole.calls] == [g.digest for g in parts.calls]
     other = Runner()
     run_search("--trials", 5, "--seed", 1, "--runs", tmp_path / "c", runner=other)
     assert {g.digest for g in other.calls[3:]}.isdisjoint(g.digest for g in whole.calls[3:])
 
 
-def test_one_worker_is_this_very_process(run_search: Command, read_study: Read, runs: Path) -> None:
+def test_one_worker_is_this_very_process(
+    run_search: Command, read_study: Read, runs: Path
+) -> None:
     runner = Runner()
     assert run_search("--workers", 1, "--trials", 3, runner=runner) == 0
-    assert len(runner.calls) == 3 and finished(read_rows(read_study())) == 3 and not (runs / "tiny" / "workers").exists()
+    assert (
+        len(runner.calls) == 3
+        and finished(read_rows(read_study())) == 3
+        and not (runs / "tiny" / "workers").exists()
+    )
 
 
-def test_ctrl_c_puts_the_trial_back(run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_puts_the_trial_back(
+    run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
     runner = Runner(script=["complete", KeyboardInterrupt()])
     assert run_search(runner=runner) == 130
     told = capsys.readouterr().out
-    assert "the running trial was put back, and the same command goes on" in told and "Pareto front" in told
+    assert (
+        "the running trial was put back, and the same command goes on" in told
+        and "Pareto front" in told
+    )
     trials = read_study().trials
     assert trials[1].user_attrs["kind"] == "interrupted" and trials[1].state == TrialState.FAIL
     assert run_search(runner=runner) == 0

@@ -1,4 +1,6 @@
-"""Files from anyone: nothing in them is run, nothing outside of their folder is read, no memory is taken for what can't be."""
+"""Files from anyone: nothing in them is run, nothing outside of their folder is read, no memory is
+taken for what can't be.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,25 @@ import numpy as np
 import pytest
 import torch
 
-from dashboards.serve import listen
-from nas.artifacts import LinkingStore
-from nas.models import load_network
-from nas.results import Row
-from nas.trained import of_trial
+from dashboards.server.serve import listen
+from nas.cli.networks import load_network
+from nas.outputs.store import LinkingStore
+from nas.outputs.trained_model import of_trial
+from nas.study.records import Row
 from space import Genome, InputError, build_model, load_reference_checkpoint
-from space.saved import MODEL, WEIGHTS, load_model, new_folder, save
-from trials.checkpoints import MAGIC, read
-from trials.picture_files import write_picture
-from trials.plausible import refuse_absurd_levels
-from trials.raw import NotBayerError, develop_raw, read_frame, read_picture, read_raw, read_whole
-from trials.sid import read_lists
+from space.export_format import MODEL, WEIGHTS, load_model, new_folder, save
+from trials.data.sid import read_lists
+from trials.raw.images import write_picture
+from trials.raw.levels import refuse_absurd_levels
+from trials.raw.reader import (
+    NotBayerError,
+    develop_raw,
+    read_frame,
+    read_picture,
+    read_raw,
+    read_whole,
+)
+from trials.training.checkpoints import MAGIC, read
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "trials"))
@@ -40,11 +49,25 @@ from fuzzing.checks import check_words
 from sid_folder import write_list, write_pair
 
 ROOT = Path(__file__).parents[2]
-SMALL = Genome(skip_width=8, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3)
+SMALL = Genome(
+    skip_width=8, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
+)
 # What runs what it reads, or may.
-RUNNING = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib", "yaml", "jsonpickle", "runpy"}
-# Where pickles are read (torch.load, weights_only): published checkpoints, and our own of a training that goes on.
-MAY_LOAD = {"space/reference.py", "trials/checkpoints.py"}
+RUNNING = {
+    "pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "marshal",
+    "shelve",
+    "joblib",
+    "yaml",
+    "jsonpickle",
+    "runpy",
+}
+# Where pickles are read (torch.load, weights_only): published checkpoints, and our own of a
+# training that goes on.
+MAY_LOAD = {"space/published_weights.py", "trials/training/checkpoints.py"}
 
 
 def refusal(act: Callable[[], object]) -> str:
@@ -76,7 +99,9 @@ def test_an_export_is_read_from_its_own_folder_only(export: Path, tmp_path: Path
             (export / name).symlink_to(there)
             assert "an export's file must lie in the folder" in refusal(lambda: load_model(export))
             if there != Path("/dev/zero"):
-                assert "an export's file must lie in the folder" in refusal(lambda: load_network(str(export), None))
+                assert "an export's file must lie in the folder" in refusal(
+                    lambda: load_network(str(export), None)
+                )
             (export / name).unlink()
         (tmp_path / name).rename(export / name)
     for file in ("../weights.safetensors", "/etc/passwd", 3):
@@ -93,23 +118,33 @@ def test_an_export_holds_the_weights_that_were_saved(export: Path) -> None:
     data = bytearray((export / WEIGHTS).read_bytes())
     data[-3] ^= 1
     (export / WEIGHTS).write_bytes(data)
-    assert "weights.safetensors was changed since (its SHA-256" in refusal(lambda: load_model(export))
+    assert "weights.safetensors was changed since (its SHA-256" in refusal(
+        lambda: load_model(export)
+    )
     data[-4:] = struct.pack("<f", float("nan"))
     (export / WEIGHTS).write_bytes(data)
-    assert "weights must be finite numbers, but some of" in refusal(lambda: load_network(str(export), None))
+    assert "weights must be finite numbers, but some of" in refusal(
+        lambda: load_network(str(export), None)
+    )
     (export / WEIGHTS).write_bytes(data.replace(b'"F32"', b'"I32"'))
     assert "weights must be torch.float32, but" in refusal(lambda: load_model(export))
     change(export, name="two\nlines")
     assert "name must be a text of one line" in refusal(lambda: load_model(export))
 
 
-def test_an_export_that_is_a_link_is_replaced_and_not_what_it_leads_to(export: Path, tmp_path: Path) -> None:
+def test_an_export_that_is_a_link_is_replaced_and_not_what_it_leads_to(
+    export: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     link = tmp_path / "out" / "link"
     link.symlink_to(export)
     with new_folder(link, force=True) as beside:
         (beside / MODEL).write_text("{}")
-    assert not link.is_symlink() and (link / MODEL).read_text() == "{}" and load_model(export).genome == SMALL
+    assert (
+        not link.is_symlink()
+        and (link / MODEL).read_text() == "{}"
+        and load_model(export).genome == SMALL
+    )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["link"]
 
 
@@ -118,15 +153,31 @@ def test_a_trials_folder_is_the_studys(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     for directory in ("../trials", "/etc", "trials\0"):
         row = Row(number=0, kind="complete", psnr_db=1.0, ssim=1.0, directory=directory)
-        assert "a trial's folder must" in refusal(lambda row=row: of_trial(row, None, tmp_path / "study"))  # type: ignore[misc,arg-type]
+        assert "a trial's folder must" in refusal(
+            lambda row=row: of_trial(row, None, tmp_path / "study")
+        )  # type: ignore[misc,arg-type]
     store = LinkingStore(tmp_path / "study" / "artifacts")
     for name in ("../x", "/tmp/x"):
-        with (tmp_path / "f").open("w+b") as file, pytest.raises(ValueError, match="Invalid artifact_id"):
+        with (
+            (tmp_path / "f").open("w+b") as file,
+            pytest.raises(ValueError, match="Invalid artifact_id"),
+        ):
             store.write(name, file)
 
 
 @pytest.mark.parametrize(
-    "how", ["up", "absolute", "link", "folder's link", "list's link", "list's pipe", "endless list", "long", "pipe"]
+    "how",
+    [
+        "up",
+        "absolute",
+        "link",
+        "folder's link",
+        "list's link",
+        "list's pipe",
+        "endless list",
+        "long",
+        "pipe",
+    ],
 )
 def test_a_list_names_photos_of_its_own_folder_only(how: str, tmp_path: Path) -> None:
     root, outside = tmp_path / "data", tmp_path / "outside"
@@ -184,21 +235,31 @@ def raw_file(path: Path, changes: dict[int, bytes], **flags: Any) -> Path:
 
 
 def test_a_raw_file_is_looked_through_before_it_is_decoded(tmp_path: Path) -> None:
-    wide = raw_file(tmp_path / "wide.dng", {256: struct.pack("<I", 60_000), 257: struct.pack("<I", 60_000)})
+    wide = raw_file(
+        tmp_path / "wide.dng", {256: struct.pack("<I", 60_000), 257: struct.pack("<I", 60_000)}
+    )
     assert "promises 60000 x 60000 pixels" in refusal(lambda: read_raw(wide))
     assert "promises 60000 x 60000 pixels" in refusal(lambda: develop_raw(wide))
     black = raw_file(tmp_path / "black.dng", {}, black=(20_000,) * 4)
     for read_one in (read_raw, read_whole):
-        assert "black levels must be below its white level" in refusal(lambda read_one=read_one: read_one(black))  # type: ignore[misc]
+        assert "black levels must be below its white level" in refusal(
+            lambda read_one=read_one: read_one(black)
+        )  # type: ignore[misc]
     whole = raw_file(tmp_path / "whole.dng", {})
     frame = read_frame(whole)
     for gain in (0.0, math.inf, math.nan, -1.0):  # LibRaw lets none of them through today
         odd = dataclasses.replace(frame, white_balance=(gain, 1.0, 1.0))
-        assert "white balance must be from 0.001 to 1000" in refusal(lambda odd=odd: refuse_absurd_levels(odd, whole))  # type: ignore[misc]
+        assert "white balance must be from 0.001 to 1000" in refusal(
+            lambda odd=odd: refuse_absurd_levels(odd, whole)
+        )  # type: ignore[misc]
     odd = dataclasses.replace(frame, camera_to_srgb=np.full((3, 3), math.nan, np.float32))
     assert "colour matrix must be" in refusal(lambda: refuse_absurd_levels(odd, whole))
-    data = whole.read_bytes()  # filters that lie behind the file's end: LibRaw would take what is in memory by chance
-    whole.write_bytes(data.replace(struct.pack("<HHI", 33422, 1, 4), struct.pack("<HHI", 33422, 16, 4)))
+    data = (
+        whole.read_bytes()
+    )  # filters that lie behind the file's end: LibRaw would take what is in memory by chance
+    whole.write_bytes(
+        data.replace(struct.pack("<HHI", 33422, 1, 4), struct.pack("<HHI", 33422, 16, 4))
+    )
     assert "ends at byte" in refusal(lambda: read_raw(whole))
     unknown = raw_file(tmp_path / "cfa.dng", {33422: b"\7\7\7\7"})
     with pytest.raises(NotBayerError):
@@ -216,7 +277,15 @@ def test_a_ground_truth_is_looked_through_before_it_is_decoded(tmp_path: Path) -
             for index in range(struct.unpack_from("<H", data, directory)[0]):
                 entry = directory + 2 + 12 * index
                 if struct.unpack_from("<H", data, entry)[0] in (256, 257):
-                    struct.pack_into("<HHII", data, entry, struct.unpack_from("<H", data, entry)[0], 4, 1, 30_000)
+                    struct.pack_into(
+                        "<HHII",
+                        data,
+                        entry,
+                        struct.unpack_from("<H", data, entry)[0],
+                        4,
+                        1,
+                        30_000,
+                    )
         else:
             struct.pack_into(order + "II", data, at, 30_000, 30_000)
         path.write_bytes(data)
@@ -228,7 +297,11 @@ def test_a_name_that_is_no_utf8_kills_no_library(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"a\xff.png")
     path.write_bytes(b"x")
     picture = np.zeros((8, 8, 3), np.uint16)
-    for act in (lambda: read_picture(path), lambda: read_raw(path), lambda: write_picture(path, picture, "png")):
+    for act in (
+        lambda: read_picture(path),
+        lambda: read_raw(path),
+        lambda: write_picture(path, picture, "png"),
+    ):
         assert "must be UTF-8, but" in refusal(act)
 
 
@@ -280,16 +353,31 @@ def test_no_source_reads_what_could_run() -> None:
             names = {alias.name.split(".")[0] for alias in node.names}
             assert not names & RUNNING, f"{path} imports {names & RUNNING}"
         elif isinstance(node, ast.ImportFrom):
-            assert str(node.module).split(".")[0] not in RUNNING, f"{path} imports from {node.module}"
-            assert node.module != "torch" or "load" not in {alias.name for alias in node.names}, f"{path} imports torch.load"
+            assert str(node.module).split(".")[0] not in RUNNING, (
+                f"{path} imports from {node.module}"
+            )
+            assert node.module != "torch" or "load" not in {alias.name for alias in node.names}, (
+                f"{path} imports torch.load"
+            )
         elif isinstance(node, ast.Call):
-            called, flags = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+            called, flags = (
+                ast.unparse(node.func),
+                {word.arg: ast.unparse(word.value) for word in node.keywords},
+            )
             if called == "torch.load":
                 loads.append(path)
-                assert flags.get("weights_only") == "True", f"{path}: torch.load without weights_only"
-            assert called not in ("eval", "exec", "os.system", "os.popen", "torch.hub.load"), f"{path} calls {called}"
-            assert not called.startswith("pickle.") and "safe_globals" not in called, f"{path} calls {called}"
-            assert called != "np.load" or flags.get("allow_pickle") == "False", f"{path}: np.load with pickles"
+                assert flags.get("weights_only") == "True", (
+                    f"{path}: torch.load without weights_only"
+                )
+            assert called not in ("eval", "exec", "os.system", "os.popen", "torch.hub.load"), (
+                f"{path} calls {called}"
+            )
+            assert not called.startswith("pickle.") and "safe_globals" not in called, (
+                f"{path} calls {called}"
+            )
+            assert called != "np.load" or flags.get("allow_pickle") == "False", (
+                f"{path}: np.load with pickles"
+            )
             assert flags.get("shell", "False") == "False", f"{path}: a shell is started"
     assert set(loads) == MAY_LOAD
 
@@ -299,4 +387,6 @@ def test_what_listens_does_so_on_loopback_only() -> None:
         assert server.socket.getsockname()[0] == "127.0.0.1"
     for path, node in sources():
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            assert node.value not in ("0.0.0.0", "::", "[::]"), f"{path} names every address of the machine"
+            assert node.value not in ("0.0.0.0", "::", "[::]"), (
+                f"{path} names every address of the machine"
+            )

@@ -36,7 +36,12 @@ def by_hooks(genome, height, width):
 def test_macs_of_a_tile_scale_to_the_frame(seed):
     space = DesignSpace()
     params = space.sample(random.Random(seed))
-    for scale in (8, 16, 32, 64):  # no "rep": folding makes one convolution of two, which the hooks can't know
+    for scale in (
+        8,
+        16,
+        32,
+        64,
+    ):  # no "rep": folding makes one convolution of two, which the hooks can't know
         params[f"s{scale}_block"] = "rdb"
     params["skip_block"] = params["fine_block"] = "residual"
     genome = space.decode(params)
@@ -67,6 +72,19 @@ def test_small_networks_are_within_reach():
     """A space that can't shrink head and trunk can't beat MO's latency."""
     mo = count_cost(SEEDS["MO"], 512, 512).macs
     generator, space = random.Random(0), DesignSpace()
-    small = [space.decode({**space.sample(generator), "s8": "off", "s16": "off", "s32": "off", "s64": "off",
-                           "head": "add", "head_kernel": 3, "skip_blocks": 1}) for _ in range(20)]  # fmt: skip
+    small = [
+        space.decode(
+            {
+                **space.sample(generator),
+                "s8": "off",
+                "s16": "off",
+                "s32": "off",
+                "s64": "off",
+                "head": "add",
+                "head_kernel": 3,
+                "skip_blocks": 1,
+            }
+        )
+        for _ in range(20)
+    ]
     assert min(count_cost(genome, 512, 512).macs for genome in small) < mo / 4

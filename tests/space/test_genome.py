@@ -21,7 +21,15 @@ PLAIN = {
     "head": "add",
     "head_kernel": 3,
 }
-RDB = {"scale": 32, "width": 64, "stem_groups": 64, "block": "rdb", "blocks": 2, "layers": 5, "growth": 32}
+RDB = {
+    "scale": 32,
+    "width": 64,
+    "stem_groups": 64,
+    "block": "rdb",
+    "blocks": 2,
+    "layers": 5,
+    "growth": 32,
+}
 
 
 @given(params)
@@ -54,18 +62,39 @@ def test_genes_of_an_absent_branch_do_not_act(values):
 
 
 def test_dropped_genes():
-    lone = Genome(branches=(Branch(**RDB),), deep_width=32, fusion="sum", **PLAIN, head_width=8, merge_channels=8)
+    lone = Genome(
+        branches=(Branch(**RDB),),
+        deep_width=32,
+        fusion="sum",
+        **PLAIN,
+        head_width=8,
+        merge_channels=8,
+    )
     assert lone.fusion is None  # a single branch meets nobody
     assert lone.head_width is None and lone.merge_channels is None and lone.merge_groups is None
     assert Branch(**{**RDB, "block": "rep"}).growth is None
     assert Branch(**{**RDB, "blocks": 0}).block is None
     assert Branch(**{**RDB, "blocks": 0, "refine": True}).layers == 5
-    assert Branch(**{**RDB, "blocks": 1, "first_layers": 4}) == Branch(**{**RDB, "blocks": 1, "layers": 4})
-    for nothing in ({}, {"fine_width": 0}, {"fine_width": 0, "fine_block": "rep", "fine_blocks": 2, "fine_kernel": 3}):
-        assert Genome(**PLAIN, **nothing) == Genome(**PLAIN) and "fine_width" not in Genome(**PLAIN, **nothing).to_dict()
-    assert Genome(**PLAIN, fine_width=8, fine_blocks=0, fine_block="rep", fine_kernel=1).fine_block is None
+    assert Branch(**{**RDB, "blocks": 1, "first_layers": 4}) == Branch(
+        **{**RDB, "blocks": 1, "layers": 4}
+    )
+    for nothing in (
+        {},
+        {"fine_width": 0},
+        {"fine_width": 0, "fine_block": "rep", "fine_blocks": 2, "fine_kernel": 3},
+    ):
+        assert (
+            Genome(**PLAIN, **nothing) == Genome(**PLAIN)
+            and "fine_width" not in Genome(**PLAIN, **nothing).to_dict()
+        )
+    assert (
+        Genome(**PLAIN, fine_width=8, fine_blocks=0, fine_block="rep", fine_kernel=1).fine_block
+        is None
+    )
     both = (Branch(**RDB), Branch(**{**RDB, "scale": 16}))
-    assert Genome(branches=both, deep_width=32, fusion="dual", **PLAIN).fusion == "concat"  # nothing is refined
+    assert (
+        Genome(branches=both, deep_width=32, fusion="dual", **PLAIN).fusion == "concat"
+    )  # nothing is refined
 
 
 def test_digests_outlive_new_genes():
@@ -76,7 +105,10 @@ def test_digests_outlive_new_genes():
 
 def test_branches_keep_one_order():
     two = [Branch(**{**RDB, "scale": scale}) for scale in (16, 32)]
-    genomes = [Genome(branches=tuple(order), deep_width=8, fusion="sum", **PLAIN) for order in (two, two[::-1])]
+    genomes = [
+        Genome(branches=tuple(order), deep_width=8, fusion="sum", **PLAIN)
+        for order in (two, two[::-1])
+    ]
     assert genomes[0] == genomes[1] and genomes[0].digest == genomes[1].digest
 
 
@@ -97,27 +129,66 @@ def seed_json(**changes):
         (seed_json(colour=3), "genome: unknown gene 'colour'; there are branches, deep_width"),
         (seed_json(schema=2), "genome: schema must be 1, but got 2; it was written by a newer"),
         (seed_json(schema=True), "genome: schema must be 1, but got True"),
-        (seed_json(skip_width=0), "genome: skip_width must be a whole number from 1 to 512, but got 0"),
-        (seed_json(skip_width=64.0), "genome: skip_width must be a whole number from 1 to 512, but got 64.0"),
-        (seed_json(skip_width=True), "genome: skip_width must be a whole number from 1 to 512, but got True"),
+        (
+            seed_json(skip_width=0),
+            "genome: skip_width must be a whole number from 1 to 512, but got 0",
+        ),
+        (
+            seed_json(skip_width=64.0),
+            "genome: skip_width must be a whole number from 1 to 512, but got 64.0",
+        ),
+        (
+            seed_json(skip_width=True),
+            "genome: skip_width must be a whole number from 1 to 512, but got True",
+        ),
         (seed_json(head="big"), "genome: head must be one of none, add, concat, but got 'big'"),
-        (seed_json(head=["add"]), "genome: head must be one of none, add, concat, but got ['add']"),
+        (
+            seed_json(head=["add"]),
+            "genome: head must be one of none, add, concat, but got ['add']",
+        ),
         (seed_json(head_kernel=4), "genome: head_kernel must be 1, 3 or 5, but got 4"),
         (seed_json(expand_kernel=5), "genome: expand_kernel must be 1 or 3, but got 5"),
         (seed_json(merge_groups=5), "genome: merge_groups must divide 128 and 32, but got 5"),
-        (seed_json(merge_shuffle="yes"), "genome: merge_shuffle must be true or false, but got 'yes'"),
-        (seed_json(fine_width=8), "genome: fine_blocks must be a whole number from 0 to 8, but got None"),
-        (seed_json(fine_width=8, fine_blocks=1, fine_kernel=5), "genome: fine_kernel must be 1 or 3, but got 5"),
-        (seed_json(fine_width=8, fine_blocks=1, fine_kernel=1, fine_block="rdb"), "genome: fine_block must be one of residual, rep"),
-        (seed_json(fine_width=False), "genome: fine_width must be a whole number from 0 to 512, but got False"),
+        (
+            seed_json(merge_shuffle="yes"),
+            "genome: merge_shuffle must be true or false, but got 'yes'",
+        ),
+        (
+            seed_json(fine_width=8),
+            "genome: fine_blocks must be a whole number from 0 to 8, but got None",
+        ),
+        (
+            seed_json(fine_width=8, fine_blocks=1, fine_kernel=5),
+            "genome: fine_kernel must be 1 or 3, but got 5",
+        ),
+        (
+            seed_json(fine_width=8, fine_blocks=1, fine_kernel=1, fine_block="rdb"),
+            "genome: fine_block must be one of residual, rep",
+        ),
+        (
+            seed_json(fine_width=False),
+            "genome: fine_width must be a whole number from 0 to 512, but got False",
+        ),
         (seed_json(branches=3), "genome: branches must be a list, but got 3"),
         (seed_json(branches=[3]), "genome: every branch must be a JSON object, but got 3"),
         (seed_json(branches=[{"scale": 24}]), "genome: branch gene 'width' is missing"),
-        (seed_json(branches=[{**RDB, "scale": 24}]), "genome: scale must be one of 8, 16, 32, 64, but got 24"),
-        (seed_json(branches=[{**RDB, "width": 40}]), "genome: branch 32x width must be a multiple of 16, but got 40"),
-        (seed_json(branches=[{**RDB, "stem_groups": 48}]), "genome: branch 32x stem_groups must divide 1024 and 128"),
+        (
+            seed_json(branches=[{**RDB, "scale": 24}]),
+            "genome: scale must be one of 8, 16, 32, 64, but got 24",
+        ),
+        (
+            seed_json(branches=[{**RDB, "width": 40}]),
+            "genome: branch 32x width must be a multiple of 16, but got 40",
+        ),
+        (
+            seed_json(branches=[{**RDB, "stem_groups": 48}]),
+            "genome: branch 32x stem_groups must divide 1024 and 128",
+        ),
         (seed_json(branches=[{**RDB, "depth": 1}]), "genome: unknown branch gene 'depth'"),
-        (seed_json(branches=[RDB, RDB]), "genome: every scale may be used by one branch only, but got [32, 32]"),
+        (
+            seed_json(branches=[RDB, RDB]),
+            "genome: every scale may be used by one branch only, but got [32, 32]",
+        ),
     ],
 )
 def test_wrong_genomes_are_told_in_one_line(text, message):
@@ -130,7 +201,10 @@ def test_wrong_genomes_are_told_in_one_line(text, message):
     ("changes", "message"),
     [
         ({"s32_blocks": 5}, "design space: s32_blocks must be one of (0, 1, 2, 3, 4), but got 5"),
-        ({"s32_blocks": "2"}, "design space: s32_blocks must be one of (0, 1, 2, 3, 4), but got '2'"),
+        (
+            {"s32_blocks": "2"},
+            "design space: s32_blocks must be one of (0, 1, 2, 3, 4), but got '2'",
+        ),
         ({"s128": "on"}, "design space: unknown gene 's128'; see python -m nas.describe --space"),
     ],
 )
@@ -149,10 +223,15 @@ def test_a_missing_parameter_is_told():
 
 def test_a_genome_outside_of_the_space_has_no_parameters():
     outside = Genome(**{**PLAIN, "skip_width": 20})
-    with pytest.raises(InputError, match="skip_width must be one of .*, but got 20; this genome can be trained"):
+    with pytest.raises(
+        InputError, match="skip_width must be one of .*, but got 20; this genome can be trained"
+    ):
         SPACE.encode(outside)
 
 
 def test_importing_space_loads_no_torch():
-    code = "import sys, space; space.SEEDS['MO'].digest; assert 'torch' not in sys.modules, 'torch is loaded'"
+    code = (
+        "import sys, space; space.SEEDS['MO'].digest; assert 'torch' not in sys.modules, "
+        "'torch is loaded'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

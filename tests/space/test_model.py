@@ -1,4 +1,6 @@
-"""Networks: every point of the space builds and gives pictures; the deployed form gives the same ones."""
+"""Networks: every point of the space builds and gives pictures; the deployed form gives the same
+ones.
+"""
 
 import random
 
@@ -9,7 +11,14 @@ from torch.nn import functional
 from space import SEEDS, Branch, DesignSpace, Genome, InputError, build_model, fold, restore
 
 SPACE = DesignSpace()
-PLAIN = {"skip_width": 8, "skip_block": "rep", "skip_blocks": 1, "merge_width": 8, "merge_groups": 2, "head": "none"}
+PLAIN = {
+    "skip_width": 8,
+    "skip_block": "rep",
+    "skip_blocks": 1,
+    "merge_width": 8,
+    "merge_groups": 2,
+    "head": "none",
+}
 
 
 def random_genomes(count, seed):
@@ -32,7 +41,9 @@ def check_builds_and_folds(genome):
     assert (output - deployed).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("genome", random_genomes(60, seed=1), ids=lambda genome: genome.digest[:8])
+@pytest.mark.parametrize(
+    "genome", random_genomes(60, seed=1), ids=lambda genome: genome.digest[:8]
+)
 def test_random_genomes_build_and_fold(genome):
     check_builds_and_folds(genome)
 
@@ -48,7 +59,11 @@ def test_every_parameter_learns(name):
     """A part that no gradient reaches would be trained for nothing and counted wrongly."""
     model = build_model(SEEDS[name])
     model(torch.rand(1, 1, 64, 64)).square().mean().backward()
-    dead = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
+    dead = [
+        key
+        for key, value in model.named_parameters()
+        if value.grad is None or not value.grad.abs().sum() > 0
+    ]
     assert dead == []
 
 
@@ -56,11 +71,15 @@ def test_every_parameter_learns(name):
 @pytest.mark.parametrize("block", ["residual", "rep"])
 def test_a_stage_at_4x_learns_in_every_part(head, block):
     more = {"head": head, "head_kernel": 3, "head_width": 4, "merge_channels": 4}
-    genome = Genome(**{**PLAIN, **more}, fine_width=8, fine_block=block, fine_blocks=2, fine_kernel=1)
+    genome = Genome(
+        **{**PLAIN, **more}, fine_width=8, fine_block=block, fine_blocks=2, fine_kernel=1
+    )
     check_builds_and_folds(genome)
     model = build_model(genome)
     model(torch.rand(1, 1, 32, 32)).square().mean().backward()
-    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in model.parameters())
+    assert all(
+        value.grad is not None and value.grad.abs().sum() > 0 for value in model.parameters()
+    )
 
 
 @torch.no_grad()
@@ -74,7 +93,9 @@ def test_a_stage_at_4x_is_what_its_parts_say():
     assert merged.shape == (1, 8, 8, 12)  # brought to 4x, not to 2x
     at_4x = functional.pixel_unshuffle(functional.pixel_unshuffle(mosaic, 2), 2)
     features = fine.blocks(functional.leaky_relu(fine.entry(at_4x) + merged, 0.2))
-    picture = functional.pixel_shuffle(functional.pixel_shuffle(fine.up[0](features), 2), 2).clamp(0, 1)
+    picture = functional.pixel_shuffle(functional.pixel_shuffle(fine.up[0](features), 2), 2).clamp(
+        0, 1
+    )
     assert torch.equal(model(mosaic), picture)
 
 
@@ -85,12 +106,16 @@ def test_without_a_stage_at_4x_there_is_nothing_of_it():
 @pytest.mark.parametrize("fusion", ["concat", "sum", "dual", "cascade"])
 def test_every_topology_uses_every_branch(fusion):
     branches = tuple(
-        Branch(scale=s, width=64, stem_groups=16, block="rep", blocks=1, refine=s == 16) for s in (8, 16, 32, 64)
+        Branch(scale=s, width=64, stem_groups=16, block="rep", blocks=1, refine=s == 16)
+        for s in (8, 16, 32, 64)
     )
     genome = Genome(branches=branches, deep_width=16, fusion=fusion, **PLAIN)
     model = build_model(genome)
     model(torch.rand(1, 1, 64, 64)).square().mean().backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0
+        for parameter in model.parameters()
+    )
 
 
 def test_fold_leaves_the_model_as_it_was():
@@ -102,7 +127,9 @@ def test_fold_leaves_the_model_as_it_was():
     assert model.training
     model(torch.rand(1, 1, 32, 32)).mean().backward()
     after = model.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+    assert before.keys() == after.keys() and all(
+        torch.equal(before[key], after[key]) for key in before
+    )
 
 
 def test_training_sees_what_the_clamp_hides():
@@ -147,9 +174,13 @@ def test_restore_of_a_whole_multiple_is_the_network_itself():
 
 def test_wrong_sizes_are_told():
     model = build_model(SEEDS["MO"])
-    with pytest.raises(InputError, match=r"multiples of 32 for this network, but got 40 x 64; .*: 64 x 64"):
+    with pytest.raises(
+        InputError, match=r"multiples of 32 for this network, but got 40 x 64; .*: 64 x 64"
+    ):
         model(torch.rand(1, 1, 40, 64))
-    with pytest.raises(InputError, match=r"a mosaic must be b 1 H W, but got shape \(1, 3, 64, 64\)"):
+    with pytest.raises(
+        InputError, match=r"a mosaic must be b 1 H W, but got shape \(1, 3, 64, 64\)"
+    ):
         model(torch.rand(1, 3, 64, 64))
     with pytest.raises(InputError, match="must be even, but got 33 x 64"):
         restore(model, torch.rand(1, 1, 33, 64))

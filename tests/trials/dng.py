@@ -25,10 +25,11 @@ def write_dng(
     linear: bool = False,
     cfa: tuple[int, int, bytes] | None = None,
 ) -> Path:
-    """`mosaic` (h w, sensor values) as a DNG. `black` follows the rows of the 2 x 2 cell as it lies in the file;
-    `neutral` is the camera's response to white (white balance = 1 / neutral); `matrix` is ColorMatrix1 (XYZ to camera).
-    `linear` says that the file was demosaiced already (mosaic is h w 3). `cfa` is another filter array: rows, columns
-    and colours of its cell."""
+    """`mosaic` (h w, sensor values) as a DNG. `black` follows the rows of the 2 x 2 cell as it
+    lies in the file; `neutral` is the camera's response to white (white balance = 1 / neutral);
+    `matrix` is ColorMatrix1 (XYZ to camera). `linear` says that the file was demosaiced already
+    (mosaic is h w 3). `cfa` is another filter array: rows, columns and colours of its cell.
+    """
     height, width = mosaic.shape[:2]
     data = mosaic.astype("<u2").tobytes()
 
@@ -52,22 +53,30 @@ def write_dng(
         (278, LONG, 1, struct.pack("<I", height)),
         (279, LONG, 1, struct.pack("<I", len(data))),
         (284, SHORT, 1, struct.pack("<H", 1)),
-        *([] if linear else [
-            (33421, SHORT, 2, struct.pack("<2H", rows, columns)),
-            (33422, BYTE, len(cell), cell),
-        ]),
+        *(
+            []
+            if linear
+            else [
+                (33421, SHORT, 2, struct.pack("<2H", rows, columns)),
+                (33422, BYTE, len(cell), cell),
+            ]
+        ),
         (50706, BYTE, 4, b"\1\4\0\0"),
         (50707, BYTE, 4, b"\1\1\0\0"),
         (50708, ASCII, 12, b"Test Camera\0"),
-        *([] if linear else [
-            (50713, SHORT, 2, struct.pack("<2H", 2, 2)),
-            (50714, LONG, 4, struct.pack("<4I", *black)),
-        ]),
+        *(
+            []
+            if linear
+            else [
+                (50713, SHORT, 2, struct.pack("<2H", 2, 2)),
+                (50714, LONG, 4, struct.pack("<4I", *black)),
+            ]
+        ),
         (50717, LONG, channels, struct.pack(f"<{channels}I", *[white] * channels)),
         (50721, SIGNED_RATIONAL, 9, rational(matrix)),
         (50728, RATIONAL, 3, rational(neutral)),
         (50778, SHORT, 1, struct.pack("<H", 21)),
-    ]  # fmt: skip
+    ]
     directory = 8 + 2 + 12 * len(fields) + 4
     extra, entries = b"", b""
     pixels = directory + sum(len(value) + len(value) % 2 for *_, value in fields if len(value) > 4)
@@ -78,6 +87,11 @@ def write_dng(
             extra += value + b"\0" * (len(value) % 2)
         else:
             entries += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
-    header = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(fields)) + entries + struct.pack("<I", 0)
+    header = (
+        struct.pack("<2sHI", b"II", 42, 8)
+        + struct.pack("<H", len(fields))
+        + entries
+        + struct.pack("<I", 0)
+    )
     path.write_bytes(header + extra + data)
     return path

@@ -1,4 +1,6 @@
-"""Real photos that lie beside the repository and are not part of it; tests that need them skip where they are not."""
+"""Real photos that lie beside the repository and are not part of it; tests that need them skip
+where they are not.
+"""
 
 from pathlib import Path
 

@@ -8,7 +8,9 @@ LONGEST = 2400
 
 
 class WrongError(AssertionError):
-    """An input was accepted, and what came of it is not what it says; or it was refused in no good words."""
+    """An input was accepted, and what came of it is not what it says; or it was refused in no good
+    words.
+    """
 
 
 def require(holds: bool, what: str) -> None:
@@ -19,5 +21,8 @@ def require(holds: bool, what: str) -> None:
 def check_words(error: InputError) -> None:
     """One line that can be printed, of bounded length, with a remedy at its end."""
     text = str(error)
-    require(bool(text) and text.isprintable() and len(text) <= LONGEST, f"the message is no single short line: {text[:300]!r}")
+    require(
+        bool(text) and text.isprintable() and len(text) <= LONGEST,
+        f"the message is no single short line: {text[:300]!r}",
+    )
     require(";" in text, f"the message has no remedy: {text[:300]!r}")

@@ -1,5 +1,6 @@
-"""Exports (model.json, weights.safetensors) and finished trainings (result.json): an accepted one is the network that was saved,
-weight for weight, and nothing outside of its folder was read."""
+"""Exports (model.json, weights.safetensors) and finished trainings (result.json): an accepted one
+is the network that was saved, weight for weight, and nothing outside of its folder was read.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +18,28 @@ from safetensors.torch import save_file
 
 from fuzzing.checks import require
 from fuzzing.mutate import RAW_JSON, Tree, damaged
-from nas.models import load_network
-from nas.results import Row
-from nas.trained import of_training
+from nas.cli.networks import load_network
+from nas.outputs.trained_model import of_training
+from nas.study.records import Row
 from space import Genome, build_model, fold
-from space.saved import MODEL, WEIGHTS, load_model, read_saved, save
+from space.export_format import MODEL, WEIGHTS, load_model, read_saved, save
 
-SMALL = Genome(skip_width=8, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3)
-OTHER = Genome(skip_width=12, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3)
+SMALL = Genome(
+    skip_width=8, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
+)
+OTHER = Genome(
+    skip_width=12, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
+)
 CHOICES: dict[str, list[Any]] = {
-    "file": ["../outside/weights.safetensors", "/etc/passwd", WEIGHTS], "white_balanced": [True, False], "name": ["x", "é"],
-    "skip_width": [8, 12], "dtype": ["F32", "F16", "I32", "F64", "BF16", "BOOL", "F8_E4M3", "X"], "shape": [[], [0], [8], [2**62, 4]],
-    "data_offsets": [[0, 0], [0, 32], [-1, 4], [2**63, 2**63 + 4]], "genome": ["{}", "[", OTHER.to_json()],
-}  # fmt: skip
+    "file": ["../outside/weights.safetensors", "/etc/passwd", WEIGHTS],
+    "white_balanced": [True, False],
+    "name": ["x", "é"],
+    "skip_width": [8, 12],
+    "dtype": ["F32", "F16", "I32", "F64", "BF16", "BOOL", "F8_E4M3", "X"],
+    "shape": [[], [0], [8], [2**62, 4]],
+    "data_offsets": [[0, 0], [0, 32], [-1, 4], [2**63, 2**63 + 4]],
+    "genome": ["{}", "[", OTHER.to_json()],
+}
 
 
 class Exports:
@@ -41,15 +51,42 @@ class Exports:
         torch.manual_seed(3)
         model = build_model(SMALL)
         quality = {"psnr_db": 25.1, "images": [{"name": "a", "psnr_db": 25.1, "ssim": 0.7}]}
-        save(self.whole, model, name="it", white_balanced_input=True, more={"quality": quality, "onnx": {"file": "model.onnx"}})
+        save(
+            self.whole,
+            model,
+            name="it",
+            white_balanced_input=True,
+            more={"quality": quality, "onnx": {"file": "model.onnx"}},
+        )
         self.wanted = fold(model).state_dict()
         self.stranger = place / "stranger.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in build_model(OTHER).state_dict().items()}, self.stranger)
-        settings = {"device": "cpu", "seed": 0, "data.source": "synthetic", "data.scenes": 4, "data.digest": "x", "train.steps": 9}
+        save_file(
+            {
+                name: tensor.contiguous()
+                for name, tensor in build_model(OTHER).state_dict().items()
+            },
+            self.stranger,
+        )
+        settings = {
+            "device": "cpu",
+            "seed": 0,
+            "data.source": "synthetic",
+            "data.scenes": 4,
+            "data.digest": "x",
+            "train.steps": 9,
+        }
         self.result = {
-            "digest": SMALL.digest, "psnr_db": 25.0, "ssim": 0.7, "images": [{"name": "a", "psnr_db": 25.0, "ssim": 0.7}],
-            "train_seconds": 3.5, "training": {"settings": settings, "data": {"kind": "synthetic", "digest": "x"}, "steps": 9},
-        }  # fmt: skip
+            "digest": SMALL.digest,
+            "psnr_db": 25.0,
+            "ssim": 0.7,
+            "images": [{"name": "a", "psnr_db": 25.0, "ssim": 0.7}],
+            "train_seconds": 3.5,
+            "training": {
+                "settings": settings,
+                "data": {"kind": "synthetic", "digest": "x"},
+                "steps": 9,
+            },
+        }
 
     def prepare(self, chance: random.Random, folder: Path) -> Callable[[], None]:
         if chance.random() < 0.15:
@@ -63,10 +100,14 @@ class Exports:
             (place / WEIGHTS).write_bytes(_other_header((place / WEIGHTS).read_bytes(), chance))
         elif how == "weights":
             data = (place / WEIGHTS).read_bytes()
-            (place / WEIGHTS).write_bytes(self.stranger.read_bytes() if chance.random() < 0.1 else damaged(data, chance))
+            (place / WEIGHTS).write_bytes(
+                self.stranger.read_bytes() if chance.random() < 0.1 else damaged(data, chance)
+            )
         else:
             self._link(place, folder.parent / "outside", chance)
-        if how in ("header", "weights") and chance.random() < 0.3:  # an older export has no digest of its weights
+        if (
+            how in ("header", "weights") and chance.random() < 0.3
+        ):  # an older export has no digest of its weights
             told = json.loads((place / MODEL).read_text(encoding="utf-8"))
             del told["weights"]["sha256"]
             (place / MODEL).write_text(json.dumps(told), encoding="utf-8")
@@ -81,8 +122,14 @@ class Exports:
         has = model.state_dict()
         told = json.loads((place / MODEL).read_text(encoding="utf-8"))
         if "sha256" in told.get("weights", {}):
-            require(all(torch.equal(has[name], tensor) for name, tensor in self.wanted.items()), "its weights are others")
-        require(all(bool(tensor.isfinite().all()) for tensor in has.values()), "its weights are no numbers")
+            require(
+                all(torch.equal(has[name], tensor) for name, tensor in self.wanted.items()),
+                "its weights are others",
+            )
+        require(
+            all(bool(tensor.isfinite().all()) for tensor in has.values()),
+            "its weights are no numbers",
+        )
         with torch.no_grad():
             require(model(torch.rand(1, 1, 16, 16)).shape == (1, 3, 16, 16), "its output is wrong")
 
@@ -91,7 +138,15 @@ class Exports:
         name = chance.choice([MODEL, WEIGHTS])
         shutil.copy(place / name, outside / name)
         (place / name).unlink()
-        there = chance.choice([outside / name, Path("../../outside") / name, Path("/dev/zero"), Path(name), Path("/proc/self/mem")])
+        there = chance.choice(
+            [
+                outside / name,
+                Path("../../outside") / name,
+                Path("/dev/zero"),
+                Path(name),
+                Path("/proc/self/mem"),
+            ]
+        )
         os.symlink(there, place / name)
 
     def _training(self, chance: random.Random, folder: Path) -> Callable[[], None]:
@@ -103,9 +158,18 @@ class Exports:
 
 def _check_training(folder: Path) -> None:
     found = of_training(Row(number=7, kind="complete", digest=SMALL.digest), folder)
-    require(isinstance(found.psnr_db, float) and isinstance(found.data.scenes, int), "its figures are none")
-    require(f"{found.psnr_db:.2f} {found.ssim:.4f} {found.seconds:.1f} {found.seed:d}" != "", "they can't be told")
-    require(all(f"{image['name']} {image['psnr_db']:.2f}" for image in found.images), "its pictures can't be told")
+    require(
+        isinstance(found.psnr_db, float) and isinstance(found.data.scenes, int),
+        "its figures are none",
+    )
+    require(
+        f"{found.psnr_db:.2f} {found.ssim:.4f} {found.seconds:.1f} {found.seed:d}" != "",
+        "they can't be told",
+    )
+    require(
+        all(f"{image['name']} {image['psnr_db']:.2f}" for image in found.images),
+        "its pictures can't be told",
+    )
 
 
 def _mutate_json(path: Path, chance: random.Random) -> None:
@@ -124,5 +188,9 @@ def _other_header(data: bytes, chance: random.Random) -> bytes:
         tree.mutate(RAW_JSON)
     header = tree.json().encode("utf-8", "surrogatepass")
     header += b" " * (-len(header) % 8)
-    told = len(header) if chance.random() < 0.8 else chance.choice([0, 1, length, 2**31, 2**62, 2**64 - 1, 100_000_001])
+    told = (
+        len(header)
+        if chance.random() < 0.8
+        else chance.choice([0, 1, length, 2**31, 2**62, 2**64 - 1, 100_000_001])
+    )
     return struct.pack("<Q", told) + header + data[8 + length :]

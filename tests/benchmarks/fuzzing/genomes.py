@@ -1,4 +1,6 @@
-"""Genomes as JSON: an accepted one says what its text said, survives JSON, can be built, counted and drawn."""
+"""Genomes as JSON: an accepted one says what its text said, survives JSON, can be built, counted
+and drawn.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,57 @@ import torch
 
 from fuzzing.checks import require
 from fuzzing.mutate import RAW_JSON, Tree, damaged
-from nas.drawing import draw_svg
-from nas.layout import lay_out
-from nas.models import read_genome
+from nas.cli.networks import read_genome
+from nas.outputs.drawing import draw_svg
+from nas.outputs.layout import lay_out
 from space import SEEDS, DesignSpace, Genome, build_model
 
 CHOICES: dict[str, list[Any]] = {
-    "scale": [8, 16, 32, 64], "width": [1, 4, 16, 32, 64, 128, 512], "stem_groups": [1, 2, 4, 16, 64], "blocks": [0, 1, 2, 8],
-    "block": ["rdb", "residual", "rep"], "layers": [1, 4, 12], "first_layers": [1, 5, 12], "growth": [1, 32, 128],
-    "refine": [True, False], "deep_width": [1, 8, 512], "fusion": ["concat", "sum", "dual", "cascade"], "skip_width": [1, 64, 512],
-    "skip_block": ["residual", "rep"], "skip_blocks": [0, 1, 8], "merge_width": [0, 1, 64, 512], "merge_groups": [1, 2, 64],
-    "merge_shuffle": [True, False], "expand_kernel": [1, 3], "head": ["none", "add", "concat"], "head_kernel": [1, 3, 5],
-    "head_width": [1, 64], "merge_channels": [1, 12, 64], "fine_width": [0, 8, 512], "fine_block": ["residual", "rep"],
-    "fine_blocks": [0, 1, 8], "fine_kernel": [1, 3],
-}  # fmt: skip
+    "scale": [8, 16, 32, 64],
+    "width": [1, 4, 16, 32, 64, 128, 512],
+    "stem_groups": [1, 2, 4, 16, 64],
+    "blocks": [0, 1, 2, 8],
+    "block": ["rdb", "residual", "rep"],
+    "layers": [1, 4, 12],
+    "first_layers": [1, 5, 12],
+    "growth": [1, 32, 128],
+    "refine": [True, False],
+    "deep_width": [1, 8, 512],
+    "fusion": ["concat", "sum", "dual", "cascade"],
+    "skip_width": [1, 64, 512],
+    "skip_block": ["residual", "rep"],
+    "skip_blocks": [0, 1, 8],
+    "merge_width": [0, 1, 64, 512],
+    "merge_groups": [1, 2, 64],
+    "merge_shuffle": [True, False],
+    "expand_kernel": [1, 3],
+    "head": ["none", "add", "concat"],
+    "head_kernel": [1, 3, 5],
+    "head_width": [1, 64],
+    "merge_channels": [1, 12, 64],
+    "fine_width": [0, 8, 512],
+    "fine_block": ["residual", "rep"],
+    "fine_blocks": [0, 1, 8],
+    "fine_kernel": [1, 3],
+}
 # Genes that may be dropped, or changed to the one spelling of a network (see Genome).
-MAY_VANISH = {"deep_width", "fusion", "skip_block", "merge_groups", "head_kernel", "head_width", "merge_channels", "block", "layers",
-              "first_layers", "growth", "fine_width", "fine_block", "fine_blocks", "fine_kernel"}  # fmt: skip
+MAY_VANISH = {
+    "deep_width",
+    "fusion",
+    "skip_block",
+    "merge_groups",
+    "head_kernel",
+    "head_width",
+    "merge_channels",
+    "block",
+    "layers",
+    "first_layers",
+    "growth",
+    "fine_width",
+    "fine_block",
+    "fine_blocks",
+    "fine_kernel",
+}
 DEFAULTS = {"merge_shuffle": False, "expand_kernel": 3, "refine": False, "branches": []}
 # A pass through the network is tried up to this many parameters.
 SMALL = 300_000
@@ -76,7 +112,10 @@ def check(genome: Genome, text: str, chance: random.Random) -> None:
             side = genome.size_multiple
             with torch.no_grad():
                 out = build_model(genome).eval()(torch.rand(1, 1, side, 2 * side))
-            require(out.shape == (1, 3, side, 2 * side) and bool(out.isfinite().all()), "its output is wrong")
+            require(
+                out.shape == (1, 3, side, 2 * side) and bool(out.isfinite().all()),
+                "its output is wrong",
+            )
         ElementTree.fromstring(draw_svg(lay_out(genome, None), title="it"))
 
 
@@ -92,6 +131,12 @@ def _same(told: dict[str, Any], has: dict[str, Any], where: str) -> None:
         elif key in ("layers", "first_layers"):
             allowed = [told.get("layers"), told.get("first_layers")]
             wanted = value if value in allowed else allowed
-        require(value == wanted and type(value) is type(wanted), f"{where}{key} is {value!r}, and the text says {wanted!r}")
+        require(
+            value == wanted and type(value) is type(wanted),
+            f"{where}{key} is {value!r}, and the text says {wanted!r}",
+        )
     for key, value in told.items():
-        require(key in has or key in MAY_VANISH or value is None, f"{where}{key} is in the text, but not in the genome")
+        require(
+            key in has or key in MAY_VANISH or value is None,
+            f"{where}{key} is in the text, but not in the genome",
+        )

@@ -1,4 +1,6 @@
-"""Folders in SID's layout: an accepted list names only photos of its own folder, with the ratio that their names tell."""
+"""Folders in SID's layout: an accepted list names only photos of its own folder, with the ratio
+that their names tell.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +11,54 @@ from pathlib import Path
 
 from fuzzing.checks import require
 from fuzzing.mutate import HUGE, damaged
-from trials.sid import parse_name, read_lists
-from trials.splits import part_rows
+from trials.data.sid import parse_name, read_lists
+from trials.data.splits import part_rows
 
 SHORT, LONG = "./Sony/short/{}_00_0.1s.ARW", "./Sony/long/{}_00_10s.ARW"
 SCENES = ("00001", "00002", "00003")
 # Names of photos that are none, or not there, or not here.
 NAMES = [
-    "../outside/00001_00_0.1s.ARW", "Sony/../../outside/00001_00_0.1s.ARW", "/etc/passwd", "/dev/zero", "", ".", "..", "\0",
-    "Sony/short/00001_00_0.1s.ARW\0", "Sony/short/" + "A" * 300 + "_00_0.1s.ARW", "Sony/short/00001_00_" + "9" * 240 + "s.ARW",
-    "Sony/short/00001_00_" + "9" * 400 + "s.ARW", "Sony/short/00001_00_0." + "0" * 200 + "1s.ARW", "Sony/short/00001_00_nans.ARW",
-    "Sony/short/00001_00_-1s.ARW", "Sony/short/00001_00_1e9s.ARW", "Sony/short/٠٠٠٠١_00_٣s.ARW", "x/" * 3000 + "00001_00_0.1s.ARW",
-    "~/00001_00_0.1s.ARW", "file:///etc/passwd", "Sony//short/./00001_00_0.1s.ARW", "Sony/short", "Sony/short/00002_00_0.1s.ARW/x",
-    "sony/short/00001_00_0.1s.arw", "\u202e00001_00_0.1s.ARW", "Sony/short/00001_00_0s.ARW", "é_漢_1s.ARW",
-]  # fmt: skip
-LINES = ["", "#", "\x0b", "\u2028", "\x1c", "one", "a b c d e f g h", " \t ", "\ufeff", "./a ./b", "x" * 10_000]
+    "../outside/00001_00_0.1s.ARW",
+    "Sony/../../outside/00001_00_0.1s.ARW",
+    "/etc/passwd",
+    "/dev/zero",
+    "",
+    ".",
+    "..",
+    "\0",
+    "Sony/short/00001_00_0.1s.ARW\0",
+    "Sony/short/" + "A" * 300 + "_00_0.1s.ARW",
+    "Sony/short/00001_00_" + "9" * 240 + "s.ARW",
+    "Sony/short/00001_00_" + "9" * 400 + "s.ARW",
+    "Sony/short/00001_00_0." + "0" * 200 + "1s.ARW",
+    "Sony/short/00001_00_nans.ARW",
+    "Sony/short/00001_00_-1s.ARW",
+    "Sony/short/00001_00_1e9s.ARW",
+    "Sony/short/٠٠٠٠١_00_٣s.ARW",
+    "x/" * 3000 + "00001_00_0.1s.ARW",
+    "~/00001_00_0.1s.ARW",
+    "file:///etc/passwd",
+    "Sony//short/./00001_00_0.1s.ARW",
+    "Sony/short",
+    "Sony/short/00002_00_0.1s.ARW/x",
+    "sony/short/00001_00_0.1s.arw",
+    "\u202e00001_00_0.1s.ARW",
+    "Sony/short/00001_00_0s.ARW",
+    "é_漢_1s.ARW",
+]
+LINES = [
+    "",
+    "#",
+    "\x0b",
+    "\u2028",
+    "\x1c",
+    "one",
+    "a b c d e f g h",
+    " \t ",
+    "\ufeff",
+    "./a ./b",
+    "x" * 10_000,
+]
 
 
 class Lists:
@@ -40,7 +75,10 @@ class Lists:
         data = "\n".join(_changed(rows, chance)).encode("utf-8", "surrogatepass")
         if chance.random() < 0.15:
             data = damaged(data, chance)
-        path = root / chance.choice(["Sony_train_list.txt"] * 6 + ["_train_list.txt", "é x_train_list.txt", "Sony_val_list.txt"])
+        path = root / chance.choice(
+            ["Sony_train_list.txt"] * 6
+            + ["_train_list.txt", "é x_train_list.txt", "Sony_val_list.txt"]
+        )
         _write_list(path, data, folder.parent / "outside", chance)
         return lambda: _try(root)
 
@@ -52,9 +90,15 @@ def _try(root: Path) -> None:
             for photo in (row.short, row.long):
                 real = os.path.realpath(photo)
                 require(os.path.isfile(photo), f"{photo} is no file")
-                require(os.path.commonpath([real, os.path.realpath(root)]) == os.path.realpath(root), f"{photo} is outside")
+                require(
+                    os.path.commonpath([real, os.path.realpath(root)]) == os.path.realpath(root),
+                    f"{photo} is outside",
+                )
             short, long = parse_name(row.short, "here"), parse_name(row.long, "here")
-            require(row.ratio == min(long[1] / short[1], 300.0) and 1 <= row.ratio <= 300, f"the ratio is {row.ratio}")
+            require(
+                row.ratio == min(long[1] / short[1], 300.0) and 1 <= row.ratio <= 300,
+                f"the ratio is {row.ratio}",
+            )
             require(row.scene == short[0] and row.name == row.short.stem, "the scene is another")
     train, held = part_rows(lists, root)
     require(bool(train) and bool(held), "nothing to train on, or to judge by")
@@ -100,7 +144,10 @@ def _changed(rows: list[str], chance: random.Random) -> list[str]:
     for _ in range(chance.choice((0, 1, 1, 1, 2, 3))):
         at = chance.randrange(len(rows))
         words = rows[at].split(" ")
-        how = chance.choices(("name", "line", "swap", "drop", "twice", "word", "huge", "order"), (6, 3, 2, 2, 2, 2, 0.1, 2))[0]
+        how = chance.choices(
+            ("name", "line", "swap", "drop", "twice", "word", "huge", "order"),
+            (6, 3, 2, 2, 2, 2, 0.1, 2),
+        )[0]
         if how == "name":
             words[chance.randrange(len(words))] = chance.choice(NAMES)
             rows[at] = " ".join(words)

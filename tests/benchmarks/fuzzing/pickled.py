@@ -1,4 +1,6 @@
-"""Published checkpoints, the one pickle that is read from outside: an accepted one holds the network's weights, and nothing was run."""
+"""Published checkpoints, the one pickle that is read from outside: an accepted one holds the
+network's weights, and nothing was run.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,19 @@ import torch
 from fuzzing.checks import require
 from fuzzing.mutate import damaged
 from space import SEEDS, build_model, load_reference_checkpoint
-from space.reference import _SUFFIXES, _names
+from space.published_weights import _SUFFIXES, _names
 
-PROGRAMS: list[Any] = [os.system, os.mkdir, eval, exec, print, open, __import__, getattr, torch.load]
+PROGRAMS: list[Any] = [
+    os.system,
+    os.mkdir,
+    eval,
+    exec,
+    print,
+    open,
+    __import__,
+    getattr,
+    torch.load,
+]
 
 
 class Program:
@@ -62,7 +74,12 @@ class Checkpoints:
             data = _saved_otherwise(self.state, chance)
         else:
             program = Program(chance.choice(PROGRAMS))
-            data = chance.choice([pickle.dumps({"model": program}), self._saved(chance.random() < 0.5, more=program)])
+            data = chance.choice(
+                [
+                    pickle.dumps({"model": program}),
+                    self._saved(chance.random() < 0.5, more=program),
+                ]
+            )
         path.write_bytes(data)
         return lambda: _check(path)
 
@@ -70,16 +87,37 @@ class Checkpoints:
 def _check(path: Path) -> None:
     model = load_reference_checkpoint("MO", path)
     require(model.genome == SEEDS["MO"] and not model.training, "it is another network")
-    require(all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()), "its weights are no numbers")
+    require(
+        all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()),
+        "its weights are no numbers",
+    )
 
 
 def _saved_otherwise(state: dict[str, Any], chance: random.Random) -> bytes:
-    """A checkpoint with one tensor dropped, renamed, of another shape or type, or no tensor at all."""
+    """A checkpoint with one tensor dropped, renamed, of another shape or type, or no tensor at
+    all.
+    """
     other: dict[Any, Any] = dict(state)
     name = chance.choice(list(other))
     tensor = other.pop(name)
-    odd = [tensor[:0], tensor.double(), tensor.half(), tensor.int(), tensor.bool(), tensor * float("nan"), tensor.to(torch.complex64),
-           tensor.flatten(), tensor.to_sparse(), torch.zeros(()), 3, "x", None, [tensor], {"x": tensor}, tensor.clone()]  # fmt: skip
+    odd = [
+        tensor[:0],
+        tensor.double(),
+        tensor.half(),
+        tensor.int(),
+        tensor.bool(),
+        tensor * float("nan"),
+        tensor.to(torch.complex64),
+        tensor.flatten(),
+        tensor.to_sparse(),
+        torch.zeros(()),
+        3,
+        "x",
+        None,
+        [tensor],
+        {"x": tensor},
+        tensor.clone(),
+    ]
     kind = chance.choice(("drop", "rename", "odd", "odd", "key", "bare", "list"))
     if kind == "rename":
         other["module." + name if chance.random() < 0.5 else name + "x"] = tensor

@@ -1,7 +1,9 @@
-"""One process that tries cases, and who watches it: a native crash, a hang and a file outside the case's folder are all seen.
+"""One process that tries cases, and who watches it: a native crash, a hang and a file outside the
+case's folder are all seen.
 
-The process (`python -m fuzzing.watched SEED PLACE`) reads "KIND INDEX" from its input and answers with one JSON line for each. A
-case's chance comes from seed, kind and index alone, so that any case can be tried again by itself.
+The process (`python -m fuzzing.watched SEED PLACE`) reads "KIND INDEX" from its input and answers
+with one JSON line for each. A case's chance comes from seed, kind and index alone, so that any
+case can be tried again by itself.
 """
 
 from __future__ import annotations
@@ -26,13 +28,32 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 ROOT = Path(__file__).parents[3]
-# Address space of the process, GiB: torch alone maps five. A case that asks for much more fails at once, and is seen.
+# Address space of the process, GiB: torch alone maps five. A case that asks for much more fails at
+# once, and is seen.
 MEMORY_GIB = 12
 # A case takes milliseconds; a machine that is busy gives it some seconds.
 TIMEOUT_S = 30.0
 START_S = 180.0
-OPENING = {"open", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown"}
-FORBIDDEN = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "pickle.find_class"}
+OPENING = {
+    "open",
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+}
+FORBIDDEN = {
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "subprocess.Popen",
+    "socket.connect",
+    "pickle.find_class",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +79,12 @@ class Watched:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._end()
         shutil.rmtree(self.place, ignore_errors=True)
 
@@ -76,19 +102,49 @@ class Watched:
             return Outcome(kind=kind, index=index, **json.loads(line))
         said = self._end(dies=bool(ready))
         if ready:
-            return Outcome(kind=kind, index=index, outcome="crashed", ms=ms, words=f"the process died ({process.returncode}): {said}")
-        return Outcome(kind=kind, index=index, outcome="hung", ms=ms, words=f"no answer in {self.timeout_s:g} s: {said}")
+            return Outcome(
+                kind=kind,
+                index=index,
+                outcome="crashed",
+                ms=ms,
+                words=f"the process died ({process.returncode}): {said}",
+            )
+        return Outcome(
+            kind=kind,
+            index=index,
+            outcome="hung",
+            ms=ms,
+            words=f"no answer in {self.timeout_s:g} s: {said}",
+        )
 
     def _start(self) -> subprocess.Popen[str]:
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir()
         path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # closed in _end
+        self._said = tempfile.TemporaryFile(  # noqa: SIM115
+            "w+", encoding="utf-8", errors="replace"
+        )  # closed in _end
         self._process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-m", "fuzzing.watched", str(self.seed), str(self.place)], text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-X",
+                "faulthandler",
+                "-m",
+                "fuzzing.watched",
+                str(self.seed),
+                str(self.place),
+            ],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            env={
+                **os.environ,
+                "PYTHONPATH": path,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+        )
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], START_S)
         if not ready or not self._process.stdout.readline():
@@ -122,7 +178,15 @@ class Guard:
         self.seen: list[str] = []
         self.on = False
         # What Python itself reads while it runs.
-        self.may_read = (str(ROOT), sys.prefix, sys.base_prefix, "/proc/", "/sys/", "/dev/null", "/dev/urandom")
+        self.may_read = (
+            str(ROOT),
+            sys.prefix,
+            sys.base_prefix,
+            "/proc/",
+            "/sys/",
+            "/dev/null",
+            "/dev/urandom",
+        )
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
@@ -133,7 +197,9 @@ class Guard:
         elif event in OPENING and args and isinstance(args[0], (str, bytes, os.PathLike)):
             path = os.path.abspath(os.fsdecode(args[0]))
             reading = event == "open" and not (args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-            if not path.startswith(self.case + "/") and not (reading and path.startswith(self.may_read)):
+            if not path.startswith(self.case + "/") and not (
+                reading and path.startswith(self.may_read)
+            ):
                 self.seen.append(f"{event} {path:.200}")
 
     @contextmanager
@@ -147,7 +213,9 @@ class Guard:
 
 
 class Case:
-    """The place of one case after the other, with a folder `outside` beside it that nobody may touch."""
+    """The place of one case after the other, with a folder `outside` beside it that nobody may
+    touch.
+    """
 
     def __init__(self, place: Path) -> None:
         self.folder, self.outside = place / "case", place / "outside"
@@ -162,7 +230,11 @@ class Case:
 
     def there(self) -> dict[str, int]:
         """Every file outside of the case's folder, and its size."""
-        return {str(path): path.lstat().st_size for path in self.place.rglob("*") if not path.is_relative_to(self.folder)}
+        return {
+            str(path): path.lstat().st_size
+            for path in self.place.rglob("*")
+            if not path.is_relative_to(self.folder)
+        }
 
 
 def serve(seed: int, place: Path) -> None:
@@ -182,7 +254,9 @@ def serve(seed: int, place: Path) -> None:
 
     bases = place / "bases"
     bases.mkdir()
-    kinds = {kind.name: kind(bases) for kind in (Genomes, Configs, Exports, Lists, Raws, Checkpoints)}
+    kinds = {
+        kind.name: kind(bases) for kind in (Genomes, Configs, Exports, Lists, Raws, Checkpoints)
+    }
     case, here = Case(place), os.getcwd()
     guard = Guard(case.folder)
     print("ready", file=answers, flush=True)
@@ -207,7 +281,10 @@ def serve(seed: int, place: Path) -> None:
             outcome, words = "crashed", traceback.format_exc()[-1500:]
         ms = 1000 * (time.perf_counter() - started)
         if guard.seen or case.there() != before:
-            outcome, words = "crashed", f"something outside of its folder was touched: {guard.seen[:5]} ({words[:300]})"
+            outcome, words = (
+                "crashed",
+                f"something outside of its folder was touched: {guard.seen[:5]} ({words[:300]})",
+            )
         os.chdir(here)
         print(json.dumps({"outcome": outcome, "ms": ms, "words": words}), file=answers, flush=True)
 

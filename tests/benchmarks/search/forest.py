@@ -1,7 +1,9 @@
-"""A second truth for the replay, which shares neither features nor method with the first: a random forest on the genes.
+"""A second truth for the replay, which shares neither features nor method with the first: a random
+forest on the genes.
 
-A sampler that did well only because it thinks as the first surrogate (table.py) does would not do well here. What the forest
-can't know is added back as there: the out-of-bag residuals of one of the table's networks, drawn by the genome's digest.
+A sampler that did well only because it thinks as the first surrogate (table.py) does would not do
+well here. What the forest can't know is added back as there: the out-of-bag residuals of one of
+the table's networks, drawn by the genome's digest.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ TREES = 60
 
 
 def genes(genome: Genome) -> list[float]:
-    """The flat parameters (the first choice where a gene says nothing): numbers as they are, words one by one."""
+    """The flat parameters (the first choice where a gene says nothing): numbers as they are, words
+    one by one.
+    """
     params = SPACE.encode(genome)
     told: list[float] = []
     for gene in SPACE.genes:
         value = params[gene.name]
-        told += [float(value)] if gene.ordered else [float(value == choice) for choice in gene.choices]
+        told += (
+            [float(value)] if gene.ordered else [float(value == choice) for choice in gene.choices]
+        )
     return told
 
 
@@ -47,7 +53,9 @@ class ForestSurrogate:
         """The same for the same genome, always."""
         x = np.array([genes(genome)], dtype=np.float32)
         mean = np.mean([tree.tree_.predict(x)[0, :, 0] for tree in self._trees], axis=0)
-        drawn = int.from_bytes(hashlib.sha256(genome.digest.encode()).digest()[:4], "big") % len(self._residuals)
+        drawn = int.from_bytes(hashlib.sha256(genome.digest.encode()).digest()[:4], "big") % len(
+            self._residuals
+        )
         *psnr, octaves = map(float, mean + self._residuals[drawn])
         return Curve(
             psnr_db=tuple(psnr),
@@ -60,12 +68,29 @@ def fit_forest(table: Mapping[str, Any], *, baseline_psnr_db: float) -> ForestSu
     """The forest of `table`; its errors are out-of-bag ones."""
     rows = [row for row in table["networks"] if not row["diverged"] and row["origin"] != "again"]
     x = np.array([genes(Genome.from_dict(row["genome"])) for row in rows], dtype=np.float32)
-    y = np.array([[*(rung["psnr_db"] for rung in row["rungs"]), np.log2(row["ratio_to_mo"])] for row in rows])
-    forest = RandomForestRegressor(TREES, oob_score=True, max_features=0.5, random_state=0).fit(x, y)
+    y = np.array(
+        [
+            [*(rung["psnr_db"] for rung in row["rungs"]), np.log2(row["ratio_to_mo"])]
+            for row in rows
+        ]
+    )
+    forest = RandomForestRegressor(TREES, oob_score=True, max_features=0.5, random_state=0).fit(
+        x, y
+    )
     residuals = y - forest.oob_prediction_
-    line = theilslopes(np.log2([row["seconds"] / table["recipe"]["steps"] for row in rows]), y[:, -1])
-    errors = {"networks": float(len(rows)),
-              "psnr_r2": float(1 - (residuals[:, -2] ** 2).mean() / y[:, -2].var()),
-              "ratio_r2": float(1 - (residuals[:, -1] ** 2).mean() / y[:, -1].var())}  # fmt: skip
-    return ForestSurrogate(rungs=(*table["rungs"],), baseline_psnr_db=baseline_psnr_db, _trees=list(forest.estimators_),
-                           _residuals=residuals, _pace=(float(line.intercept), float(line.slope)), errors=errors)  # fmt: skip
+    line = theilslopes(
+        np.log2([row["seconds"] / table["recipe"]["steps"] for row in rows]), y[:, -1]
+    )
+    errors = {
+        "networks": float(len(rows)),
+        "psnr_r2": float(1 - (residuals[:, -2] ** 2).mean() / y[:, -2].var()),
+        "ratio_r2": float(1 - (residuals[:, -1] ** 2).mean() / y[:, -1].var()),
+    }
+    return ForestSurrogate(
+        rungs=(*table["rungs"],),
+        baseline_psnr_db=baseline_psnr_db,
+        _trees=list(forest.estimators_),
+        _residuals=residuals,
+        _pace=(float(line.intercept), float(line.slope)),
+        errors=errors,
+    )

@@ -1,11 +1,15 @@
-"""Searches under a latency limit, replayed: how often a quarter of the dark study's budget finds a network better and faster than MO.
+"""Searches under a latency limit, replayed: how often a quarter of the dark study's budget finds a
+network better and faster than MO.
 
-    python tests/benchmarks/search/limited.py --seeds 24 --json tests/benchmarks/results/search_limited.json
+    python tests/benchmarks/search/limited.py --seeds 24 --json
+    tests/benchmarks/results/search_limited.json
 
-With the sampler as it is, and without what it does under a limit (nas/structured.py, `FOCUS_DB` and `FIXED_COST`). The sampler,
-the genes and the hypervolume are the real ones; trainings and clocks are looked up: extremely random trees, fitted to the dark
-study's first two searches and to this folder's table (450 steps, lifted to the 900 of the searches), plus what they can't know, a
-normal number for each network and one for each training. MO, M1 and M2 have about what they had in those searches. Two workers.
+With the sampler as it is, and without what it does under a limit (nas/samplers/surrogate.py,
+`FOCUS_DB` and `FIXED_COST`). The sampler, the genes and the hypervolume are the real ones;
+trainings and clocks are looked up: extremely random trees, fitted to the dark study's first two
+searches and to this folder's table (450 steps, lifted to the 900 of the searches), plus what they
+can't know, a normal number for each network and one for each training. MO, M1 and M2 have about
+what they had in those searches. Two workers.
 """
 
 from __future__ import annotations
@@ -30,11 +34,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from table import PACKED, features, load
 
-from nas import structured
-from nas.front import REFERENCE_RATIO, Reference
-from nas.samplers import distributions, suggest
-from nas.structure import numbers
-from nas.structured import StructureSampler
+from nas.samplers import surrogate as structured
+from nas.samplers.features import numbers
+from nas.samplers.registry import distributions, suggest
+from nas.samplers.surrogate import StructureSampler
+from nas.study.pareto import REFERENCE_RATIO, Reference
 from space import SEEDS, DesignSpace, Genome
 
 SPACE = DesignSpace()
@@ -43,29 +47,41 @@ MO_MS, LIMIT, NETWORKS, MINUTES, WORKERS = 22.0, 0.5, 31, 13.5, 2
 # PSNR (dB) and times MO of the published networks after 900 steps; of amplifying alone.
 PUBLISHED = {"MO": (25.30, 1.0), "M1": (25.40, 2.4), "M2": (25.25, 4.0)}
 BASELINE_PSNR_DB = 17.85
-# From 450 steps to 900 MO gained so many dB. By so many (standard deviations) networks differ from what the trees say, and
-# trainings of one network from each other.
+# From 450 steps to 900 MO gained so many dB. By so many (standard deviations) networks differ from
+# what the trees say, and trainings of one network from each other.
 LIFT_DB, NETWORK_DB, TRAINING_DB = 0.6, 0.15, 0.1
 
 AS_IT_IS = structured.FOCUS_DB, structured.FIXED_COST
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=24)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    told: dict[str, Any] = {"seeds": args.seeds, "first": args.first, "networks": NETWORKS, "minutes": MINUTES,
-                            "learnt_from": truth().learnt_from, "psnr_r2": truth().psnr_r2}  # fmt: skip
+    told: dict[str, Any] = {
+        "seeds": args.seeds,
+        "first": args.first,
+        "networks": NETWORKS,
+        "minutes": MINUTES,
+        "learnt_from": truth().learnt_from,
+        "psnr_r2": truth().psnr_r2,
+    }
     with ProcessPoolExecutor(args.jobs) as pool:
         for way in ("focused", "plain"):
             seeds = range(args.first, args.first + args.seeds)
             counts = list(pool.map(search, seeds, [way == "focused"] * args.seeds))
             told[way] = {"found": sum(count > 0 for count in counts), "networks": counts}
-            print(f"{way}: {told[way]['found']} of {args.seeds} searches find a network better and faster than MO, "
-                  f"{np.mean(counts):.1f} on the mean", flush=True)  # fmt: skip
+            print(
+                f"{way}: {told[way]['found']} of {args.seeds} searches find a network "
+                f"better and faster than MO, "
+                f"{np.mean(counts):.1f} on the mean",
+                flush=True,
+            )
     if args.json:
         args.json.write_text(json.dumps(told, indent=1) + "\n")
     return 0
@@ -75,19 +91,29 @@ class Truth:
     """What answers for any network: PSNR (dB) after 900 steps and log2 of times MO."""
 
     def __init__(self) -> None:
-        trained = [(features_of(genome), psnr_db) for genome, psnr_db, _ in measured() if psnr_db is not None]
+        trained = [
+            (features_of(genome), psnr_db)
+            for genome, psnr_db, _ in measured()
+            if psnr_db is not None
+        ]
         timed = [(features_of(genome), math.log2(ratio)) for genome, _, ratio in measured()]
-        self._psnr = ExtraTreesRegressor(200, max_features=0.5, bootstrap=True, oob_score=True, random_state=0)
+        self._psnr = ExtraTreesRegressor(
+            200, max_features=0.5, bootstrap=True, oob_score=True, random_state=0
+        )
         self._psnr.fit(*map(np.array, zip(*trained, strict=True)))
         x, octaves = map(np.array, zip(*timed, strict=True))
         self._line = make_pipeline(StandardScaler(), Ridge(3.0)).fit(x, octaves)
-        self._rest = ExtraTreesRegressor(200, max_features=0.5, random_state=0).fit(x, octaves - self._line.predict(x))
+        self._rest = ExtraTreesRegressor(200, max_features=0.5, random_state=0).fit(
+            x, octaves - self._line.predict(x)
+        )
         self.learnt_from, self.psnr_r2 = len(trained), float(self._psnr.oob_score_)
 
     def __call__(self, genome: Genome) -> tuple[float, float]:
         x = np.array([features_of(genome)])
         own = random.Random(genome.digest).gauss(0, NETWORK_DB)
-        return float(self._psnr.predict(x)[0]) + own, float(self._line.predict(x)[0] + self._rest.predict(x)[0])
+        return float(self._psnr.predict(x)[0]) + own, float(
+            self._line.predict(x)[0] + self._rest.predict(x)[0]
+        )
 
 
 @cache
@@ -103,10 +129,18 @@ def measured() -> Iterator[tuple[Genome, float | None, float]]:
     """Genomes with their PSNR (None: not trained) and times MO."""
     for name in ("dark_search_first", "dark_search"):
         for one in json.loads((RESULTS / f"{name}.json").read_text())["networks"]:
-            yield Genome.from_dict(one["genome"]), one["psnr_db"] if one["kind"] == "complete" else None, one["ratio_to_mo"]
+            yield (
+                Genome.from_dict(one["genome"]),
+                one["psnr_db"] if one["kind"] == "complete" else None,
+                one["ratio_to_mo"],
+            )
     for row in load(PACKED)["networks"]:
         if not row["diverged"] and row["origin"] != "again":
-            yield Genome.from_dict(row["genome"]), row["rungs"][-1]["psnr_db"] + LIFT_DB, row["ratio_to_mo"]
+            yield (
+                Genome.from_dict(row["genome"]),
+                row["rungs"][-1]["psnr_db"] + LIFT_DB,
+                row["ratio_to_mo"],
+            )
 
 
 def search(seed: int, focused: bool) -> int:
@@ -115,14 +149,26 @@ def search(seed: int, focused: bool) -> int:
     structured.FOCUS_DB, structured.FIXED_COST = AS_IT_IS if focused else (math.inf, 0.0)
     chance, known = random.Random(seed), set[str]()
     reference = Reference(psnr_db=BASELINE_PSNR_DB, latency_ms=REFERENCE_RATIO * MO_MS)
-    sampler = StructureSampler(SPACE, seed=seed, reference=lambda: reference, is_known=known.__contains__, limit_ms=LIMIT * MO_MS,
-                               stops=False)  # fmt: skip
+    sampler = StructureSampler(
+        SPACE,
+        seed=seed,
+        reference=lambda: reference,
+        is_known=known.__contains__,
+        limit_ms=LIMIT * MO_MS,
+        stops=False,
+    )
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     busy = [0.0] * WORKERS  # seconds until which each worker has a trial
     for name, (psnr_db, ratio) in PUBLISHED.items():
         values = [psnr_db + chance.gauss(0, TRAINING_DB), ratio * MO_MS]
-        study.add_trial(create_trial(params=SPACE.encode(SEEDS[name]), distributions=distributions(SPACE), values=values,
-                                     user_attrs={"ratio_to_mo": ratio}))  # fmt: skip
+        study.add_trial(
+            create_trial(
+                params=SPACE.encode(SEEDS[name]),
+                distributions=distributions(SPACE),
+                values=values,
+                user_attrs={"ratio_to_mo": ratio},
+            )
+        )
         known.add(SEEDS[name].digest)
         busy[busy.index(min(busy))] += seconds(math.log2(ratio))
     mo_psnr_db = study.trials[0].values[0]
@@ -132,7 +178,9 @@ def search(seed: int, focused: bool) -> int:
         worker = busy.index(min(busy))
         if busy[worker] > 60 * MINUTES:
             break
-        for ended in sorted((one for one in running if one[0] <= busy[worker]), key=lambda one: one[0]):
+        for ended in sorted(
+            (one for one in running if one[0] <= busy[worker]), key=lambda one: one[0]
+        ):
             study.tell(ended[1], ended[2])
             running.remove(ended)
         trial = study.ask()

@@ -1,7 +1,8 @@
-"""Workers as forks of one process that has imported everything: a start then costs a tenth of a second, not four.
+"""Workers as forks of one process that has imported everything: a start then costs a tenth of a
+second, not four.
 
-The parent must have one thread only, and no connection to the database: a fork would share it. So whatever the parent wants
-to know of the study it asks in a fork of its own (`in_fork`).
+The parent must have one thread only, and no connection to the database: a fork would share it. So
+whatever the parent wants to know of the study it asks in a fork of its own (`in_fork`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Worker:
 
 @dataclass
 class Death:
-    """How one life ended: by which signal (negative, as in subprocess) or with which exit status; when, and asked by whom."""
+    """How one life ended: by which signal (negative, as in subprocess) or with which exit status;
+    when, and asked by whom.
+    """
 
     life: int
     index: int
@@ -94,7 +97,15 @@ class Crew:
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
                 code = os.waitstatus_to_exitcode(status)
-                ended.append(Death(worker.life, worker.index, code, time.time(), self._sent.get(worker.life, ())))
+                ended.append(
+                    Death(
+                        worker.life,
+                        worker.index,
+                        code,
+                        time.time(),
+                        self._sent.get(worker.life, ()),
+                    )
+                )
                 worker.pid = None
         self.deaths += ended
         return ended
@@ -115,7 +126,9 @@ class Crew:
 
 
 def fork(body: Callable[[], int], log: Path | None = None) -> int:
-    """The id of a new process that runs `body`, its output appended to `log`; it dies with its parent."""
+    """The id of a new process that runs `body`, its output appended to `log`; it dies with its
+    parent.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -132,7 +145,9 @@ def _live(body: Callable[[], int], log: Path | None) -> NoReturn:
     status = 70
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+            signal.signal(
+                number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler
+            )
         if log is not None:
             descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             os.dup2(descriptor, 1)
@@ -147,7 +162,9 @@ def _live(body: Callable[[], int], log: Path | None) -> NoReturn:
 
 
 def in_fork(body: Callable[[], Any]) -> Any:
-    """What `body` gives back (plain JSON values), run in a process of its own; RuntimeError where that failed."""
+    """What `body` gives back (plain JSON values), run in a process of its own; RuntimeError where
+    that failed.
+    """
     reading, writing = os.pipe()
 
     def tell() -> int:

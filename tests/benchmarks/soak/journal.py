@@ -1,7 +1,9 @@
-"""What the workers of a soak saw themselves, line by line in one file: a witness that is not the study.
+"""What the workers of a soak saw themselves, line by line in one file: a witness that is not the
+study.
 
-A line is one write to a file opened for appending, so lines of several processes never mix, and what was written before a
-kill -9 stays. A `life` is one process of one worker, from its fork to its death.
+A line is one write to a file opened for appending, so lines of several processes never mix, and
+what was written before a kill -9 stays. A `life` is one process of one worker, from its fork to
+its death.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Journal:
 
 
 def witnessed(runner: Callable[..., Any], journal: Journal) -> Callable[..., Any]:
-    """`runner` (trials.run_trial), which tells `journal` when it begins, how far it is, and how it ends."""
+    """`runner` (trials.run_trial), which tells `journal` when it begins, how far it is, and how it
+    ends.
+    """
 
     def run(genome: Any, config: Any, *, directory: Path, on_progress: Any, **more: Any) -> Any:
         number = int(directory.name)
@@ -62,7 +66,9 @@ class Run:
     kind: str | None = None
     """How it ended; None where its life ended before it."""
     was_last: bool = True
-    """Whether its life began no other run afterwards: what it found may then never have been told to the study."""
+    """Whether its life began no other run afterwards: what it found may then never have been told
+    to the study.
+    """
 
 
 def read_journal(path: Path) -> list[Run]:

@@ -1,13 +1,16 @@
-"""Eight workers on PostgreSQL, real trials of seconds, and 200 times one of them is killed: what is left then?
+"""Eight workers on PostgreSQL, real trials of seconds, and 200 times one of them is killed: what
+is left then?
 
-    python tests/benchmarks/soak/soak.py --kills 200 --json soak.json
-    python tests/benchmarks/soak/soak.py --kills 200 --machines 2     # two runs folders, as if on two machines
+    python tests/benchmarks/soak/soak.py --kills 200 --json soak.json python
+    tests/benchmarks/soak/soak.py --kills 200 --machines 2     # two runs folders, as if on two
+    machines
 
-Each worker is `nas.search` in a process of its own. At random moments one is killed with kill -9 (sometimes three at once, as
-when a machine dies) or, every tenth time, asked to end with SIGTERM, and started again. Then all are asked to end, started a
-last time with a budget that can be reached, and left alone. The study, its folders and the workers' own journal must agree; exits 1
-where a check fails. Trials are real (data, timing, training, judging), only small. A worker is a fork of a process that has
-imported torch already, or 200 starts would cost 15 minutes of imports.
+Each worker is `nas.search` in a process of its own. At random moments one is killed with kill -9
+(sometimes three at once, as when a machine dies) or, every tenth time, asked to end with SIGTERM,
+and started again. Then all are asked to end, started a last time with a budget that can be
+reached, and left alone. The study, its folders and the workers' own journal must agree; exits 1
+where a check fails. Trials are real (data, timing, training, judging), only small. A worker is a
+fork of a process that has imported torch already, or 200 starts would cost 15 minutes of imports.
 """
 
 from __future__ import annotations
@@ -34,28 +37,29 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "nas"), str(HERE.parents[2])]
 
 # Some of these are imported only so that no worker has to: torch._dynamo alone takes two seconds.
-import alembic.command  # noqa: E402, F401
-import optuna  # noqa: E402
-import psycopg  # noqa: E402, F401
-import scipy.stats  # noqa: E402, F401
-import torch  # noqa: E402
-import torch._dynamo  # noqa: E402
-from checks import Check, Soaked, check_all, figures  # noqa: E402
-from forks import Crew, Worker, in_fork  # noqa: E402
-from journal import Journal, read_journal, witnessed  # noqa: E402
-from servers import SERVERS, Server  # noqa: E402
-from sqlalchemy import text  # noqa: E402
+import alembic.command  # noqa: F401
+import optuna
+import psycopg  # noqa: F401
+import scipy.stats  # noqa: F401
+import torch
+import torch._dynamo
+from checks import Check, Soaked, check_all, figures
+from forks import Crew, Worker, in_fork
+from journal import Journal, read_journal, witnessed
+from servers import SERVERS, Server
+from sqlalchemy import text
 
-import trials  # noqa: E402
-from nas import command, recovery, search  # noqa: E402
-from nas.config import StudyConfig  # noqa: E402
-from nas.results import finished, read_rows  # noqa: E402
-from nas.storage import open_storage, quiet_optuna  # noqa: E402
+import trials
+from nas import cli, search
+from nas.loop import recovery
+from nas.study.config import StudyConfig
+from nas.study.records import finished, read_rows
+from nas.study.storage import open_storage, quiet_optuna
 
 NAME = "soak"
 CHECKPOINT_S = 1.0
 NEW = {"heartbeat_s": 2.0, "checkpoint_s": CHECKPOINT_S}
-# A network's process may die twice; the third time it is given up (nas/recovery.py).
+# A network's process may die twice; the third time it is given up (nas/loop/recovery.py).
 RETRIES = 2
 STUDY = """
 trials = 1000000
@@ -87,24 +91,42 @@ REAP_S, LOOK_S, LONGEST_WAIT_S, END_S = 0.05, 30.0, 2.0, 420.0
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument(
-        "--machines", type=int, default=1, help="so many runs folders, the workers shared out among them"
+        "--machines",
+        type=int,
+        default=1,
+        help="so many runs folders, the workers shared out among them",
     )
     parser.add_argument(
-        "--devices", type=int, default=4, help="so many locks for measurements, shared by the workers: as many GPUs"
+        "--devices",
+        type=int,
+        default=4,
+        help="so many locks for measurements, shared by the workers: as many GPUs",
     )
     parser.add_argument("--steps", type=int, default=30, help="training steps of a trial")
     parser.add_argument(
-        "--lines", type=float, default=7.0, help="mean number of the journal's lines between two kills; a trial has 6"
+        "--lines",
+        type=float,
+        default=7.0,
+        help="mean number of the journal's lines between two kills; a trial has 6",
     )
-    parser.add_argument("--asked", type=float, default=ASKED, help="the share of stops that are a SIGTERM, not a kill")
+    parser.add_argument(
+        "--asked",
+        type=float,
+        default=ASKED,
+        help="the share of stops that are a SIGTERM, not a kill",
+    )
     parser.add_argument("--rest", type=int, default=8, help="new networks after the last kill")
     parser.add_argument("--seed", type=int, default=0, help="fixes whom and when")
     parser.add_argument("--json", type=Path, help="where to keep the figures")
-    parser.add_argument("--keep", type=Path, help="a folder for everything, which stays (default: a temporary one)")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for everything, which stays (default: a temporary one)"
+    )
     return parser.parse_args()
 
 
@@ -123,24 +145,41 @@ class Soak:
         logs.mkdir(exist_ok=True)
         machines = [place / f"machine{index}" for index in range(args.machines)]
         self.folders = [machine / NAME for machine in machines]
-        self.crew = Crew([
-            Worker(index, lambda life, runs=machines[index % args.machines]: self.work(life, runs), logs / f"{index}.log")  # type: ignore[misc]
-            for index in range(args.workers)
-        ])  # fmt: skip
+        self.crew = Crew(
+            [
+                Worker(
+                    index,
+                    lambda life, runs=machines[index % args.machines]: self.work(life, runs),
+                    logs / f"{index}.log",
+                )  # type: ignore[misc]
+                for index in range(args.workers)
+            ]
+        )
 
     def work(self, life: int, runs: Path) -> int:
         """One life of a worker: the command itself, with its runner watched."""
         os.environ["DARK_NAS_LOCKS"] = str(self.place / f"locks{life % self.args.devices}")
         trials.run_trial = witnessed(trials.run_trial, Journal(self.place / "journal", life))
-        argv = ["--study", str(self.toml), "--runs", str(runs), "--storage", self.url, "--trials", str(self.budget)]
-        return command.run(search.main, argv)
+        argv = [
+            "--study",
+            str(self.toml),
+            "--runs",
+            str(runs),
+            "--storage",
+            self.url,
+            "--trials",
+            str(self.budget),
+        ]
+        return cli.run(search.main, argv)
 
     def look(self) -> dict[str, Any]:
         """The study's trials by kind, asked in a fork."""
         return in_fork(lambda: dict(Counter(row.kind for row in read_rows(open_soaked(self.url)))))
 
     def ready(self) -> int:
-        """How many trials must be finished for the end: those that are, all that wait, and some new ones."""
+        """How many trials must be finished for the end: those that are, all that wait, and some
+        new ones.
+        """
 
         def count() -> int:
             rows = read_rows(open_soaked(self.url))
@@ -149,9 +188,11 @@ class Soak:
         return int(in_fork(count)) + int(self.args.rest)
 
     def kill_and_start(self) -> None:
-        """Until so many were killed: a random worker, at a random moment, and after a random while it is started again.
+        """Until so many were killed: a random worker, at a random moment, and after a random while
+        it is started again.
 
-        How soon the next one follows is counted in the journal's lines: on a slow machine as much gets done between two kills.
+        How soon the next one follows is counted in the journal's lines: on a slow machine as much
+        gets done between two kills.
         """
         crew, started = self.crew, time.monotonic()
         due = {worker.index: started + 0.3 * worker.index for worker in crew.workers}
@@ -201,13 +242,18 @@ class Soak:
             wrong.append("asked to end, a worker was still there after 90 s")
             crew.kill_all()
         self.budget = self.ready()
-        print(f"all asked to end: {self.look()}; now up to {self.budget} finished trials, in peace", flush=True)
+        print(
+            f"all asked to end: {self.look()}; now up to {self.budget} finished trials, in peace",
+            flush=True,
+        )
         peaceful = len(crew.deaths)
         # A worker of another machine is known dead only after three heartbeats.
         for worker in crew.workers:
             crew.start(worker)
         if not crew.wait(END_S):
-            wrong.append(f"the search had not ended {END_S:g} s after the last kill: {self.look()}")
+            wrong.append(
+                f"the search had not ended {END_S:g} s after the last kill: {self.look()}"
+            )
             crew.kill_all()
         wrong += [
             f"worker {death.index} left in peace ended with {death.status}"
@@ -221,30 +267,52 @@ class Soak:
         study = open_soaked(self.url)
         folders = {recovery.folder_id(folder): folder for folder in self.folders}
         runs = read_journal(self.place / "journal")
-        soaked = Soaked(study=study, folders=folders, runs=runs, checkpoint_s=CHECKPOINT_S, retries=RETRIES)
+        soaked = Soaked(
+            study=study, folders=folders, runs=runs, checkpoint_s=CHECKPOINT_S, retries=RETRIES
+        )
         checks = [*check_all(soaked), self.check_lives(), self.check_server(study)]
         asked = [death for death in self.crew.deaths if signal.SIGTERM in death.by_us]
-        told = {"killed": self.crew.killed, "asked_to_end": len(asked), "of_these_killed": sum(one.was_killed for one in asked),
-                "lives": len(self.crew.deaths), **figures(soaked)}  # fmt: skip
+        told = {
+            "killed": self.crew.killed,
+            "asked_to_end": len(asked),
+            "of_these_killed": sum(one.was_killed for one in asked),
+            "lives": len(self.crew.deaths),
+            **figures(soaked),
+        }
         return checks, told
 
     def check_lives(self) -> Check:
         """No worker ends by itself while there is work, and one that is asked to end does so well."""
-        check = Check("no worker fails by itself, and one that is asked to end exits 0", len(self.crew.deaths))
+        check = Check(
+            "no worker fails by itself, and one that is asked to end exits 0",
+            len(self.crew.deaths),
+        )
         for death in self.crew.deaths:
             if death.status and -death.status not in death.by_us:
-                check.wrong.append(f"worker {death.index}, life {death.life}: status {death.status} after signals {list(death.by_us)}")
+                check.wrong.append(
+                    f"worker {death.index}, life {death.life}: status {death.status} "
+                    f"after signals {list(death.by_us)}"
+                )
         return check
 
     def check_server(self, study: optuna.Study) -> Check:
         """The server holds no lock and no connection of the dead."""
         engine = study._storage._backend.engine  # type: ignore[attr-defined]
         with engine.connect() as connection:
-            locks = connection.execute(text("select count(*) from pg_locks where locktype = 'advisory'")).scalar()
-            others = connection.execute(text("select count(*) from pg_stat_activity where usename = 'nas' and pid <> pg_backend_pid() "
-                                             "and client_port <> inet_client_port()")).scalar()  # fmt: skip
+            locks = connection.execute(
+                text("select count(*) from pg_locks where locktype = 'advisory'")
+            ).scalar()
+            others = connection.execute(
+                text(
+                    "select count(*) from pg_stat_activity where usename = 'nas' and pid "
+                    "<> pg_backend_pid() "
+                    "and client_port <> inet_client_port()"
+                )
+            ).scalar()
         mine = engine.pool.checkedout() + engine.pool.checkedin()
-        wrong = [f"{locks} advisory locks"] * bool(locks) + [f"{others} connections"] * (others > mine)
+        wrong = [f"{locks} advisory locks"] * bool(locks) + [f"{others} connections"] * (
+            others > mine
+        )
         return Check("the server holds no lock and no connection of a dead worker", 1, wrong)
 
 
@@ -301,7 +369,12 @@ def soak(args: argparse.Namespace, place: Path) -> int:
             one.crew.kill_all()
         checks, told = one.check()
         checks.append(Check("the search ends by itself after the last kill", 1, wrong))
-    told = {"workers": args.workers, "machines": args.machines, "seconds": time.monotonic() - started, **told}
+    told = {
+        "workers": args.workers,
+        "machines": args.machines,
+        "seconds": time.monotonic() - started,
+        **told,
+    }
     print(table(checks, told))
     if args.json:
         kept = [{"rule": check.rule, "seen": check.seen, "wrong": check.wrong} for check in checks]

@@ -1,0 +1,1 @@
+"""The served page: optuna-dashboard over a storage that is only read."""

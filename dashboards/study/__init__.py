@@ -1,0 +1,1 @@
+"""A stored study, opened to be read and never to be written."""

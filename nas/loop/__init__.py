@@ -1,0 +1,1 @@
+"""The search loop: propose, look for repeats, run, report."""

@@ -1,0 +1,116 @@
+"""One process's part of a study, whether it is all there is or one of many workers: device, data,
+then trials.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from nas.cli.signals import Asked
+from nas.loop.objective import Objective, Runner
+from nas.loop.recovery import runs_now
+from nas.loop.reference_device import Judge, settle_judge
+from nas.loop.search_loop import Ending, Search
+from nas.study.config import StudyConfig
+from nas.study.lock import asking
+from nas.study.store import check_data
+from nas.view.terminal import View
+from space import DesignSpace
+
+Load = Callable[..., Any]
+
+
+def run_part(
+    study: optuna.Study,
+    config: StudyConfig,
+    folder: Path,
+    view: View,
+    asked: Asked,
+    *,
+    owns_storage: bool,
+    runner: Runner | None = None,
+    load: Load | None = None,
+) -> Ending:
+    """Runs trials of `study` in this process until its budget is spent; what a study must know
+    before is stored in it.
+
+    `runner` and `load` replace trials.run_trial and trials.load_data. Raises InputError where the
+    device or the data don't go with the study, and KeyboardInterrupt where the process is asked to
+    stop before the first trial.
+    """
+    from trials import amplified_psnr_db, run_trial
+    from trials.latency.measure import device_name
+    from trials.latency.trial_timing import time_network
+
+    is_judge = settle_device(study, config, folder, owns_storage=owns_storage)
+    data = _load(study, config, folder, view, load)
+    if "baseline_psnr_db" not in study.user_attrs:
+        study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
+    trial = config.for_trial()
+    judge = (
+        Judge(study=study, config=trial, is_here=is_judge, time_network=time_network)
+        if config.judge
+        else None
+    )
+    objective = Objective(
+        study=study,
+        space=DesignSpace(),
+        config=trial,
+        latency_limit_ms=config.latency_limit_ms,
+        data=data,
+        runner=runner or run_trial,
+        stopping=config.stopping,
+        judge=judge,
+    )
+    search = Search(
+        study=study,
+        config=config,
+        objective=objective,
+        folder=folder,
+        owns_storage=owns_storage,
+        view=view,
+        asked=asked,
+        judge=config.judge or device_name(config.device),
+    )
+    return search.run()
+
+
+def settle_device(
+    study: optuna.Study, config: StudyConfig, folder: Path, *, owns_storage: bool
+) -> bool:
+    """Whether networks of `study` may be timed on the config's device, as
+    `nas.judge.settle_judge`.
+    """
+    from trials.latency.measure import device_name
+
+    kind, name = config.device.partition(":")[0], device_name(config.device)
+    with asking(folder, study):
+        is_begun = runs_now(study, folder, owns_storage=owns_storage)
+        return settle_judge(study, kind, name, config.judge, is_begun=is_begun)
+
+
+def prepare(
+    study: optuna.Study, config: StudyConfig, folder: Path, view: View, load: Load | None = None
+) -> None:
+    """Decodes or draws the data into the study's cache, once, for all workers. InputError where
+    they don't go with the study.
+    """
+    _load(study, dataclasses.replace(config, device="cpu"), folder, view, load)
+
+
+def _load(
+    study: optuna.Study, config: StudyConfig, folder: Path, view: View, load: Load | None
+) -> Any:
+    from trials import load_data
+
+    view.started(-1, "data")
+    data = (load or load_data)(
+        config.data, device=config.device, cache_dir=folder / "cache", on_progress=view.progress
+    )
+    check_data(study, data.description)
+    return data

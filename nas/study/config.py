@@ -1,0 +1,390 @@
+"""What a study is: one TOML file and a few flags become a frozen, checked `StudyConfig`.
+
+A key is either fixed once the first trial has started, since trials of one study must be
+comparable (data, training, latency, seed, device), or free to change when a study goes on (trials,
+timeout, sampler, limit).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nas.study.ranges import check_name, check_ranges
+from space import DesignSpace, InputError
+from space.errors import brief
+from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
+from trials.training.rungs import rung_steps
+
+T = TypeVar("T")
+STUDIES = Path(__file__).parents[1] / "studies"
+SAMPLERS = ("auto", "structure", "random", "tpe", "nsga2", "gp")
+DEVICES = "auto, cpu, cuda or cuda:N"
+SYNTHETIC = "synthetic"
+# Bytes of a study's file; dark.toml has 5,000.
+LARGEST_FILE = 65_536
+# Dots in one of its lines: the time that a dotted key takes grows with their square.
+MOST_DOTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """One study. Fields that a resumed study may change: trials, timeout_min, sampler, judge,
+    stopping, checkpoint_s, heartbeat_s, latency_limit_ms.
+
+    Raises InputError where a value is out of its range.
+    """
+
+    name: str
+    """The study's name: that of its TOML file."""
+    trials: int = 24
+    """Finished trials of different genomes in the whole study, the three seeds included."""
+    timeout_min: float | None = None
+    """Minutes after which no new trial starts (the running one ends); None: no limit."""
+    sampler: str = "auto"
+    """Who proposes genomes: auto (by budget), structure, random, tpe, nsga2 or gp."""
+    seed: int = 0
+    """Seeds the sampler, the weights and the order of the training crops."""
+    device: str = "auto"
+    """Where trials train and are timed: auto (a GPU if there is one), cpu, cuda or cuda:N."""
+    judge: str | None = None
+    """Model of the device whose latencies count, by its maker's name; workers on other devices
+    then train only. None: that of the study's first process, and no other device may join.
+    """
+    stopping: bool = True
+    """Whether a trial is stopped at a rung of its training where it is not among the best third of
+    those that reached it.
+    """
+    checkpoint_s: float = 20.0
+    """Seconds between two checkpoints of a running trial: what a killed process loses at most."""
+    heartbeat_s: float = 60.0
+    """Seconds between two signs of life of a running trial; after three without one another
+    machine takes it over.
+    """
+    latency_limit_ms: float | None = None
+    """Genomes slower than this are not trained, milliseconds; None: no limit."""
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        _require("trials must be at least 1", self.trials >= 1, self.trials)
+        _require(
+            "timeout_min must be above 0 (leave it out for no limit)",
+            _positive(self.timeout_min),
+            self.timeout_min,
+        )
+        _require(
+            f"sampler must be one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS, self.sampler
+        )
+        _require("seed must be from 0 to 4294967295", 0 <= self.seed < 2**32, self.seed)
+        _require("checkpoint_s must be above 0", _positive(self.checkpoint_s), self.checkpoint_s)
+        _require(
+            "heartbeat_s must be at least 1",
+            1 <= self.heartbeat_s < float("inf"),
+            self.heartbeat_s,
+        )
+        _require(
+            "latency_limit_ms must be above 0 (leave it out for no limit)",
+            _positive(self.latency_limit_ms),
+            self.latency_limit_ms,
+        )
+        _require("train.steps must be at least 1", self.train.steps >= 1, self.train.steps)
+        _require(
+            "train.crop must be a multiple of 64, which every network of the space can take",
+            self.train.crop >= 64 and self.train.crop % 64 == 0,
+            self.train.crop,
+        )
+        _require("train.batch must be at least 1", self.train.batch >= 1, self.train.batch)
+        check_ranges(self._flat())
+        rung_steps(self.train.steps, self.train.first_rung)
+
+    def for_trial(self) -> TrialConfig:
+        """What one trial needs to know."""
+        return TrialConfig(
+            data=self.data,
+            train=self.train,
+            latency=self.latency,
+            seed=self.seed,
+            device=self.device,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All keys as plain JSON values."""
+        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
+
+    def _flat(self) -> dict[str, Any]:
+        sections = {"": self, "data.": self.data, "train.": self.train, "latency.": self.latency}
+        return {
+            prefix + key: value
+            for prefix, section in sections.items()
+            for key, value in vars(section).items()
+        }
+
+    def fixed(self) -> dict[str, Any]:
+        """The keys that may not change in a study, flat ("train.steps"), as plain JSON values.
+
+        "device" is only its kind, so that a study may go on on another GPU of the machine; "space"
+        is a digest of the genes and their choices, which change when the program does.
+        """
+        values = self.to_dict()
+        flat: dict[str, Any] = {
+            "seed": self.seed,
+            "device": self.device.partition(":")[0],
+            "space": space_digest(),
+        }
+        for section in ("data", "train", "latency"):
+            flat |= {f"{section}.{key}": value for key, value in values[section].items()}
+        return flat
+
+
+def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyConfig:
+    """The study that a name (of nas/studies/) or a path to a TOML file means, with `changes` from
+    flags.
+
+    `changes` are flat keys as in `StudyConfig.fixed`; None means "as the file says". Raises
+    InputError where there is no such study, or a key is unknown, ill-typed or out of range.
+    """
+    path = _find(study)
+    values = _read(path)
+    flags = any(value is not None for value in (changes or {}).values())
+    for key, value in (changes or {}).items():
+        if value is not None:
+            section, _, name = key.rpartition(".")
+            place = values.setdefault(section, {}) if section else values
+            if isinstance(place, dict):
+                place[name] = value
+    if "name" in values:
+        raise InputError(
+            f"{path}: unknown key 'name'; a study is named after its file, so rename that"
+        )
+    sections: dict[str, type[Any]] = {
+        "data": DataConfig,
+        "train": TrainConfig,
+        "latency": LatencyConfig,
+    }
+    try:
+        made: dict[str, Any] = {
+            key: make_section(kind, values.pop(key, {}), key + ".")
+            for key, kind in sections.items()
+        }
+        made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
+        return make_section(StudyConfig, {**values, **made, "name": path.stem}, "")
+    except InputError as error:
+        if not flags:
+            raise InputError(f"{path}: {error}") from error
+        load_config(study)  # is it the file? Then this tells so, with its name; else it is a flag
+        raise
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; InputError where it is none, or larger than any study's."""
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(
+                f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has "
+                f"{path.stat().st_size}; see "
+                f"{STUDIES / 'dark.toml'}"
+            )
+        text = path.read_text(encoding="utf-8")
+        if any(
+            line.count(".") > MOST_DOTS and not line.lstrip().startswith("#")
+            for line in text.splitlines()
+        ):
+            raise InputError(
+                f"{path} must have at most {MOST_DOTS} dots in a line, but has one with "
+                f"more; see {STUDIES / 'dark.toml'}"
+            )
+        return tomllib.loads(text)
+    except InputError:
+        raise
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # no TOML, no UTF-8, a number of thousands of digits, a thousand brackets
+        raise InputError(
+            f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path} must be readable, but: {error.strerror}; check the path"
+        ) from error
+
+
+def studies() -> list[str]:
+    """The names of the studies that come with the program."""
+    return sorted(path.stem for path in STUDIES.glob("*.toml"))
+
+
+def resolve_device(device: str) -> str:
+    """The device that `device` (auto, cpu, cuda, cuda:N) means on this machine; InputError where
+    there is none.
+    """
+    import torch  # only here: a refused flag or --help should not wait for torch
+
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (
+        index and not (kind == "cuda" and index in map(str, range(1000)))
+    ):
+        raise InputError(
+            f"device must be {DEVICES}, but got {brief(device)}; use --device cpu where "
+            f"there is no GPU"
+        )
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and not seen:
+        raise InputError(
+            f"device {device!r} needs a GPU, but torch {torch.__version__} sees none; use "
+            f"--device cpu"
+        )
+    if index and int(index) >= seen:
+        raise InputError(
+            f"device must be cuda:0 to cuda:{seen - 1} here, but got {device!r}; choose "
+            f"one of them"
+        )
+    if kind == "auto":
+        return "cuda" if seen else "cpu"
+    return device
+
+
+def settle(config: StudyConfig) -> StudyConfig:
+    """`config` with what "auto" and None mean on this machine: device, runtime, latency shape and
+    CPU threads.
+
+    Only so can a resumed study tell that its latencies would no longer compare. Raises InputError
+    for a device that isn't there, or that can't do what [latency] asks for.
+    """
+    import torch
+
+    from trials.device.precision import settled_dtype
+    from trials.latency.deployment import check_form
+    from trials.latency.measure import check_config, frame_size
+
+    device = resolve_device(config.device)
+    check_config(config.latency)
+    runtime = check_form(config.latency, torch.device(device))
+    height, width = frame_size(config.latency, device)
+    threads = config.latency.threads or torch.get_num_threads()
+    latency = dataclasses.replace(
+        config.latency, height=height, width=width, threads=threads, runtime=runtime
+    )
+    train = dataclasses.replace(
+        config.train, dtype=settled_dtype(config.train.dtype, torch.device(device))
+    )
+    return dataclasses.replace(config, device=device, latency=latency, train=train)
+
+
+def space_digest() -> str:
+    """12 hexadecimal digits that change when a gene or its choices do."""
+    genes = repr([(gene.name, gene.choices, gene.ordered) for gene in DesignSpace().genes])
+    return hashlib.sha256(genes.encode()).hexdigest()[:12]
+
+
+def _find(study: str) -> Path:
+    if study in studies():
+        return STUDIES / f"{study}.toml"
+    path = Path(os.path.expanduser(study))
+    if path.suffix == ".toml" and os.path.isfile(path):
+        return path
+    there = ", ".join(studies())
+    if path.suffix == ".toml":
+        raise InputError(
+            f"there is no study file {study}; give a path to a TOML file, or one of: {there}"
+        )
+    raise InputError(
+        f"there is no study {study!r}; there are: {there} (or give a path that ends in .toml)"
+    )
+
+
+def _source(source: str) -> str:
+    """ "synthetic", or the data folder's absolute path, so that a study can go on from another
+    folder.
+    """
+    if source == SYNTHETIC:
+        return source
+    folder = Path(os.path.expanduser(source))
+    if not source or not os.path.isdir(folder):
+        raise InputError(
+            f"there is no data folder {source or '(its name is empty)'}; give one in "
+            f"SID's layout, or --data {SYNTHETIC}"
+        )
+    return str(folder.resolve())
+
+
+def make_section(kind: type[T], values: Any, prefix: str) -> T:
+    """A section's config (DataConfig ...) of its table; InputError where a key, told after
+    `prefix`, is unknown or ill-typed.
+    """
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{prefix[:-1]!r} must be a table ([{prefix[:-1]}]), but got {brief(values)}; "
+            f"see dark.toml"
+        )
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in dataclasses.fields(kind) if f.name != "name"]  # type: ignore[arg-type]
+    given = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise InputError(
+                f"unknown key {brief(prefix + key)}; there are "
+                f"{', '.join(prefix + name for name in known)}"
+            )
+        given[key] = _typed(prefix + key, value, hints[key])
+    return kind(**given)
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    """`value` as `hint` says (a whole number is also a number, a list a tuple); InputError where
+    it isn't.
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _typed(key, value, next(arg for arg in args if arg is not types.NoneType))
+    if origin is typing.Literal:
+        if value in args:
+            return value
+        raise InputError(
+            f"{key} must be one of {', '.join(map(str, args))}, but got {brief(value)}; change it"
+        )
+    if origin is tuple:
+        if isinstance(value, (list, tuple)) and (args[-1] is Ellipsis or len(args) == len(value)):
+            kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
+            return tuple(_typed(key, item, kind) for item, kind in zip(value, kinds, strict=True))
+        wanted = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (
+            float(value) if abs(value) < 1e300 or isinstance(value, float) else float("inf")
+        )  # which no key takes
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    else:
+        wanted = _WORDS.get(hint, "a table")
+    raise InputError(f"{key} must be {wanted}, but got {brief(value)}; change it")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _positive(value: float | None) -> bool:
+    return value is None or 0 < value < float("inf")
+
+
+def _require(rule: str, holds: bool, value: object) -> None:
+    if not holds:
+        raise InputError(f"{rule}, but got {brief(value)}; change it")

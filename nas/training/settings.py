@@ -1,0 +1,355 @@
+"""What a long training is: which network, from which weights, on which data, by which recipe; and
+its folder's claim to it.
+
+The folder holds all that decides the weights in training.json. The same command finds it there and
+goes on; another one is refused, with the keys that differ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.networks import load_network, read_genome
+from nas.study.config import SYNTHETIC, load_config, resolve_device
+from nas.study.reader import open_to_read, study_name
+from nas.study.records import Row, read_rows
+from space import Genome, InputError
+from space.export_format import WEIGHTS
+from space.safe_path import inside
+from trials.config import DataConfig, TrainConfig
+from trials.files import replacing
+
+if TYPE_CHECKING:
+    import optuna
+
+    from space import DarkUNet
+
+SETTINGS = "training.json"
+SCHEMA = 1
+PRECISIONS = ("auto", "float32", "bfloat16")
+# A trial's few steps want a short average, a long training a longer one.
+EMA_DECAY = 0.999
+STEPS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A long training, before its data is loaded."""
+
+    name: str
+    genome: Genome
+    trial: Path | None
+    """The trial's folder that the network comes from, for its latency; None: no trial."""
+    start: str
+    """"scratch", or where the first weights come from."""
+    weights: tuple[str, str | None] | None
+    """What `load_network` takes for them; None: from scratch."""
+    data: DataConfig
+    train: TrainConfig
+    seed: int
+    device: str
+    precision: str
+    threads: int | None
+    eval_steps: int
+    cache: Path
+    """Where real photos are decoded to."""
+
+    def initial(self) -> tuple[DarkUNet, bool]:
+        """The network with its first weights, on the CPU, and whether they want a white-balanced
+        input.
+
+        Raises InputError where there are no such weights, or they are another network's.
+        """
+        if self.weights is None:
+            import torch
+
+            from space import build_model
+
+            torch.manual_seed(self.seed)
+            return build_model(self.genome), self.data.white_balanced_input
+        network = load_network(*self.weights)
+        return network.model, network.white_balanced_input
+
+    def settings(
+        self, threads: int, weights_digest: str | None, data: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """All that decides the final weights, flat ("train.steps"), as plain JSON values."""
+        flat: dict[str, Any] = {
+            "network": self.genome.digest,
+            "start": self.start,
+            "start.digest": weights_digest,
+            "seed": self.seed,
+            "device": self.device.partition(":")[0],
+            "precision": self.precision,
+            "threads": threads,
+            "eval_steps": self.eval_steps,
+        }
+        for section, config in (("data", self.data), ("train", self.train)):
+            flat |= {
+                f"{section}.{key}": value for key, value in dataclasses.asdict(config).items()
+            }
+        return {**flat, "data.source": str(self.data.source), "data.digest": data.get("digest")}
+
+
+def make_plan(args: Namespace) -> Plan:
+    """What the flags mean. Raises InputError where there is no such study, trial, network, data or
+    device.
+    """
+    if (args.trial is None) == (args.genome is None):
+        got = "neither --trial nor --genome" if args.trial is None else "both --trial and --genome"
+        raise InputError(f"there must be one network to train, but got {got}; give one of them")
+    if args.trial is not None and not args.study:
+        raise InputError(
+            "--trial needs the study that it is of, but there is no --study; give --study dark"
+        )
+    if args.from_trial_weights and args.weights:
+        raise InputError(
+            "the first weights must come from one place, but got --from-trial-weights and "
+            "--weights; "
+            "give one of them"
+        )
+    study = _study(args)
+    stored = _stored(args, study)
+    trial: Path | None = None
+    if args.trial is not None:
+        assert study is not None
+        trial, genome, name = _trial(args, study)
+    else:
+        genome, name = read_genome(args.genome), args.genome
+        trial = Path(args.genome) if Path(args.genome).is_dir() else None
+    start, weights = _start(args, trial)
+    device = resolve_device(args.device or str(stored.get("device", "auto")))
+    data = _known(DataConfig, stored.get("data", {}))
+    data = _changed(data, {"source": _source(args.data), "scenes": args.scenes})
+    train = _known(
+        TrainConfig, {**stored.get("train", {}), "steps": STEPS, "ema_decay": EMA_DECAY}
+    )
+    asked = ("steps", "batch", "crop", "learning_rate", "ema_decay")
+    train = _changed(train, {key: getattr(args, key) for key in asked})
+    _check(train, args)
+    return Plan(
+        name=name,
+        genome=genome,
+        trial=trial,
+        start=start,
+        weights=weights,
+        data=data,
+        train=train,
+        seed=int(stored.get("seed", 0)) if args.seed is None else args.seed,
+        device=device,
+        precision=_precision(args.precision, device),
+        threads=args.threads,
+        eval_steps=args.eval_steps or max(1, train.steps // 20),
+        cache=args.runs / study_name(args.study) / "cache"
+        if study is not None
+        else args.runs / "cache",
+    )
+
+
+def _study(args: Namespace) -> optuna.Study | None:
+    """The study to read from; None where there is none and --genome needs none."""
+    if not args.study:
+        return None
+    stored = args.storage or (args.runs / study_name(args.study) / "study.db").is_file()
+    return (
+        open_to_read(args.study, storage=args.storage, runs=args.runs)
+        if args.trial is not None or stored
+        else None
+    )
+
+
+def _stored(args: Namespace, study: optuna.Study | None) -> dict[str, Any]:
+    """The study's config: as it was last run, or as its file says."""
+    if study is not None:
+        return dict(study.user_attrs.get("config", {}))
+    return load_config(args.study).to_dict() if args.study else {}
+
+
+def _trial(args: Namespace, study: optuna.Study) -> tuple[Path, Genome, str]:
+    """Folder, genome and name of --trial; a repeat's are those of the trial that it repeats."""
+    rows = {row.number: row for row in read_rows(study)}
+    row: Row | None = rows.get(args.trial)
+    if row is None:
+        there = f"it has 0 to {max(rows)}" if rows else "it has none yet"
+        raise InputError(
+            f"--trial must be a trial of study {study.study_name!r}, but there is no "
+            f"{args.trial}: {there}; "
+            "choose one of them"
+        )
+    if row.repeat_of is not None:
+        row = rows[row.repeat_of]
+    text = study.get_trials(deepcopy=False)[row.number].user_attrs.get("genome")
+    if text is None:
+        raise InputError(
+            f"a trial must have a network to be trained, but trial {args.trial} has none "
+            f"yet ({row.kind}); "
+            "choose another"
+        )
+    folder = inside(
+        args.runs / study.study_name,
+        row.directory or f"trials/{row.number:04d}",
+        "a trial's folder",
+    )
+    return (
+        folder,
+        Genome.from_json(text),
+        f"trial {row.number}" + (f" {row.seed}" if row.seed else ""),
+    )
+
+
+def _start(args: Namespace, trial: Path | None) -> tuple[str, tuple[str, str | None] | None]:
+    if args.weights:
+        return str(args.weights), (args.genome or str(trial), str(args.weights))
+    if not args.from_trial_weights:
+        return "scratch", None
+    if trial is None:
+        raise InputError(
+            "--from-trial-weights needs a trial, but there is only a genome; give --trial "
+            "N, a trial's folder "
+            "as --genome, or --weights FILE"
+        )
+    if not (trial / WEIGHTS).is_file():
+        raise InputError(
+            f"the trial must have left weights to begin with, but there is no "
+            f"{trial / WEIGHTS} (it was not "
+            "complete, or its folder is gone); choose another, or leave out --from-trial-weights"
+        )
+    return "trial's weights", (str(trial), None)
+
+
+def _precision(precision: str, device: str) -> str:
+    """float32, or bfloat16 where it was asked for or a GPU can do it."""
+    import torch
+
+    if precision != "auto":
+        return precision
+    return "bfloat16" if device != "cpu" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def _source(data: str | None) -> str | None:
+    if data is None or data == SYNTHETIC:
+        return data
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            f"--data must be a folder in SID's layout, but there is none at {data}; check "
+            f"the path, or give "
+            f"--data {SYNTHETIC}"
+        )
+    return str(folder.resolve())
+
+
+def _check(train: TrainConfig, args: Namespace) -> None:
+    for flag, value in (("--eval-steps", args.eval_steps), ("--threads", args.threads)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag} must be at least 1, but got {value}; raise it")
+    if not 0 < train.learning_rate < float("inf"):
+        raise InputError(
+            f"--learning-rate must be above 0, but got {train.learning_rate}; raise it"
+        )
+    if not 0 < args.checkpoint_min < float("inf"):
+        raise InputError(
+            f"--checkpoint-min must be above 0, but got {args.checkpoint_min:g}; raise it"
+        )
+
+
+def _known(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """A config of the values that this version knows."""
+    return kind(
+        **{key: value for key, value in values.items() if key in kind.__dataclass_fields__}
+    )
+
+
+def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
+    return dataclasses.replace(
+        config, **{key: value for key, value in changes.items() if value is not None}
+    )
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[dict[str, Any] | None]:
+    """The settings of the training whose folder it is, None where it is new (it is made then);
+    locked while inside.
+
+    Raises InputError where the folder holds something else, or another process trains in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"--out must be a folder, but a file is in the way of {folder}; give another --out"
+        ) from error
+    known = _read_settings(folder)
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"only one process may train in a folder, but another one does in "
+                f"{folder}; wait for it, or "
+                "give another --out"
+            ) from error
+        yield known
+    finally:
+        os.close(lock)
+
+
+def _read_settings(folder: Path) -> dict[str, Any] | None:
+    path = folder / SETTINGS
+    if not path.is_file():
+        # What begins with a dot is a lock, or what a killed process left half written.
+        others = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+        if others:
+            raise InputError(
+                f"--out must be a new or empty folder, or a training's, but {folder} "
+                f"holds something else "
+                f"({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); give "
+                f"another --out"
+            )
+        return None
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        schema, settings = told["schema"], dict(told["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} must tell a training's settings, but is damaged; give another --out"
+        ) from error
+    if schema != SCHEMA:
+        raise InputError(
+            f"{path} has schema {schema}, not {SCHEMA}; use the version that made it, or "
+            f"give another --out"
+        )
+    return settings
+
+
+def check_same(known: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Raises InputError, with every key that differs, where the folder's training is another one."""
+    changed = [key for key in {**known, **now} if known.get(key) != now.get(key)]
+    if changed:
+        told = "; ".join(
+            f"{key} was {known.get(key)!r:.60}, is {now.get(key)!r:.60}" for key in changed
+        )
+        raise InputError(
+            f"the training in {folder} was begun with other settings ({told}), and would "
+            f"not go on to the same "
+            "weights; give the old values again, or another --out"
+        )
+
+
+def write_settings(folder: Path, settings: Mapping[str, Any], genome: Genome) -> None:
+    """Makes the folder this training's."""
+    told = {"schema": SCHEMA, "settings": dict(settings)}
+    with replacing(folder / "genome.json") as beside:
+        beside.write_text(genome.to_json(indent=1) + "\n", encoding="utf-8")
+    with replacing(folder / SETTINGS) as beside:
+        beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

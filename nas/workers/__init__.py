@@ -1,0 +1,1 @@
+"""Many processes that share a search: on this machine, or on a Ray cluster."""

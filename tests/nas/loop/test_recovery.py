@@ -1,0 +1,285 @@
+"""Which running trials are dead, and what becomes of them, without processes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from nas.loop import recovery
+from nas.loop.recovery import (
+    MAX_DEATHS,
+    Claim,
+    TakenOverError,
+    checkpoints_folder,
+    folder_id,
+    recover,
+    sweep,
+    trial_directory,
+)
+from nas.samplers.registry import suggest
+from nas.study.storage import open_storage
+from nas.study.store import DIRECTIONS
+from space import SEEDS, DesignSpace
+
+SPACE = DesignSpace()
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return optuna.create_study(
+        directions=list(DIRECTIONS), sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+
+
+def kinds(study: optuna.Study) -> list[str]:
+    return [trial.user_attrs.get("kind", trial.state.name) for trial in study.trials]
+
+
+def begin(study: optuna.Study, folder: Path) -> Claim:
+    trial = study.ask()
+    claim = Claim(folder, trial)
+    trial.set_user_attr("genome", SPACE.decode(suggest(trial, SPACE)).to_json())
+    return claim
+
+
+def test_a_held_lock_is_a_living_trial(study: optuna.Study, tmp_path: Path) -> None:
+    with begin(study, tmp_path):
+        assert recover(study, tmp_path, SPACE, owns_storage=True) == []
+    assert not (tmp_path / "trials" / "0000").exists()  # it left nothing
+    assert recover(study, tmp_path, SPACE, owns_storage=True) == [0]
+
+
+def test_recovering_twice_queues_once(study: optuna.Study, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), begin(study, tmp_path):
+        raise ZeroDivisionError
+    params = study.trials[0].params
+    assert recover(study, tmp_path, SPACE, owns_storage=True) == [0]
+    assert recover(study, tmp_path, SPACE, owns_storage=True) == []
+    assert kinds(study) == ["interrupted", "WAITING"]
+    trial = study.ask()
+    assert suggest(trial, SPACE) == params
+
+
+def test_killed_between_queueing_and_telling_nothing_is_queued_twice(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    begin(study, tmp_path).__exit__(OSError, OSError(), None)
+    study.enqueue_trial(study.trials[0].params, user_attrs={"retry_of": 0})
+    recover(study, tmp_path, SPACE, owns_storage=True)
+    assert kinds(study) == ["interrupted", "WAITING"]
+
+
+def test_a_seed_killed_before_it_had_parameters_keeps_its_name(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    study.enqueue_trial(
+        SPACE.encode(SEEDS["M2"]), user_attrs={"seed": "M2", "genome": SEEDS["M2"].to_json()}
+    )
+    study.ask()
+    assert recover(study, tmp_path, SPACE, owns_storage=True) == [0]
+    trial = study.ask()
+    assert trial.user_attrs["seed"] == "M2" and SPACE.decode(suggest(trial, SPACE)) == SEEDS["M2"]
+
+
+def test_a_proposal_killed_before_it_was_one_is_not_queued(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    study.ask()
+    recover(study, tmp_path, SPACE, owns_storage=True)
+    assert kinds(study) == ["interrupted"]
+
+
+def test_a_network_that_kills_its_process_is_given_up(study: optuna.Study, tmp_path: Path) -> None:
+    for _ in range(MAX_DEATHS):
+        begin(study, tmp_path).__exit__(OSError, OSError(), None)
+        recover(study, tmp_path, SPACE, owns_storage=True)
+    assert kinds(study) == ["interrupted"] * MAX_DEATHS
+    assert (
+        study.trials[-1]
+        .user_attrs["message"]
+        .startswith(f"given up: the process died {MAX_DEATHS} times")
+    )
+
+
+def test_stopping_is_not_held_against_a_network(study: optuna.Study, tmp_path: Path) -> None:
+    for _ in range(MAX_DEATHS + 1):
+        begin(study, tmp_path).__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+        recover(study, tmp_path, SPACE, owns_storage=True, put_back=study.trials[-1].number)
+    assert study.trials[-1].state == TrialState.WAITING
+
+
+@pytest.fixture
+def beating(tmp_path: Path) -> optuna.Study:
+    """A study in a real database, whose heartbeats come every second and are stale after three."""
+    storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_s=1)
+    return optuna.create_study(
+        directions=list(DIRECTIONS), storage=storage, sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+
+
+def test_who_stops_does_not_excuse_who_was_killed(study: optuna.Study, tmp_path: Path) -> None:
+    for _ in range(2):
+        begin(study, tmp_path).__exit__(OSError, OSError(), None)
+    recover(study, tmp_path, SPACE, owns_storage=True, put_back=1)
+    assert [trial.user_attrs["message"] for trial in study.trials[:2]] == [
+        "its process was killed",
+        "stopped by the user",
+    ]
+    assert [trial.user_attrs["attempts"] for trial in study.trials[2:]] == [1, 0]
+
+
+def test_a_trial_of_another_folder_is_judged_by_its_heartbeat(
+    beating: optuna.Study, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    assert folder_id(here) == folder_id(here) != folder_id(there)
+    claim = begin(beating, there)
+    until = time.monotonic() + 4.5
+    while time.monotonic() < until:  # it beats by itself, for longer than the grace
+        assert recover(beating, here, SPACE, owns_storage=False) == []
+        time.sleep(0.5)
+    claim.__exit__(OSError, OSError(), None)  # its process has died
+    assert recover(beating, here, SPACE, owns_storage=False) == [], "which nobody can know yet"
+    while recover(beating, here, SPACE, owns_storage=False) != [0]:
+        assert time.monotonic() < until + 12
+        time.sleep(0.2)
+    assert kinds(beating) == ["interrupted", "WAITING"]
+
+
+def test_the_same_folder_on_another_machine_is_judged_by_its_heartbeat(
+    beating: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock of a shared folder may be invisible from another machine."""
+    monkeypatch.setattr(recovery, "machine_id", lambda: "far away")
+    begin(beating, tmp_path).__exit__(OSError, OSError(), None)
+    monkeypatch.undo()
+    assert recover(beating, tmp_path, SPACE, owns_storage=True) == []
+
+
+def test_who_was_taken_for_dead_is_told(beating: optuna.Study, tmp_path: Path) -> None:
+    claim = begin(beating, tmp_path)
+    claim.show_life(10, 1.0)
+    beating.tell(0, state=TrialState.FAIL)
+    until = time.monotonic() + 10
+    with pytest.raises(TakenOverError):
+        while time.monotonic() < until:
+            claim.show_life(20, 2.0)
+            time.sleep(0.1)
+    claim.__exit__(None, None, None)
+
+
+def test_a_retry_knows_how_far_its_trial_had_come(study: optuna.Study, tmp_path: Path) -> None:
+    claim = begin(study, tmp_path)
+    claim.show_life(120, 12.5)
+    claim.show_life(9, 1.0)  # shorter than what was there
+    claim.show_life(130, 13.5)
+    claim.__exit__(OSError, OSError(), None)
+    recover(study, tmp_path, SPACE, owns_storage=True)
+    assert study.trials[1].user_attrs["reached"] == {"step": 130, "seconds": 13.5}
+    assert not (tmp_path / "trials" / "0000").exists()
+
+
+def test_a_network_that_is_given_up_leaves_no_checkpoints(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    for death in range(MAX_DEATHS):
+        claim = begin(study, tmp_path)
+        study._storage.set_trial_user_attr(study.trials[-1]._trial_id, "digest", "abc")
+        checkpoints_folder(tmp_path, "abc").mkdir(parents=True, exist_ok=True)
+        claim.__exit__(OSError, OSError(), None)
+        recover(study, tmp_path, SPACE, owns_storage=True)
+        assert checkpoints_folder(tmp_path, "abc").exists() == (death < MAX_DEATHS - 1)
+
+
+def test_what_killed_processes_left_is_swept(study: optuna.Study, tmp_path: Path) -> None:
+    """A finished trial's lock (killed just before it was removed), and checkpoints that nobody
+    goes on with.
+    """
+    told = begin(study, tmp_path)
+    study._storage.set_trial_user_attr(study.trials[0]._trial_id, "kind", "complete")
+    study.tell(0, [20.0, 20.0])
+    told.__exit__(OSError, OSError(), None)
+    (tmp_path / "trials" / "0000" / "weights.safetensors").touch()
+    study.enqueue_trial(SPACE.encode(SEEDS["M1"]), user_attrs={"genome": SEEDS["M1"].to_json()})
+    with begin(study, tmp_path):  # this one waits no more: it runs
+        study.enqueue_trial(
+            SPACE.encode(SEEDS["M2"]), user_attrs={"genome": SEEDS["M2"].to_json()}
+        )
+        for name in (SEEDS["M1"].digest, SEEDS["M2"].digest, "forgotten"):
+            checkpoints_folder(tmp_path, name).mkdir(parents=True)
+        sweep(study, tmp_path)
+        assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {
+            SEEDS["M1"].digest,
+            SEEDS["M2"].digest,
+        }
+        assert {path.name for path in (tmp_path / "trials" / "0000").iterdir()} == {
+            "weights.safetensors"
+        }
+        assert (tmp_path / "trials" / "0001" / "lock").exists()
+
+
+def test_a_lock_of_who_was_killed_before_it_named_its_folder_is_swept(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    study.ask()
+    study.tell(0, state=TrialState.FAIL)
+    lock = tmp_path / "trials" / "0000" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    sweep(study, tmp_path)
+    assert not lock.exists()
+
+
+def test_a_trial_that_was_asked_for_and_not_claimed_is_dead(
+    beating: optuna.Study, tmp_path: Path
+) -> None:
+    """On a server too: asking and claiming is one act, in which nobody else looks."""
+    beating.ask()
+    assert recover(beating, tmp_path, SPACE, owns_storage=False) == [0]
+
+
+def test_a_trial_that_ends_while_it_is_taken_for_dead_stays_as_it_ended(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(study, tmp_path).__exit__(OSError, OSError(), None)
+    still_runs = recovery._still_runs
+
+    def ends_meanwhile(*words: Any) -> bool:
+        found = still_runs(*words)
+        study.tell(0, [20.0, 20.0])
+        return found
+
+    monkeypatch.setattr(recovery, "_still_runs", ends_meanwhile)
+    left = trial_directory(tmp_path, 0) / "weights.safetensors"
+    left.touch()
+    assert recover(study, tmp_path, SPACE, owns_storage=True) == []
+    assert (
+        study.trials[0].state == TrialState.COMPLETE
+        and study.trials[1].state == TrialState.WAITING
+        and left.exists()
+    )
+
+
+def test_a_trial_that_ends_between_the_reading_and_the_look_at_its_lock_is_no_dead_one(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = begin(study, tmp_path)
+    left = trial_directory(tmp_path, 0) / "weights.safetensors"
+    left.touch()
+    lives = recovery._lives
+
+    def ends_meanwhile(*words: Any) -> bool:
+        study.tell(0, [20.0, 20.0])
+        claim.__exit__(None, None, None)
+        return lives(*words)
+
+    monkeypatch.setattr(recovery, "_lives", ends_meanwhile)
+    assert recover(study, tmp_path, SPACE, owns_storage=True) == []
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] and left.exists()

@@ -1,0 +1,123 @@
+"""The paired bootstrap: zero against itself, the law of large numbers, scenes wider than pictures."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from space import InputError
+from trials.scoring.bootstrap import paired_difference
+
+SCORES = st.lists(st.floats(5, 60), min_size=2, max_size=40)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SCORES)
+def test_against_itself_everything_is_exactly_zero(scores: list[float]) -> None:
+    found = paired_difference(scores, scores, resamples=200)
+    assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SCORES, st.floats(-3, 3))
+def test_a_shift_of_every_picture_is_found_without_doubt(
+    scores: list[float], shift: float
+) -> None:
+    found = paired_difference([score + shift for score in scores], scores, resamples=200)
+    assert found.low == pytest.approx(shift, abs=1e-9) and found.high == pytest.approx(
+        shift, abs=1e-9
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(5, 60), st.floats(5, 60)), min_size=2, max_size=30))
+def test_turned_round_it_is_the_mirror_image(pairs: list[tuple[float, float]]) -> None:
+    ours, theirs = zip(*pairs, strict=True)
+    one, other = (
+        paired_difference(*both, resamples=500) for both in ((ours, theirs), (theirs, ours))
+    )
+    assert one.low is not None and one.high is not None
+    assert (one.mean, one.low, one.high) == pytest.approx(
+        (-other.mean, -other.high, -other.low), abs=1e-9
+    )
+    assert (
+        min(a - b for a, b in pairs) - 1e-9
+        <= one.low
+        <= one.high
+        <= max(a - b for a, b in pairs) + 1e-9
+    )
+
+
+def test_the_interval_is_that_of_the_normal_law_for_many_pictures() -> None:
+    differences = np.random.default_rng(1).normal(0.3, 1.0, 400)
+    found = paired_difference(differences.tolist(), [0.0] * 400)
+    reach = 1.96 * differences.std() / math.sqrt(400)
+    assert found.mean == pytest.approx(differences.mean())
+    assert found.low == pytest.approx(differences.mean() - reach, abs=0.01)
+    assert found.high == pytest.approx(differences.mean() + reach, abs=0.01)
+
+
+def test_it_covers_the_truth_as_often_as_it_says() -> None:
+    draws = np.random.default_rng(2)
+    covered = 0
+    for _ in range(200):
+        found = paired_difference(draws.normal(0.5, 1, 40).tolist(), [0.0] * 40, resamples=400)
+        covered += found.low <= 0.5 <= found.high
+    assert 180 <= covered <= 200, "about 190 of 200"
+
+
+def test_pictures_of_one_scene_count_as_one() -> None:
+    # Four scenes of ten pictures that are all alike: forty pictures only seem to be forty
+    # observations.
+    scenes = [str(index // 10) for index in range(40)]
+    ours = [float(index // 10) for index in range(40)]
+    pictures = paired_difference(ours, [0.0] * 40)
+    whole = paired_difference(ours, [0.0] * 40, scenes=scenes)
+    assert (pictures.units, whole.units) == (40, 4) and pictures.mean == whole.mean == 1.5
+    assert whole.high - whole.low > 2 * (pictures.high - pictures.low)
+
+
+def test_scenes_of_one_picture_each_are_pictures() -> None:
+    ours, theirs = [30.0, 31.5, 29.0], [30.5, 30.0, 29.5]
+    assert paired_difference(ours, theirs, scenes=["a", "b", "c"]) == paired_difference(
+        ours, theirs
+    )
+
+
+def test_the_seed_decides() -> None:
+    ours = np.random.default_rng(3).normal(size=12).tolist()
+    first, again, other = (paired_difference(ours, [0.0] * 12, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "mean"),
+    [
+        ([30.0], [29.0], 1.0),
+        ([math.inf, 30.0], [30.0, 30.0], math.inf),
+        ([math.nan, 1.0], [1.0, 1.0], math.nan),
+    ],
+)
+def test_without_an_interval(ours: list[float], theirs: list[float], mean: float) -> None:
+    found = paired_difference(ours, theirs)
+    assert (found.low, found.high) == (None, None) and found.mean == pytest.approx(
+        mean, nan_ok=True
+    )
+
+
+def test_two_perfect_pictures_do_not_differ() -> None:
+    found = paired_difference([math.inf, math.inf], [math.inf, math.inf])
+    assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_scores_of_other_pictures_are_refused() -> None:
+    with pytest.raises(
+        InputError, match="of the same pictures, at least one, but there are 2 and 1"
+    ):
+        paired_difference([1.0, 2.0], [1.0])
+    with pytest.raises(InputError, match="at least one, but there are 0 and 0"):
+        paired_difference([], [])
+    with pytest.raises(InputError, match="2 pictures and 1 scenes"):
+        paired_difference([1.0, 2.0], [1.0, 2.0], scenes=["a"])

@@ -1,0 +1,339 @@
+"""A step over flat parameters learns what the network with its weight norm would; a GPU's route is
+a CPU's, but ahead.
+"""
+
+import contextlib
+import copy
+import math
+import random
+
+import pytest
+import torch
+from torch import nn
+
+from space import SEEDS, DesignSpace, Genome, InputError, build_model
+from trials import DataConfig, TrainConfig, load_data
+from trials.data.crops import gathered
+from trials.device import cuda_graph as capturing
+from trials.device.cuda_graph import captured
+from trials.raw.colour import orient
+from trials.training.flat_parameters import Twin
+from trials.training.losses import restoration_loss
+from trials.training.trainer import READ_STEPS, Trainer, learning_rate
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(steps=40, batch=2, crop=64)
+SMALL = Genome(
+    skip_width=16,
+    skip_block="rep",
+    skip_blocks=1,
+    merge_width=16,
+    merge_groups=1,
+    head="add",
+    head_kernel=3,
+)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """These networks and crops are too small to share, and sharing is slow on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def genomes():
+    chance, space = random.Random(0), DesignSpace()
+    return [*SEEDS.values(), SMALL, *(space.decode(space.sample(chance)) for _ in range(6))]
+
+
+def new_model(genome=SMALL):
+    torch.manual_seed(0)
+    return build_model(genome).train()
+
+
+def batches(count, side=64, device=CPU):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        mosaic, target = (
+            torch.rand(2, 1, side, side, generator=generator),
+            torch.rand(2, 3, side, side, generator=generator),
+        )
+        yield mosaic.to(device), target.to(device)
+
+
+def weights(trainer):
+    return [parameter.detach().clone() for parameter in [*trainer.parameters, *trainer.average]]
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("genome", genomes(), ids=lambda genome: genome.digest[:6])
+def test_the_twin_is_the_network_and_its_gradient_too(genome, dtype):
+    model = new_model(genome)
+    own = copy.deepcopy(model)
+    twin = Twin(model, dtype)
+    for before, after in zip(own.parameters(), model.parameters(), strict=True):
+        assert (
+            torch.equal(before, after)
+            and after.untyped_storage().data_ptr() == twin.values.untyped_storage().data_ptr()
+        )
+    ((mosaic, target),) = batches(
+        1, genome.size_multiple * (1 if genome.size_multiple > 32 else 2)
+    )
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        wanted = own(mosaic)
+    restoration_loss(wanted.float(), target, 0.0).backward()
+    output = twin.network(mosaic.to(dtype))
+    loss = restoration_loss(output.float(), target, 0.0)
+    twin.slope(loss)
+    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    assert output.dtype == dtype and (output - wanted).abs().max() < tolerance
+    slopes = torch.cat(
+        [slope.flatten() for slope in twin.views(twin.slopes, list(model.parameters()))]
+    )
+    own_slopes = torch.cat([parameter.grad.flatten() for parameter in own.parameters()])
+    assert (slopes - own_slopes).norm() < tolerance * own_slopes.norm()
+
+
+@torch.no_grad()
+def test_the_twin_follows_when_the_parameters_change():
+    model = new_model()
+    twin = Twin(model, torch.float32)
+    ((mosaic, _),) = batches(1)
+    before = twin.network(mosaic)
+    for parameter in model.parameters():
+        parameter.mul_(1.1)
+    assert torch.equal(twin.network(mosaic), before)
+    twin.refresh()
+    assert (
+        (twin.network(mosaic) - model(mosaic)).abs().max()
+        < 1e-5
+        < (before - model(mosaic)).abs().max()
+    )
+
+
+def test_an_update_is_clipped_adam_and_the_average_follows():
+    trainer = Trainer(new_model(), CONFIG, CPU)
+    mine = nn.Parameter(trainer.descent.twin.values.clone())
+    average = mine.detach().clone()
+    adam = torch.optim.Adam([mine], betas=(0.9, 0.99))
+    for step, (mosaic, target) in enumerate(batches(12)):
+        trainer.descent.look(mosaic, target)
+        mine.grad = trainer.descent.twin.slopes.clone()
+        assert trainer.step(step, mosaic, target)
+        clipped = float(nn.utils.clip_grad_norm_([mine], CONFIG.grad_clip)) > CONFIG.grad_clip
+        assert clipped or step > 0
+        adam.param_groups[0]["lr"] = learning_rate(step, CONFIG)
+        adam.step()
+        average.lerp_(mine.detach(), 1 - min(CONFIG.ema_decay, (1 + step) / (10 + step)))
+        assert torch.allclose(trainer.descent.twin.values, mine, rtol=1e-5, atol=1e-6)
+        assert torch.allclose(trainer.descent.average, average, rtol=1e-5, atol=1e-6)
+        with torch.no_grad():
+            mine.copy_(trainer.descent.twin.values)
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+def test_what_is_no_number_changes_nothing(factor):
+    trainer = Trainer(new_model(), CONFIG, CPU)
+    for step, (mosaic, target) in enumerate(batches(3)):
+        trainer.step(step, mosaic, target)
+    before = [tensor.clone() for tensor in trainer.descent.lasting]
+    trainer.descent.look(mosaic, target * factor)
+    trainer.descent.take()
+    assert same(before, trainer.descent.lasting)
+    assert not trainer.step(3, mosaic, target * factor) and not trainer.step(4, mosaic, target), (
+        "it stays so"
+    )
+    assert same(before, trainer.descent.lasting)
+
+
+def ahead(**changes):
+    """A trainer that goes a GPU's way on the CPU, where nothing is captured."""
+    trainer = Trainer(new_model(), CONFIG, CPU, **changes)
+    trainer._ahead = True
+    return trainer
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_gpus_way_learns_the_same_bit_for_bit(precision):
+    trainer, other = (
+        Trainer(new_model(), CONFIG, CPU, precision=precision),
+        ahead(precision=precision),
+    )
+    for step, (mosaic, target) in enumerate(batches(READ_STEPS + 5)):
+        assert trainer.step(step, mosaic, target) and other.step(step, mosaic, target)
+        assert trainer.settled and other.settled == (step == READ_STEPS - 1)
+    assert other.settle() and other.settled and vars(trainer.watch) == vars(other.watch)
+    assert same(weights(trainer), weights(other))
+
+
+def test_ahead_a_bad_loss_is_seen_later_and_nothing_is_spoilt():
+    trainer, healthy = ahead(), []
+    given = list(batches(READ_STEPS + 2))
+    for step, (mosaic, target) in enumerate(given):
+        healthy.append(trainer.step(step, mosaic, target * (math.nan if step == 5 else 1.0)))
+    assert healthy == [True] * (READ_STEPS - 1) + [False] * 3 and trainer.watch.came_apart
+    assert all(bool(torch.isfinite(weight).all()) for weight in weights(trainer))
+    again = ahead()
+    again.restore(trainer.state())
+    assert not again.step(len(given), *given[0]) and not again.settle()
+
+
+def test_ahead_it_goes_on_from_what_was_kept_as_if_unbroken():
+    whole, first = ahead(), ahead()
+    given = list(batches(20))
+    for step, batch in enumerate(given):
+        whole.step(step, *batch)
+    for step, batch in enumerate(given[:7]):
+        first.step(step, *batch)
+    second = ahead()
+    second.step(0, *given[3])  # what it had learnt itself, and not read back, is forgotten
+    second.restore(copy.deepcopy(first.state()))
+    for step, batch in enumerate(given[7:], 7):
+        second.step(step, *batch)
+    assert whole.settle() and second.settle() and vars(whole.watch) == vars(second.watch)
+    assert same(weights(whole), weights(second))
+
+
+def test_it_goes_on_from_a_state_of_torchs_own_adam():
+    """As the checkpoints had it when every parameter was a tensor of its own."""
+    model = new_model()
+    adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
+    for mosaic, target in batches(2):
+        adam.zero_grad()
+        restoration_loss(model(mosaic), target, 0.0).backward()
+        adam.step()
+    weights = [parameter.detach().clone() for parameter in model.parameters()]
+    watch = {"smoothed": 0.5, "_steps": 20, "_first": 0.5, "_lowest": 0.5, "_seen": 2}
+    kept = {"weights": weights, "average": weights, "optimiser": adam.state_dict(), "watch": watch}
+    trainer = Trainer(new_model(), CONFIG, CPU)
+    trainer.restore(kept)
+    told = trainer.state()
+    assert same(told["weights"], kept["weights"]) and told["watch"] == {
+        **kept["watch"],
+        "came_apart": False,
+    }
+    for index, moments in adam.state_dict()["state"].items():
+        for name in ("step", "exp_avg", "exp_avg_sq"):
+            assert torch.equal(told["optimiser"]["state"][index][name], moments[name])
+    trainer.restore({**kept, "optimiser": {"state": {}}})
+    assert trainer.descent.count == 0 and not trainer.descent.first.any()
+
+
+def test_a_crop_that_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="crop must be a multiple of"):
+        Trainer(new_model(), TrainConfig(crop=36), CPU)
+
+
+def test_gathered_crops_are_slices_in_their_orientation():
+    scenes = torch.rand(3, 3, 40, 40).half()
+    places = torch.tensor([[turn % 3, 3 * turn, 21 - 2 * turn, turn] for turn in range(8)])
+    wanted = [
+        orient(scenes[which, :, top : top + 18, left : left + 18], turn)
+        for which, top, left, turn in places.tolist()
+    ]
+    found = gathered(scenes, places, 18)
+    assert torch.equal(found, torch.stack(wanted)) and found.is_contiguous()
+
+
+def test_on_a_cpu_nothing_is_captured():
+    def work():
+        raise AssertionError("not run either")
+
+    assert captured(work, [], CPU) is work
+
+
+@pytest.mark.parametrize("error", [None, "operation not permitted\nwhen a stream is capturing"])
+def test_warming_up_does_not_count_and_a_capture_that_fails_is_told_once(
+    monkeypatch, capsys, error
+):
+    """With torch.cuda played: the real one is only seen on a GPU."""
+    value = torch.zeros(1)
+
+    class Graph:
+        replay = staticmethod(lambda: value.add_(100))
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    @contextlib.contextmanager
+    def capture(graph, capture_error_mode):
+        assert value == 7
+        if error:
+            raise RuntimeError(error)
+        yield
+
+    for name, played in (
+        ("Stream", lambda device: Stream()),
+        ("current_stream", lambda device: Stream()),
+        ("CUDAGraph", Graph),
+        ("stream", contextlib.nullcontext),
+        ("device", contextlib.nullcontext),
+        ("graph", capture),
+        ("synchronize", lambda device: None),
+    ):
+        monkeypatch.setattr(torch.cuda, name, played)
+    monkeypatch.setattr(capturing, "_told", set())
+    monkeypatch.setattr(capturing, "is_lost", lambda error, device: False)
+    value.fill_(7)
+    for _ in range(2):
+        value.fill_(7)
+        run = captured(lambda: value.add_(1), [value], torch.device("cuda"))
+    value.fill_(7)
+    run()
+    assert value == (8 if error else 107)
+    told = (
+        "note: the training step runs eagerly, since cuda did not capture it: operation not "
+        "permitted\n"
+    )
+    assert capsys.readouterr().err == (told if error else "")
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", ["MO", "M2"])
+def test_on_a_gpu_the_graph_learns_what_the_same_kernels_learn_one_by_one(name, capsys):
+    device = torch.device("cuda")
+    trainers = [
+        Trainer(new_model(SEEDS[name]), CONFIG, device, graph=graph) for graph in (True, False)
+    ]
+    for step, (mosaic, target) in enumerate(batches(READ_STEPS + 5, device=device)):
+        assert all(trainer.step(step, mosaic, target) for trainer in trainers)
+    assert all(trainer.settle() for trainer in trainers) and capsys.readouterr().err == ""
+    assert trainers[0].watch.smoothed == pytest.approx(trainers[1].watch.smoothed, rel=1e-3)
+    apart = (trainers[0].descent.average - trainers[1].descent.average).norm() / trainers[
+        1
+    ].descent.average.norm()
+    assert apart < 1e-2
+
+
+@needs_gpu
+def test_on_a_gpu_a_bad_step_changes_nothing_and_is_found():
+    device = torch.device("cuda")
+    trainer = Trainer(new_model(), CONFIG, device, precision=torch.bfloat16)
+    for step, (mosaic, target) in enumerate(batches(4, device=device)):
+        trainer.step(step, mosaic, target)
+    before = [tensor.clone() for tensor in trainer.descent.lasting]
+    trainer.step(4, mosaic, target * math.nan)
+    assert not trainer.settle() and same(before, trainer.descent.lasting)
+
+
+@needs_gpu
+def test_on_a_gpu_neither_a_batch_nor_a_step_waits_for_the_device():
+    data = load_data(DataConfig(scenes=4, scene_size=96, held_out=2), device="cuda")
+    trainer = Trainer(new_model(), CONFIG, data.device, precision=torch.bfloat16)
+    generator = torch.Generator(data.device).manual_seed(0)
+    trainer.step(0, *data.sample(CONFIG.batch, CONFIG.crop, generator))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(1, 5):
+            trainer.step(step, *data.sample(CONFIG.batch, CONFIG.crop, generator))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert trainer.settle()

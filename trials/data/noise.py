@@ -1,0 +1,174 @@
+"""The sensor: what a very short exposure makes of a clean one.
+
+Shot noise, Tukey-lambda read noise, row noise, an error of the black level and quantisation, with
+the numbers calibrated per ISO for one camera (Wei et al., "A Physics-based Noise Formation Model
+for Extreme Low-light Raw Denoising", CVPR 2020; the black-level error: Feng et al., "Learnability
+Enhancement for Low-light Raw Denoising", ACM MM 2022). Everything is vectorised over a batch, on
+the device of the generator.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from space import InputError
+
+SENSORS = Path(__file__).parent / "sensors"
+
+# The calibrated black-level errors are of one body in one dark room; frames of other days scatter
+# around them.
+BLACK_ERROR_SPREAD_DN = 0.3
+
+
+@dataclass(frozen=True)
+class SensorRow:
+    """Calibrated noise at one ISO; `dn` is one step of the raw value."""
+
+    iso: int
+    gain: float  # dn per electron
+    read_scale: float  # dn
+    read_lambda: float
+    row_sigma: float  # dn
+    read_sigma: float  # dn
+    black_error: float  # dn
+    scenes: int  # how often this ISO was used for night photos
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A calibrated camera."""
+
+    camera: str
+    source: str
+    black_level: int
+    white_level: int
+    camera_to_srgb: tuple[tuple[float, ...], ...]
+    white_balance_log_mean: tuple[float, ...]
+    white_balance_log_covariance: tuple[tuple[float, ...], ...]
+    rows: tuple[SensorRow, ...]
+
+    @property
+    def depth(self) -> int:
+        """Steps between black and white."""
+        return self.white_level - self.black_level
+
+    def between(self, iso_min: int, iso_max: int) -> tuple[SensorRow, ...]:
+        """Rows of the ISO values from `iso_min` to `iso_max`. Raises InputError where there are
+        none.
+        """
+        rows = tuple(row for row in self.rows if iso_min <= row.iso <= iso_max)
+        if not rows:
+            known = f"{self.rows[0].iso} to {self.rows[-1].iso}"
+            raise InputError(
+                f"the ISO range must hold a calibrated ISO of {self.camera} ({known}), "
+                f"but is {iso_min} to {iso_max}; widen it"
+            )
+        return rows
+
+
+def load_sensor(name: str) -> Sensor:
+    """The calibrated sensor `trials/data/sensors/<name>.json`. Raises InputError for an unknown
+    name.
+    """
+    known = sorted(path.stem for path in SENSORS.glob("*.json"))
+    if name not in known:
+        raise InputError(
+            f"the sensor must be one of {', '.join(known)}, but is {name!r}; choose one of them"
+        )
+    fields = json.loads((SENSORS / f"{name}.json").read_text(encoding="utf-8"))
+    return Sensor(
+        camera=fields["camera"],
+        source=fields["source"],
+        black_level=fields["black_level"],
+        white_level=fields["white_level"],
+        camera_to_srgb=tuple(map(tuple, fields["camera_to_srgb"])),
+        white_balance_log_mean=tuple(fields["white_balance"]["log_mean"]),
+        white_balance_log_covariance=tuple(map(tuple, fields["white_balance"]["log_covariance"])),
+        rows=tuple(SensorRow(**row) for row in fields["rows"]),
+    )
+
+
+def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
+    """A Poisson-like draw for each mean in `electrons` (>= 0), same shape.
+
+    The first terms of the Cornish-Fisher expansion of the Poisson quantile: mean, variance and
+    skewness are right, the steps of single electrons are missing, which read noise of one electron
+    and more hides. It costs a tenth of a true Poisson draw, and on a GPU needs no rejection loop.
+    The skewness term fades below one electron, so that darkness stays dark.
+    """
+    normal = torch.randn(electrons.shape, generator=generator, device=generator.device)
+    return (
+        electrons
+        + electrons.sqrt() * normal
+        + (normal.square() - 1.0) * electrons.clamp(max=1.0) / 6.0
+    )
+
+
+def tukey_lambda(shape: Sequence[int], lam: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard Tukey-lambda draws; `lam` broadcasts against `shape` (0 is the logistic
+    distribution).
+    """
+    uniform = torch.rand(tuple(shape), generator=generator, device=generator.device).clamp_(
+        1e-6, 1.0 - 1e-6
+    )
+    # (u^lam - (1 - u)^lam) / lam loses all digits near lam = 0, so keep away from it: at 1e-3 it
+    # is logistic enough.
+    lam = torch.where(lam.abs() < 1e-3, torch.full_like(lam, 1e-3), lam)
+    rest = (1.0 - uniform).pow_(lam)
+    return uniform.pow_(lam).sub_(rest).div_(lam)
+
+
+@dataclass(frozen=True)
+class SensorNoise:
+    """The rows of a sensor as tensors, to draw noise for a batch in which every image has its own
+    ISO.
+    """
+
+    table: Tensor  # rows x (gain, read_scale, read_lambda, row_sigma, black_error)
+    weights: Tensor  # how often each row is drawn
+    depth: int
+    black_level: int
+
+    @classmethod
+    def of(
+        cls, sensor: Sensor, rows: Sequence[SensorRow], device: str | torch.device
+    ) -> "SensorNoise":
+        table = [
+            [row.gain, row.read_scale, row.read_lambda, row.row_sigma, row.black_error]
+            for row in rows
+        ]
+        # One more than counted: every calibrated ISO turns up.
+        weights = [row.scenes + 1.0 for row in rows]
+        return cls(
+            torch.tensor(table, device=device),
+            torch.tensor(weights, device=device),
+            sensor.depth,
+            sensor.black_level,
+        )
+
+    def draw_rows(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` row numbers, drawn as often as night photos use their ISO."""
+        return torch.multinomial(self.weights, count, replacement=True, generator=generator)
+
+    def expose(self, clean: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """What the sensor reads out.
+
+        `clean` (b 1 h w): noise-free raw, 0 black, 1 white; `rows` (b): which ISO. Returns raw
+        values of the same shape above the black level, whole steps divided by the depth: negative
+        where the read-out fell below black.
+        """
+        batch, _, height, _ = clean.shape
+        gain, read_scale, read_lambda, row_sigma, black_error = self.table[rows].T[
+            :, :, None, None, None
+        ]
+        value = gain * shot_noise(clean.clamp(min=0.0) * self.depth / gain, generator)
+        value += read_scale * tukey_lambda(clean.shape, read_lambda, generator)
+        line = torch.randn(batch, 1, height, 1, generator=generator, device=generator.device)
+        offset = torch.randn(batch, 1, 1, 1, generator=generator, device=generator.device)
+        value += row_sigma * line + (black_error + BLACK_ERROR_SPREAD_DN * offset)
+        read_out: Tensor = value.round_().clamp_(-self.black_level, self.depth) / self.depth
+        return read_out

@@ -1,0 +1,43 @@
+"""What training and evaluation see of any data: pairs, and a source of crops."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Called as progress(phase, done, total, figures), e.g. ("train", 120, 500, {"loss": 0.03})."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An extremely dark photo and its ground truth."""
+
+    name: str
+    mosaic: Tensor
+    """1 1 h w float32: the amplified RGGB mosaic in [0, 1]."""
+    target: Tensor
+    """1 3 h w float32: sRGB in [0, 1]."""
+
+
+class TrialData(Protocol):
+    """Where the crops for training and the held-out pairs come from."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def held_out(self) -> Sequence[Pair]: ...
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the data is, ready for JSON; two sources that differ have different digests."""
+        ...
+
+    def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`batch` crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB), h = w
+        = `crop`.
+        """
+        ...

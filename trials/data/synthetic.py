@@ -1,0 +1,175 @@
+"""Training data that needs no camera: procedural scenes, developed and photographed anew for every
+sample.
+
+A sample is a crop of a scene in one of its eight orientations, at an exposure, with a white
+balance, an ISO and an exposure ratio of its own. The target is the clean crop as LibRaw would
+develop it; the mosaic is what the sensor reads out at 1 / ratio of the exposure, amplified again.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from space import InputError
+from trials.config import DataConfig
+from trials.data.crops import gathered
+from trials.data.noise import SensorNoise, load_sensor
+from trials.data.pair import Pair, Progress
+from trials.data.scene_cache import drawn_scenes
+from trials.raw.colour import (
+    develop,
+    draw_white_balance,
+    mosaic_gains,
+    orient,
+    scale_mosaic,
+    to_mosaic,
+)
+
+# Raised whenever a change of code changes what a seed gives, so that a study never mixes two kinds
+# of data.
+RECIPE = 1
+
+# Mean of a developed crop's scene in linear light: about 0.07 to 0.5 in sRGB, which covers night
+# photos exposed long.
+DARKEST, BRIGHTEST = 0.015, 0.25
+
+
+class SyntheticData:
+    """Procedural training data on one device."""
+
+    def __init__(
+        self,
+        config: DataConfig,
+        device: str,
+        on_progress: Progress | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        """Draws the scenes, or takes them from `cache_dir`, and the held-out pairs. InputError for
+        a config that can't be met.
+        """
+        check(config)
+        self.config = config
+        self.device = torch.device(device)
+        self.sensor = load_sensor(config.sensor)
+        rows = self.sensor.between(config.iso_min, config.iso_max)
+        self.noise = SensorNoise.of(self.sensor, rows, self.device)
+        self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
+        total = config.scenes + config.held_out
+        # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
+        seeds = [
+            int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
+            for index in range(total)
+        ]
+
+        def on_drawn(count: int) -> None:
+            if on_progress:
+                on_progress("scenes", count, total, {})
+
+        scenes = drawn_scenes(
+            seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
+        ).to(self.device)
+        self.scenes = scenes[: config.scenes]
+        self.held_out = self._hold_out(scenes[config.scenes :])
+        self.description = self._describe(scenes)
+
+    def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`batch` fresh crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB),
+        h = w = `crop`.
+        """
+        check_crop(crop, self.config.scene_size)
+        span = self.config.scene_size - crop + 1
+        shares = torch.rand(batch, 4, generator=generator, device=generator.device).unbind(1)
+        counts = (len(self.scenes), span, span, 8)
+        # Rounding may bring a share to one.
+        numbers = [
+            (share * count).long().clamp_(max=count - 1)
+            for share, count in zip(shares, counts, strict=True)
+        ]
+        places = torch.stack(numbers, dim=1)
+        if self.device.type == "cuda":
+            crops = gathered(self.scenes, places, crop)
+        else:  # slices are faster than numbers of pixels, and nobody has to be waited for
+            cuts = [
+                (self.scenes[scene, :, top : top + crop, left : left + crop], turn)
+                for scene, top, left, turn in places.tolist()
+            ]
+            crops = torch.stack([orient(part, turn) for part, turn in cuts])
+        return self._photograph(crops.float(), generator)
+
+    def _photograph(self, scenes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mosaics and targets of scenes (b 3 h w, linear white-balanced camera RGB with a mean of
+        about one).
+        """
+        config, sensor = self.config, self.sensor
+        batch = scenes.shape[0]
+        exposure = log_uniform(DARKEST, BRIGHTEST, batch, generator)
+        ratio = log_uniform(config.ratio_min, config.ratio_max, batch, generator)
+        balance = draw_white_balance(
+            sensor.white_balance_log_mean, sensor.white_balance_log_covariance, batch, generator
+        )
+        gains = mosaic_gains(balance)
+        balanced = scenes * exposure
+        target = develop(balanced, self.camera_to_srgb)
+        clean = scale_mosaic(to_mosaic(balanced), 1.0 / (gains * ratio))
+        noisy = self.noise.expose(clean, self.noise.draw_rows(batch, generator), generator)
+        # As in SID's files, values below black are cut off before amplification.
+        amplification = ratio * gains if config.white_balanced_input else ratio.expand_as(gains)
+        return scale_mosaic(noisy.clamp_(min=0.0), amplification).clamp_(max=1.0), target
+
+    def _hold_out(self, scenes: Tensor) -> list[Pair]:
+        # Drawn on the CPU, so that they are the same on every device but for the last digits.
+        generator = torch.Generator(self.device).manual_seed(self.config.seed + 1)
+        pairs = []
+        for index, scene in enumerate(scenes):
+            mosaic, target = self._photograph(scene[None].float(), generator)
+            pairs.append(Pair(name=f"scene_{index:02d}", mosaic=mosaic, target=target))
+        return pairs
+
+    def _describe(self, scenes: Tensor) -> dict[str, object]:
+        fields = asdict(self.config) | {"source": "synthetic"}
+        digest = hashlib.sha256(json.dumps([RECIPE, fields], sort_keys=True).encode())
+        digest.update(scenes.cpu().numpy().tobytes())
+        return {
+            "kind": "synthetic",
+            "recipe": RECIPE,
+            "config": fields,
+            "camera": self.sensor.camera,
+            "digest": digest.hexdigest()[:16],
+        }
+
+
+def check(config: DataConfig) -> None:
+    """Raises InputError where a number of the config can't be."""
+    for name, least in (("scenes", 1), ("held_out", 1), ("scene_size", 32), ("ratio_min", 1)):
+        if getattr(config, name) < least:
+            raise InputError(
+                f"{name} must be at least {least}, but is {getattr(config, name)}; raise it"
+            )
+    if config.scene_size % 2:
+        raise InputError(f"scene_size must be even, but is {config.scene_size}; add one")
+    if config.ratio_max < config.ratio_min:
+        raise InputError(
+            f"ratio_max must not be below ratio_min, but {config.ratio_max} < "
+            f"{config.ratio_min}; swap them"
+        )
+
+
+def check_crop(crop: int, available: int) -> None:
+    """Raises InputError for a crop that is odd or larger than the pictures."""
+    if crop % 2 or not 2 <= crop <= available:
+        raise InputError(
+            f"crop must be even and at most {available} (the pictures' side), but is "
+            f"{crop}; change it"
+        )
+
+
+def log_uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
+    """`count` draws (count x 1 x 1 x 1), uniform in the logarithm."""
+    uniform = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
+    return (math.log(low) + (math.log(high) - math.log(low)) * uniform).exp()

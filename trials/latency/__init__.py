@@ -1,0 +1,1 @@
+"""How long a deployed network takes on this device, measured so that it can be published."""

@@ -1,0 +1,66 @@
+"""A trial's clock: a rough look before the training, and the whole protocol for what is trained to
+its end.
+
+Most networks of a search are stopped early, after a second or two of training. To know their
+latency to 1 % would take longer than that, and to 3 % is enough to rank them. What becomes a point
+of the front is measured to the precision asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from space import SEEDS, Genome, build_model
+from trials.config import LatencyConfig, TrialConfig
+from trials.latency.measure import Latency, measure_against, measure_latency
+from trials.latency.statistics import LatencyRatio
+
+# MO against itself needs no clock.
+ITSELF = LatencyRatio(value=1.0, low=1.0, high=1.0, rounds=0, drift=0.0)
+ROUGH_PRECISION = 0.03
+ROUGH_RUNS = 15
+
+Timed = tuple[Latency, LatencyRatio]
+
+
+def time_network(genome: Genome, config: TrialConfig, *, rough: bool = False) -> Timed:
+    """The latency of `genome`'s network on the config's device, and its ratio to MO's, timed in
+    turn.
+
+    A `rough` look ends when the ratio is known to 3 % or `latency.first_seconds` are over; MO
+    itself, the measure of all, has none.
+    """
+    model = build_model(genome)
+    if genome == SEEDS["MO"]:
+        return measure_latency(model, config.latency, device=config.device), ITSELF
+    settings = rough_look(config.latency) if rough else config.latency
+    reference = build_model(SEEDS["MO"])
+    return measure_against(
+        model,
+        reference,
+        settings,
+        device=config.device,
+        ratio_only=True,
+        tries=1 if rough else None,
+    )
+
+
+def rough_look(config: LatencyConfig) -> LatencyConfig:
+    """The settings of a rough look."""
+    return replace(
+        config,
+        precision=max(ROUGH_PRECISION, config.precision),
+        max_seconds=config.first_seconds,
+        min_runs=min(ROUGH_RUNS, config.min_runs),
+    )
+
+
+def is_close(timed: Timed, limit_ms: float, mo_latency_ms: float | None) -> bool:
+    """Whether a rough look can't tell on which side of `limit_ms` the network is."""
+    latency, ratio = timed
+    low, high = (
+        (latency.low_ms, latency.high_ms)
+        if mo_latency_ms is None
+        else (ratio.low * mo_latency_ms, ratio.high * mo_latency_ms)
+    )
+    return low * (1 - ROUGH_PRECISION) <= limit_ms <= high * (1 + ROUGH_PRECISION)

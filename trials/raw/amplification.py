@@ -1,0 +1,143 @@
+"""How much a dark photo is to be amplified: from the exposures of two files, or estimated from the
+photo alone.
+
+The estimate follows the idea of Lamba and Mitra, "Restoring Extremely Dark Images in Real Time"
+(CVPR 2021): sort the raw's values into a histogram, weigh its bins the less the brighter they are,
+and amplify so that the weighted mean comes to a fixed brightness. A lamp in a dark room then
+hardly counts, where a plain mean would follow it and leave the room dark. What is our own here:
+green only, since it needs no white balance; means of small blocks, since single values of a dark
+photo are mostly noise; and bins and weights on a logarithmic scale.
+
+It aims at a well-exposed picture. The exposure that a photographer chose can't be known from the
+dark photo.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from space import InputError
+from trials.data.sid import LARGEST_RATIO, NAME
+from trials.raw.reader import PICTURE_SUFFIXES, RawFrame, read_exposure
+
+SMALLEST_RATIO = 1.0
+# Brightness (sensor white = 1) to which the weighted mean is amplified: the geometric mean of what
+# the crops of twelve of SID's Sony photos have at their ratio of 100 (0.02 to 0.13, so single ones
+# come out at 0.45 to 3 times 100).
+TARGET = 0.06
+# Bins of the histogram, on a logarithmic scale from DARKEST to 1; their weights fall from 1 to 0,
+# squared: so a lamp at half the sensor's white over 3 % of a dark room changes little.
+BINS = 128
+DARKEST = 2.0**-14
+# Side of a block in 2 x 2 cells.
+BLOCK = 8
+# Rows of blocks that are averaged at a time.
+BAND = 32
+
+
+def check_ratio(ratio: float) -> float:
+    """`ratio`; InputError where no network was trained for it."""
+    if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
+        raise InputError(
+            f"the amplification must be {SMALLEST_RATIO:g} to {LARGEST_RATIO:g}, but got "
+            f"{ratio:g}; give a "
+            "number in that range"
+        )
+    return ratio
+
+
+def estimate_ratio(frame: RawFrame) -> float:
+    """The amplification, 1 to 300, that makes a well-exposed picture of a dark photo; 300 for a
+    black one.
+    """
+    blocks = green_blocks(frame)
+    counts, edges = np.histogram(
+        np.clip(blocks, DARKEST, 1.0), np.geomspace(DARKEST, 1.0, BINS + 1)
+    )
+    # Means of the values themselves, not the bins' middles: below DARKEST there are also negative
+    # ones.
+    places = np.clip(np.digitize(blocks, edges) - 1, 0, BINS - 1)
+    sums = np.bincount(places.ravel(), weights=blocks.ravel().astype(np.float64), minlength=BINS)
+    weights = np.linspace(1.0, 0.0, BINS) ** 2
+    if not (weights * counts).any():
+        return SMALLEST_RATIO  # all of it is white
+    mean = float((weights * sums).sum() / (weights * counts).sum())
+    return min(max(TARGET / mean, SMALLEST_RATIO), LARGEST_RATIO) if mean > 0 else LARGEST_RATIO
+
+
+def green_blocks(frame: RawFrame) -> NDArray[np.float32]:
+    """Mean green of blocks of 16 x 16 pixels, black 0, white 1; noise may make it negative.
+
+    A rest at the bottom and the right that fills no block is left out, unless the photo is smaller
+    than a block.
+    """
+    height, width = frame.mosaic.shape
+    high, wide = min(BLOCK, height // 2), min(BLOCK, width // 2)
+    black = (frame.black[1] + frame.black[2]) / 2
+    rows = []
+    for top in range(0, height // (2 * high), BAND):
+        part = frame.mosaic[2 * high * top : 2 * high * (top + BAND)]
+        part = part[: len(part) // (2 * high) * 2 * high, : width // (2 * wide) * 2 * wide].astype(
+            np.float32
+        )
+        green = (part[0::2, 1::2] + part[1::2, 0::2]) / 2
+        rows.append(green.reshape(-1, high, green.shape[1] // wide, wide).mean(axis=(1, 3)))
+    return (np.concatenate(rows) - np.float32(black)) / np.float32(frame.white_level - black)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What decides how bright a raw is; `iso` and `aperture` are None where the file doesn't tell."""
+
+    seconds: float
+    iso: float | None
+    aperture: float | None
+
+
+def exposure_of(path: str | Path) -> Exposure:
+    """The exposure of a photo, from the file's metadata, or from a name in SID's way
+    (`..._0.1s.ARW`).
+
+    A TIFF or PNG has its name only. Raises InputError where neither tells, and for a file that is
+    no raw.
+    """
+    path = Path(path)
+    seconds, iso, aperture = (
+        (0.0, 0.0, 0.0) if path.suffix.lower() in PICTURE_SUFFIXES else read_exposure(path)
+    )
+    match = NAME.fullmatch(path.stem)
+    if not seconds and match:
+        seconds = float(match["seconds"])
+    if not seconds:
+        raise InputError(
+            f"a photo must tell its exposure time, but {path} does not, neither inside "
+            f"nor by a name such as "
+            "a_00_0.1s.ARW; give --ratio"
+        )
+    return Exposure(seconds, iso or None, aperture or None)
+
+
+def reference_ratio(dark: str | Path, reference: str | Path) -> float:
+    """How many times more light the raw of `reference` took than that of `dark`, at most 300.
+
+    The exposure times decide, and ISO and aperture where both files tell them. Raises InputError
+    as `exposure_of`, and where the reference took less light.
+    """
+    ours, theirs = exposure_of(dark), exposure_of(reference)
+    ratio = theirs.seconds / ours.seconds
+    if ours.iso and theirs.iso:
+        ratio *= theirs.iso / ours.iso
+    if ours.aperture and theirs.aperture:
+        ratio *= (ours.aperture / theirs.aperture) ** 2
+    if not ratio >= 1 or not math.isfinite(ratio):
+        raise InputError(
+            f"a reference must have taken more light than the dark photo, but {reference} "
+            f"took {ratio:.3g} "
+            f"times that of {dark}; give the well-exposed photo"
+        )
+    return min(ratio, LARGEST_RATIO)

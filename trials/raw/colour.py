@@ -1,0 +1,108 @@
+"""What a camera does to colour: raw RGB times white balance, clipped, to sRGB primaries, through a
+tone curve.
+
+This is LibRaw's default development, which made SID's ground truth: camera RGB times white balance
+is clipped at the sensor's white, then goes through the colour matrix, is clipped to [0, 1] and
+gets the BT.709 curve (LibRaw's gamma 2.222, toe slope 4.5).
+"""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# BT.709, exact: a * x^0.45 - (a - 1) meets 4.5 x at x = TOE with equal slope (ITU-R BT.709-6,
+# section 1.2).
+POWER = 0.45
+SLOPE = 4.5
+TOE = 0.018053968510807
+ALPHA = 1.099296826809442
+
+
+def tone(linear: Tensor) -> Tensor:
+    """BT.709 curve: linear light in [0, 1] to display values in [0, 1], element by element."""
+    curved = linear.clamp(min=TOE).pow_(POWER).mul_(ALPHA).sub_(ALPHA - 1.0)
+    return torch.where(linear < TOE, SLOPE * linear, curved)
+
+
+def inverse_tone(display: Tensor) -> Tensor:
+    """Inverse of `tone`."""
+    curved = ((display.clamp(min=SLOPE * TOE) + (ALPHA - 1.0)) / ALPHA).pow(1.0 / POWER)
+    return torch.where(display < SLOPE * TOE, display / SLOPE, curved)
+
+
+def apply_matrix(rgb: Tensor, matrix: Tensor) -> Tensor:
+    """`matrix` (3 x 3) on the colour axis of `rgb` (b 3 h w)."""
+    red, green, blue = rgb.unbind(dim=1)
+    return torch.stack([row[0] * red + row[1] * green + row[2] * blue for row in matrix], dim=1)
+
+
+def develop(balanced: Tensor, camera_to_srgb: Tensor) -> Tensor:
+    """White-balanced linear camera RGB (b 3 h w, 1 = sensor white) to sRGB in [0, 1], as LibRaw
+    does it.
+    """
+    return tone(apply_matrix(balanced.clamp(0.0, 1.0), camera_to_srgb).clamp_(0.0, 1.0))
+
+
+def to_mosaic(rgb: Tensor) -> Tensor:
+    """RGGB samples (b 1 h w) of an image (b 3 h w, h and w even)."""
+    mosaic = rgb[:, 1:2].clone()
+    mosaic[:, 0, ::2, ::2] = rgb[:, 0, ::2, ::2]
+    mosaic[:, 0, 1::2, 1::2] = rgb[:, 2, 1::2, 1::2]
+    return mosaic
+
+
+def mosaic_gains(white_balance: Tensor) -> Tensor:
+    """Per-pixel gains of one RGGB cell (b 1 2 2) from white balances (b 3: red, green, blue)."""
+    red, green, blue = white_balance.unbind(dim=1)
+    return torch.stack([red, green, green, blue], dim=1).reshape(-1, 1, 2, 2)
+
+
+def scale_mosaic(mosaic: Tensor, gains: Tensor) -> Tensor:
+    """`mosaic` (b 1 h w, RGGB) times the gains of its colours (b 1 2 2)."""
+    _, _, height, width = mosaic.shape
+    cells = mosaic.reshape(-1, 1, height // 2, 2, width // 2, 2)
+    return (cells * gains[:, :, None, :, None, :]).reshape(mosaic.shape)
+
+
+def orient(image: Tensor, turn: int) -> Tensor:
+    """One of the eight orientations (turn 0 to 7) of a square image (... h h); with 4 it is
+    transposed last.
+    """
+    if turn & 1:
+        image = image.flip(-1)
+    if turn & 2:
+        image = image.flip(-2)
+    return image.transpose(-1, -2) if turn & 4 else image
+
+
+def draw_white_balance(
+    log_mean: Sequence[float],
+    log_covariance: Sequence[Sequence[float]],
+    count: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """`count` white balances (count x 3: red, green = 1, blue): log-normal, no draw beyond 2.5
+    sigma per axis.
+    """
+    device = generator.device
+    normal = torch.randn(count, 2, generator=generator, device=device).clamp_(-2.5, 2.5)
+    mean, factor = _balance(tuple(log_mean), tuple(map(tuple, log_covariance)), device)
+    gains = (mean + normal @ factor.T).exp()
+    return torch.stack([gains[:, 0], torch.ones(count, device=device), gains[:, 1]], dim=1)
+
+
+@functools.lru_cache(
+    maxsize=8
+)  # once for each camera: on a GPU, bringing them there would wait for it every time
+def _balance(
+    log_mean: tuple[float, ...],
+    log_covariance: tuple[tuple[float, ...], ...],
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """The mean (2) and the covariance's Cholesky factor (2 x 2), on `device`."""
+    factor = (
+        torch.linalg.cholesky(torch.tensor(log_covariance, dtype=torch.float64)).float().to(device)
+    )
+    return torch.tensor(log_mean, device=device), factor

@@ -1,0 +1,93 @@
+"""Pictures as files: 16-bit PNG or TIFF, 8-bit JPEG, sRGB.
+
+A picture is held as 16 bits in the order in which OpenCV writes it, so that a large one is written
+without a copy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from space import InputError
+from trials.files import replacing, require_utf8
+
+SUFFIXES = {"png": ".png", "tiff": ".tiff", "jpeg": ".jpg"}
+JPEG_QUALITY = 95
+# Longest side that a JPEG can tell.
+JPEG_SIDE = 65_500
+# Rows that are made 8 bits at a time.
+BAND = 256
+
+
+def blank_picture(height: int, width: int) -> NDArray[np.uint16]:
+    """An unfilled picture, h w 3, red first, 0 to 65535, in the memory order that `write_picture`
+    needs no copy of.
+    """
+    return np.empty((height, width, 3), dtype=np.uint16)[..., ::-1]
+
+
+def as_sensor(picture: NDArray[np.uint16], flip: int) -> NDArray[np.uint16]:
+    """The same memory as the sensor lay: pixel by pixel what LibRaw turned by `flip` to make
+    `picture` (h w 3).
+    """
+    if flip & 4:
+        picture = picture.swapaxes(0, 1)
+    if flip & 2:
+        picture = picture[::-1]
+    return picture[:, ::-1] if flip & 1 else picture
+
+
+def turned_size(height: int, width: int, flip: int) -> tuple[int, int]:
+    """Height and width of a picture after LibRaw's `flip`."""
+    return (width, height) if flip & 4 else (height, width)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint16], kind: str) -> None:
+    """Writes `picture` (h w 3, red first, 0 to 65535, sRGB) as "png", "tiff" (16 bits) or "jpeg"
+    (8 bits).
+
+    The file is there whole or not at all. Raises InputError for a JPEG that is too large or a name
+    that is no UTF-8, OSError where the disk won't take the file.
+    """
+    require_utf8(path)
+    if kind == "jpeg" and max(picture.shape) > JPEG_SIDE:
+        raise InputError(
+            f"a JPEG must be at most {JPEG_SIDE} pixels a side, but {path} would be "
+            f"{picture.shape[1]} x "
+            f"{picture.shape[0]}; choose png or tiff"
+        )
+    pixels = _eight_bits(picture) if kind == "jpeg" else np.ascontiguousarray(picture[..., ::-1])
+    # OpenCV chooses the format by the suffix. Encoding in memory first would take several times
+    # the picture.
+    level = cv2.utils.logging.getLogLevel()
+    with replacing(path) as beside:
+        suffixed = beside.with_name(beside.name + SUFFIXES[kind])
+        try:
+            suffixed.touch()  # OpenCV's own error would not say why a file can't be made
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+            if not cv2.imwrite(str(suffixed), pixels, _parameters(kind)):
+                # It doesn't tell more, and whatever else could be wrong was tried before.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            suffixed.replace(beside)
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+            suffixed.unlink(missing_ok=True)
+
+
+def _parameters(kind: str) -> list[int]:
+    return [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if kind == "jpeg" else []
+
+
+def _eight_bits(picture: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Blue first, rounded, band by band: no copy in a wider type."""
+    out = np.empty(picture.shape, dtype=np.uint8)
+    for top in range(0, len(picture), BAND):
+        band = picture[top : top + BAND, :, ::-1].astype(np.uint32)
+        out[top : top + BAND] = (band + 128) // 257
+    return out
