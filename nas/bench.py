@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from nas import cli
@@ -31,7 +30,7 @@ from nas.study.config import resolve_device
 from nas.study.pareto import front_rows
 from nas.study.reader import open_to_read
 from nas.study.records import Row, read_rows
-from space import SEEDS, Genome, InputError
+from space import BASELINES, Genome, InputError
 from trials.config import LatencyConfig
 
 if TYPE_CHECKING:
@@ -68,12 +67,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--front", action="store_true", help="the networks on the study's front too"
     )
-    parser.add_argument(
-        "--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where studies keep their files (runs)"
-    )
+    cli.add_storage_arguments(parser)
     parser.add_argument(
         "--shape", help="rows x columns of the mosaic (2848x4256 on a GPU, 512x512 on a CPU)"
     )
@@ -117,10 +111,10 @@ def main(argv: list[str]) -> int:
             f"--json needs a folder that exists, but there is no {args.json.parent}; make it first"
         )
     told: dict[str, Any] = {}
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    console = cli.make_console(piped_width=150)
     if entries:
         config = _check_shape(
-            args.shape, [*entries, Entry(name="MO", genome=SEEDS["MO"])], config, device
+            args.shape, [*entries, Entry(name="MO", genome=BASELINES["MO"])], config, device
         )
         told |= _time(entries, config, device, console)
     if study is not None:
@@ -175,12 +169,9 @@ def _time(
     from trials.device.errors import is_lost, is_out_of_memory, lost
     from trials.latency.rounds import TRIES
 
-    others = [entry for entry in entries if entry.genome != SEEDS["MO"]]
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    others = [entry for entry in entries if entry.genome != BASELINES["MO"]]
     try:
-        with Progress(
-            *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-        ) as bar:
+        with cli.progress_bar() as bar:
             task = bar.add_task("warming up", total=float(TRIES))
 
             def on_round(tries: int, rounds: int, share: float) -> None:
@@ -188,7 +179,7 @@ def _time(
                 bar.update(task, completed=tries - 1 + share, description=f"round {rounds}{again}")
 
             mo, found = measure_all(
-                build_model(SEEDS["MO"]),
+                build_model(BASELINES["MO"]),
                 [build_model(entry.genome) for entry in others],
                 config,
                 device=device,
@@ -205,7 +196,7 @@ def _time(
             raise lost(error, device) from error
         raise
     rows = []
-    for entry in [Entry(name="MO", genome=SEEDS["MO"]), *others]:
+    for entry in [Entry(name="MO", genome=BASELINES["MO"]), *others]:
         one = next((one for other, one in zip(others, found, strict=True) if other is entry), None)
         cost = count_cost(entry.genome, int(config.height or 0), int(config.width or 0))
         rows.append(

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from nas import cli
 from nas.cli.networks import read_genome
-from space import FOUND, SEED_FACTS, SEEDS, Branch, DesignSpace, Genome, InputError
+from space import BASELINE_FACTS, BASELINES, FOUND, Branch, DesignSpace, Genome, InputError
 
 BAR = 24  # cells of the bar of a part that does all the work
 
@@ -69,7 +69,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 def main(argv: list[str]) -> int:
     """Runs the command."""
     args = parse(argv)
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = cli.make_console()
     if args.space:
         show_space(console)
         return 0
@@ -115,8 +115,8 @@ def show_network(console: Console, name: str, genome: Genome, height: int, width
 
     cost = count_cost(genome, height, width)
     console.print(f"[bold]{escape(name)}[/]  digest {genome.digest}")
-    if name in SEEDS:
-        console.print(f"[dim]{SEED_FACTS[name].reference}[/]")
+    if name in BASELINES:
+        console.print(f"[dim]{BASELINE_FACTS[name].reference}[/]")
     if name in FOUND:
         console.print(f"[dim]{escape(FOUND[name].origin)}[/]")
     padded = (
@@ -251,14 +251,18 @@ def _branch_lines(branch: Branch, goal: int, genome: Genome) -> list[tuple[str, 
 def show_space(console: Console) -> None:
     """Prints every gene with its choices, and where the seeds are."""
     space = DesignSpace()
-    encoded = {name: space.encode(genome) for name, genome in SEEDS.items()}
+    encoded = {name: space.encode(genome) for name, genome in BASELINES.items()}
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("gene", "choices", *SEEDS, "what it decides"):
+    for column in ("gene", "choices", *BASELINES, "what it decides"):
         table.add_column(column)
     for gene in space.genes:
         prefix = gene.name.split("_")[0]
-        acts = {name: "_" not in gene.name or encoded[name].get(prefix) != "off" for name in SEEDS}
-        seeds = [str(encoded[name][gene.name]) if acts[name] else "[dim]-[/]" for name in SEEDS]
+        acts = {
+            name: "_" not in gene.name or encoded[name].get(prefix) != "off" for name in BASELINES
+        }
+        seeds = [
+            str(encoded[name][gene.name]) if acts[name] else "[dim]-[/]" for name in BASELINES
+        ]
         table.add_row(gene.name, " ".join(map(str, gene.choices)), *seeds, escape(gene.help))
     console.print(table)
     combinations = prod(len(gene.choices) for gene in space.genes)

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress, TaskID, TimeRemainingColumn
+from rich.progress import TaskID
 
 from nas import cli
 from nas.cli.networks import NAMED, load_network
@@ -90,7 +89,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class StopSignal:
     """One --model as it was asked for. `label` names it in tables."""
 
     label: str
@@ -118,11 +117,8 @@ def main(argv: list[str]) -> int:
 
     cache = DecodedCache(args.runs / "cache")
     rows, left_out = choose(split_rows(args.data, args.split, cache), protocols, args)
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
+    console = cli.make_console()
+    with cli.progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
         def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
@@ -157,7 +153,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def asked_models(words: Sequence[str], weights: str | None) -> list[Asked]:
+def asked_models(words: Sequence[str], weights: str | None) -> list[StopSignal]:
     """The models of --model and --weights. Raises InputError where one appears twice or has
     weights twice.
     """
@@ -189,7 +185,7 @@ def asked_models(words: Sequence[str], weights: str | None) -> list[Asked]:
         seen[key] = word
     models = [model.rstrip("/") for model, _ in parted]
     return [
-        Asked(
+        StopSignal(
             label=shown if models.count(shown) == 1 else f"{shown}={file}",
             model=model,
             weights=file,
@@ -209,7 +205,7 @@ def part(word: str) -> tuple[str, str | None]:
     return word[: cuts[0]], word[cuts[0] + 1 :]
 
 
-def find_reference(models: Sequence[Asked], name: str | None) -> Asked:
+def find_reference(models: Sequence[StopSignal], name: str | None) -> StopSignal:
     """The model that the others are compared with. Raises InputError where --against names none,
     or several.
     """
@@ -245,7 +241,7 @@ def check_writable(flag: str, path: Path | None) -> None:
         )
 
 
-def load(asked: Asked, device: str) -> tuple[Restorer, Contender]:
+def load(asked: StopSignal, device: str) -> tuple[Restorer, Contender]:
     """What restores, on the device, and what it is. Raises as `load_network`."""
     from nas.view.scores import Contender
     from trials.scoring.protocols import baseline_restorer, network_restorer

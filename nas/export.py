@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, TimeRemainingColumn
 
 from nas import cli
 from nas.outputs.trained_model import Trained, of_training, of_trial
@@ -86,12 +85,7 @@ def parse(argv: Sequence[str]) -> Namespace:
         help="of a longer training of the network (nas.retrain's --out), instead of the trial's",
     )
     parser.add_argument("--force", action="store_true", help="replace an export that is there")
-    parser.add_argument(
-        "--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where studies keep their files (runs)"
-    )
+    cli.add_storage_arguments(parser)
     parser.add_argument("--data", help="the study's pairs, where they have moved since")
     args = parser.parse_args(argv)
     if args.front and args.weights:
@@ -120,7 +114,7 @@ def main(argv: list[str]) -> int:
         of_training(row, args.weights) if args.weights else of_trial(row, study, folder)
         for row in rows
     ]
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = cli.make_console()
     check = load_check(
         trained[0], args.data, folder / "cache"
     )  # of one study, so the same for all
@@ -170,10 +164,7 @@ def load_check(trained: Trained, source: str | None, cache: Path) -> Check:
     config = replace(trained.data, source=source) if source else trained.data
     device = _device(trained.device)
     same = device.partition(":")[0] == trained.device.partition(":")[0]
-    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
+    with cli.progress_bar() as bar:
         task = bar.add_task("the study's pairs")
         loaded: TrialData = load_data(
             config,

@@ -15,18 +15,16 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from rich.console import Console
 from rich.table import Table
 
 from nas import cli
 from nas.samplers.registry import random_genome
 from nas.study.config import resolve_device
-from nas.study.ranking import Standing, spread
+from nas.study.ranking import RungEntry, spread
 from nas.study.reader import open_to_read, study_name
 from nas.study.records import Row, read_rows
 from nas.view.tables import duration
@@ -69,12 +67,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--networks", type=int, default=10, help=f"how many networks, {FEWEST} to {MOST} (10)"
     )
-    parser.add_argument(
-        "--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where studies keep their files (runs)"
-    )
+    cli.add_storage_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -89,7 +82,7 @@ def main(
         )
     study = open_to_read(args.study, storage=args.storage, runs=args.runs)
     config = _config(study)
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = cli.make_console()
     chosen = choose(study, args.networks, config.seed)
     kept: dict[str, Any] = dict(study.user_attrs.get(PROXY, {}).get("networks", {}))
     curves = {
@@ -220,11 +213,11 @@ def warnings_of(study: optuna.Study) -> list[str]:
     return lines
 
 
-def _standing(row: Row, attrs: Mapping[str, Any]) -> Standing | None:
+def _standing(row: Row, attrs: Mapping[str, Any]) -> RungEntry | None:
     rungs = attrs.get("rungs") or []
     if not rungs or row.latency_ms is None or not row.digest:
         return None
-    return Standing(psnr_db=rungs[0]["psnr_db"], latency_ms=row.latency_ms, digest=row.digest)
+    return RungEntry(psnr_db=rungs[0]["psnr_db"], latency_ms=row.latency_ms, digest=row.digest)
 
 
 def _finished(study: optuna.Study, digest: str, steps: int) -> list[dict[str, Any]] | None:

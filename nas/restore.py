@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress, TimeRemainingColumn
-
 from nas import cli
 from nas.cli.networks import load_network
 from nas.study.config import resolve_device
@@ -143,11 +140,8 @@ def main(argv: list[str]) -> int:
     if args.tile is None:
         args.tile = TILE_SIZE if device == "cpu" else GPU_TILE_SIZE
     refused: list[InputError] = []
-    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
     with (
-        Progress(
-            *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-        ) as bar,
+        cli.progress_bar() as bar,
         numerics(torch.device(device)),
     ):
         # In thousandths of a photo: tiles of one are not known before it is read.

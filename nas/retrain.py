@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas import cli
-from nas.cli.signals import Asked
+from nas.cli.signals import StopSignal
 from nas.study.config import SYNTHETIC
 from nas.training.settings import (
     PRECISIONS,
@@ -115,8 +115,7 @@ def parse(argv: Sequence[str]) -> Namespace:
         type=int,
         help="CPU threads; a resumed training takes as many as it began with",
     )
-    add("--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)")
-    add("--runs", type=Path, default=Path("runs"), help="where studies keep their files (runs)")
+    cli.add_storage_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -168,7 +167,7 @@ def _retrain(
     write_settings(args.out, settings, plan.genome)
     _resume(training, view, plan, data, known is not None)
     view.phase("train", training.log.step)
-    asked = Asked()
+    asked = StopSignal()
     asked.deferring = True
     with asked.installed(), _device_errors(plan):
         log = training.run(checkpoint_s=60 * args.checkpoint_min, stop=asked, tell=view.tell)

@@ -19,15 +19,15 @@ from rich.console import Console
 
 from nas import cli
 from nas.cli.networks import read_genome
-from nas.cli.signals import Asked
+from nas.cli.signals import StopSignal
 from nas.loop.final_latency import Measure, remeasure, wanting
 from nas.loop.objective import Runner
-from nas.loop.run import Load, prepare, run_part, settle_device
-from nas.loop.search_loop import Ending, settle_reference
+from nas.loop.run import Load, prepare, run_search_process, settle_device
+from nas.loop.search_loop import SearchOutcome, settle_reference
 from nas.proxy import warnings_of
 from nas.samplers.registry import choose_sampler
 from nas.study.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
-from nas.study.lock import asking
+from nas.study.lock import study_lock
 from nas.study.records import Row, finished, read_rows
 from nas.study.storage import (
     default_url,
@@ -36,11 +36,11 @@ from nas.study.storage import (
     quiet_optuna,
     storage_error,
 )
-from nas.study.store import enqueue_networks, enqueue_seeds, make_folder, open_study
-from nas.view.state import Board
+from nas.study.store import enqueue_baselines, enqueue_networks, make_folder, open_study
+from nas.view.state import SearchState
 from nas.view.summary import again, report
 from nas.view.terminal import View, make_view
-from nas.workers.allocation import LOCAL, Wanted, share_out
+from nas.workers.allocation import LOCAL, WorkerOptions, allocate
 from nas.workers.pool import PROGRAM, run_workers
 from nas.workers.worker import Assignment
 from space import DesignSpace
@@ -143,12 +143,7 @@ def parse(argv: Sequence[str]) -> Namespace:
         metavar="G",
         help="with --ray: the share of a GPU that each worker takes (1)",
     )
-    parser.add_argument(
-        "--storage", help="SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), help="where studies keep their files (runs)"
-    )
+    cli.add_storage_arguments(parser)
     return parser.parse_args(argv)
 
 
@@ -169,7 +164,7 @@ def main(
     queue = [read_genome(text) for text in args["queue"]]
     folder = Path(args["runs"]) / config.name
     url = args["storage"] or default_url(folder)
-    wanted = Wanted(
+    wanted = WorkerOptions(
         workers=args["workers"],
         per_gpu=args["per_gpu"],
         ray=args["ray"],
@@ -180,12 +175,12 @@ def main(
         Assignment
     ] = []  # of the processes beside this one; empty where this one does it all
     if wanted.count(config.device) > 1 or wanted.ray is not None:
-        crew = share_out(
+        crew = allocate(
             wanted, config, study=args["study"], runs=args["runs"], storage=args["storage"]
         )
     quiet_optuna()
     make_folder(folder)
-    console, asked = Console(width=None if sys.stdout.isatty() else 120), Asked()
+    console, asked = cli.make_console(), StopSignal()
     storage = open_storage(
         url,
         heartbeat_s=config.heartbeat_s,
@@ -195,8 +190,10 @@ def main(
     try:
         study = open_study(config, storage, url, folder, launch=again(argv, None))
         if queue:
-            with asking(folder, study):
-                enqueue_seeds(study, DesignSpace(), config.latency_limit_ms)  # they stay the first
+            with study_lock(folder, study):
+                enqueue_baselines(
+                    study, DesignSpace(), config.latency_limit_ms
+                )  # they stay the first
                 enqueue_networks(study, DesignSpace(), queue)
         given = _Given(
             argv=argv,
@@ -225,7 +222,7 @@ class _Given:
     """What was asked for beside the study, and what tests put in."""
 
     argv: list[str]
-    wanted: Wanted
+    wanted: WorkerOptions
     crew: list[Assignment]
     program: Sequence[str]
     runner: Runner | None
@@ -239,7 +236,7 @@ def _search(
     folder: Path,
     url: str,
     console: Console,
-    asked: Asked,
+    asked: StopSignal,
     given: _Given,
     *,
     owns_storage: bool,
@@ -248,7 +245,7 @@ def _search(
     about = f"{config.device}, {config.data.source}, {config.train.steps} steps, sampler {sampler}"
     workers = max(1, len(given.crew))
     about += f", {workers} workers" if workers > 1 else ""
-    board = Board(
+    board = SearchState(
         study=config.name,
         total=config.trials,
         about=about,
@@ -262,7 +259,7 @@ def _search(
     view = make_view(board, console)
     over = done >= config.trials
     if over:
-        ending = Ending(
+        ending = SearchOutcome(
             reason=f"all {config.trials} trials were finished already"
             if done == config.trials
             else f"{done} trials were finished already, and {config.trials} were asked for"
@@ -286,7 +283,7 @@ def _search(
             if finished(read_rows(study)) >= config.trials
             else "the running trial was put back"
         )
-        ending = Ending(
+        ending = SearchOutcome(
             reason=f"stopped; {what}, and the same command goes on", status=asked.status
         )
     if asked():
@@ -305,17 +302,17 @@ def _run_trials(
     config: StudyConfig,
     folder: Path,
     view: View,
-    asked: Asked,
+    asked: StopSignal,
     given: _Given,
     *,
     owns_storage: bool,
-) -> Ending:
+) -> SearchOutcome:
     """The trials, by this process alone or by the workers that it is to have."""
     if config.stopping:
         for notice in warnings_of(study):
             view.note(notice)
     if not given.crew:
-        return run_part(
+        return run_search_process(
             study,
             config,
             folder,

@@ -13,7 +13,7 @@ from space.design import DesignSpace, Gene
 from space.errors import InputError
 from space.found import FOUND, Found
 from space.genome import Branch, Genome
-from space.presets import SEED_FACTS, SEEDS, SeedFacts
+from space.presets import BASELINE_FACTS, BASELINES, BaselineFacts
 
 if TYPE_CHECKING:
     from space.cost import Cost, count_cost
@@ -34,8 +34,8 @@ _NEEDS_TORCH = {
 
 __all__ = [
     "FOUND",
-    "SEEDS",
-    "SEED_FACTS",
+    "BASELINES",
+    "BASELINE_FACTS",
     "Branch",
     "Cost",
     "DarkUNet",
@@ -44,7 +44,7 @@ __all__ = [
     "Gene",
     "Genome",
     "InputError",
-    "SeedFacts",
+    "BaselineFacts",
     "build_model",
     "count_cost",
     "fold",

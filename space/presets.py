@@ -44,7 +44,7 @@ def _published(branches: tuple[Branch, ...], fusion: str | None) -> Genome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedFacts:
+class BaselineFacts:
     """What a right implementation of a seed shows: parameters (weight norm's g and v both counted)
     and GMAC for one 512 x 512 mosaic, as fvcore counts them; and where the network was published.
     """
@@ -54,7 +54,7 @@ class SeedFacts:
     reference: str
 
 
-SEEDS: dict[str, Genome] = {
+BASELINES: dict[str, Genome] = {
     "MO": _published((_rdb_branch(32, groups=128, layers=(4, 5, 5)),), None),
     "M1": _published(
         (
@@ -72,12 +72,12 @@ SEEDS: dict[str, Genome] = {
 _ARCHITECTURE_PROJECT = (
     "the project 'Advancing the Architecture of Restoring Extremely Dark Images in Real Time'"
 )
-SEED_FACTS: dict[str, SeedFacts] = {
-    "MO": SeedFacts(
+BASELINE_FACTS: dict[str, BaselineFacts] = {
+    "MO": BaselineFacts(
         parameters=784_768,
         gmacs=1.28843776,
         reference="Lamba and Mitra, Restoring Extremely Dark Images in Real Time, CVPR 2021",
     ),
-    "M1": SeedFacts(parameters=1_714_080, gmacs=4.12352512, reference=_ARCHITECTURE_PROJECT),
-    "M2": SeedFacts(parameters=2_552_672, gmacs=7.554465792, reference=_ARCHITECTURE_PROJECT),
+    "M1": BaselineFacts(parameters=1_714_080, gmacs=4.12352512, reference=_ARCHITECTURE_PROJECT),
+    "M2": BaselineFacts(parameters=2_552_672, gmacs=7.554465792, reference=_ARCHITECTURE_PROJECT),
 }

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from space.errors import InputError
 from space.model import DarkUNet, build_model
-from space.presets import SEEDS
+from space.presets import BASELINES
 
 # Published name -> ours, without ".weight_g", ".weight_v" and ".bias". Branches are ours, from
 # fine to coarse.
@@ -106,14 +106,14 @@ def load_reference_checkpoint(name: str, path: str | Path) -> DarkUNet:
     InputError where the file is none of these, with the names that are missing or unexpected, or
     the tensor whose shape is wrong.
     """
-    if name not in SEEDS:
+    if name not in BASELINES:
         raise InputError(
-            f"a published checkpoint must be of {', '.join(SEEDS)}, but got {name!r}; "
+            f"a published checkpoint must be of {', '.join(BASELINES)}, but got {name!r}; "
             f"choose one of them"
         )
     state = _read_state(Path(path), name)
     names, unused = _names(name)
-    model = build_model(SEEDS[name])
+    model = build_model(BASELINES[name])
     wanted = model.state_dict()
     ours: dict[str, Tensor] = {}
     unexpected = []

@@ -12,7 +12,7 @@ from trials.latency.trial_timing import time_network
 from trials.raw.reader import RawImage, read_raw
 from trials.scoring.baseline import amplified_only, amplified_psnr_db
 from trials.scoring.metrics import psnr_db, ssim
-from trials.training.checkpointer import Keeper, PreemptedError
+from trials.training.checkpointer import Checkpointer, PreemptedError
 from trials.training.loop import ImageScore, TrainLog, evaluate, train
 from trials.training.rungs import RungScore, rung_steps
 from trials.trial import TrialResult, run_trial, train_to_the_end
@@ -20,7 +20,7 @@ from trials.trial import TrialResult, run_trial, train_to_the_end
 __all__ = [
     "DataConfig",
     "ImageScore",
-    "Keeper",
+    "Checkpointer",
     "Latency",
     "LatencyConfig",
     "LatencyRatio",

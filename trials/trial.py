@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from space import SEEDS, Cost, DarkUNet, Genome, build_model, count_cost
+from space import BASELINES, Cost, DarkUNet, Genome, build_model, count_cost
 from trials.config import TrialConfig
 from trials.data.pair import Progress, TrialData
 from trials.device.errors import free_memory, is_lost, is_out_of_memory, lost
@@ -27,10 +27,10 @@ from trials.latency.statistics import LatencyRatio
 from trials.latency.trial_timing import Timed, is_close, time_network
 from trials.outputs import write_weights
 from trials.preview import write_preview
-from trials.training.checkpointer import Keeper
+from trials.training.checkpointer import Checkpointer
 from trials.training.loop import ImageScore, TrainLog, evaluate, train
 from trials.training.rungs import Decide, RungScore, rung_steps
-from trials.training.trial_checkpoint import Kept
+from trials.training.trial_checkpoint import TrialCheckpoint
 
 KINDS = ("complete", "stopped", "over_limit", "diverged", "out_of_memory")
 # Pairs in a trial's preview.
@@ -85,7 +85,7 @@ def run_trial(
     latency_limit_ms: float | None = None,
     mo_latency_ms: float | None = None,
     decide: Decide | None = None,
-    keeper: Keeper | None = None,
+    keeper: Checkpointer | None = None,
     timed: Timed | None = None,
     rough_first: bool = False,
     on_progress: Progress | None = None,
@@ -112,12 +112,12 @@ def run_trial(
     height, width = frame_size(config.latency, config.device)
     cost = count_cost(genome, height, width)
     found = TrialResult(kind="complete", genome=genome, cost=cost)
-    run = Kept(keeper, genome, config, data) if keeper else None
+    run = TrialCheckpoint(keeper, genome, config, data) if keeper else None
     try:
         tell("latency", 0, 1, {})
         torch.manual_seed(config.seed)
         model = build_model(genome)
-        rough = rough_first and not timed and genome != SEEDS["MO"]
+        rough = rough_first and not timed and genome != BASELINES["MO"]
         latency, ratio = (
             timed or (run.timed() if run else None) or time_network(genome, config, rough=rough)
         )
@@ -184,7 +184,7 @@ def _train(
     latency_ms: float | None,
     decide: Decide | None,
     on_progress: Progress | None,
-    run: Kept | None = None,
+    run: TrialCheckpoint | None = None,
 ) -> tuple[TrialResult, TrainLog]:
     """Trains and judges `model`, and asks `decide` on the way."""
     rungs: list[RungScore] = run.rungs() if run else []

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from dashboards.page import gallery as pictures
 from dashboards.page import sections
-from dashboards.page.embedded_json import island
+from dashboards.page.embedded_json import embed_json
 from dashboards.page.measured import how_measured
 from dashboards.page.table import export_command, front_table
 from dashboards.page.words import counted, figures_in_words, network_in_words
@@ -54,17 +54,17 @@ def build_page(
     table = front_table(
         members, [export_command(study.study, one.number, runs, storage) for one in members]
     )
-    islands = [
-        island(
+    embedded = [
+        embed_json(
             "trials", {one.number: _card(one) for one in study.records if pictures.has_dot(one)}
         ),
-        island("plots", figures),
+        embed_json("plots", figures),
     ]
-    islands.append(
-        island("templates", {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json()})
+    embedded.append(
+        embed_json("templates", {"light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json()})
     )
     plotly = get_plotlyjs()
-    fixed = len(plotly) + sum(len(one.encode()) for one in islands) + len(table.encode())
+    fixed = len(plotly) + sum(len(one.encode()) for one in embedded) + len(table.encode())
     shown = pictures.fill(study, artifacts, LIMIT - SPARE - SPARE_EACH * len(members) - fixed)
     missing = [*artifacts.told(study.records), *shown.told]
     titles = {plot.name: plot.title for plot in PLOTS}
@@ -91,7 +91,7 @@ def build_page(
             f"Written {now:%Y-%m-%d %H:%M} UTC by python -m dashboards.report, from "
             f"{counted(len(study.records), 'trial')}. This file needs no internet."
         ),
-        islands="\n".join([*islands, island("gallery", shown.island())]),
+        embedded="\n".join([*embedded, embed_json("gallery", shown.embed_json())]),
         plotly=plotly,
         script=_file("page.js"),
     )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 TOGETHER = 40
 
 
-def pack(texts: Sequence[str], together: int = TOGETHER) -> list[str]:
+def compress(texts: Sequence[str], together: int = TOGETHER) -> list[str]:
     """Packs of `together` texts each: JSON lists, deflated, in base64. Text n is in pack n //
     together.
     """
@@ -26,6 +26,8 @@ def pack(texts: Sequence[str], together: int = TOGETHER) -> list[str]:
     ]
 
 
-def unpack(packs: Sequence[str]) -> list[str]:
+def decompress(compressed: Sequence[str]) -> list[str]:
     """The texts again, in their order."""
-    return [text for one in packs for text in json.loads(zlib.decompress(base64.b64decode(one)))]
+    return [
+        text for one in compressed for text in json.loads(zlib.decompress(base64.b64decode(one)))
+    ]

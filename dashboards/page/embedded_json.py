@@ -19,7 +19,7 @@ _ESCAPED = {
 }
 
 
-def island(name: str, value: Any) -> str:
+def embed_json(name: str, value: Any) -> str:
     """`value` as the element `data-NAME`; numbers that JSON doesn't know (nan, inf) are null."""
     text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return f'<script type="application/json" id="data-{name}">{_safe(text)}</script>'

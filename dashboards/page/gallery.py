@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dashboards.page.compressed import TOGETHER, pack
+from dashboards.page.compressed import TOGETHER, compress
 from dashboards.page.losses import loss_curve
 from dashboards.page.previews import Panels, Shared, cut, decoded, thumbnail
 from dashboards.page.words import counted
@@ -27,7 +27,7 @@ AROUND = 40
 
 @dataclass
 class Gallery:
-    """What the page shows of trials, as plain values: see `island`."""
+    """What the page shows of trials, as plain values: see `embed_json`."""
 
     pictures: list[str] = field(default_factory=list)
     pairs: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
@@ -35,20 +35,20 @@ class Gallery:
     thumbnails: dict[int, str] = field(default_factory=dict)
     drawings: dict[int, int] = field(default_factory=dict)
     """Places in the packs, by trial."""
-    packs: list[str] = field(default_factory=list)
+    compressed: list[str] = field(default_factory=list)
     losses: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     """Of the members: (step, loss)."""
     told: list[str] = field(default_factory=list)
     """What was left out to keep the file small."""
 
-    def island(self) -> dict[str, Any]:
+    def embed_json(self) -> dict[str, Any]:
         """All of it, for the page's script."""
         return {
             "pictures": self.pictures,
             "pairs": self.pairs,
             "thumbnails": self.thumbnails,
             "drawings": self.drawings,
-            "packs": self.packs,
+            "packs": self.compressed,
             "together": TOGETHER,
             "losses": self.losses,
         }
@@ -74,7 +74,7 @@ def fill(study: StudyRecords, artifacts: Artifacts, room: int) -> Gallery:
         len(str(curve)) for curve in gallery.losses.values()
     )
     _drawings(gallery, [*shown, *others], artifacts, int(room * DRAWINGS_SHARE))
-    room -= sum(map(len, gallery.packs)) + AROUND * len(gallery.drawings)
+    room -= sum(map(len, gallery.compressed)) + AROUND * len(gallery.drawings)
     _thumbnails(gallery, others, artifacts, room)
     return gallery
 
@@ -138,10 +138,10 @@ def _drawings(
                 if places[text] == len(texts):
                     texts.append(text)
         full = len(texts) // TOGETHER * TOGETHER
-        if full > len(gallery.packs) * TOGETHER:
-            gallery.packs += pack(texts[len(gallery.packs) * TOGETHER : full])
-            used = sum(map(len, gallery.packs))
-    gallery.packs += pack(texts[len(gallery.packs) * TOGETHER :])
+        if full > len(gallery.compressed) * TOGETHER:
+            gallery.compressed += compress(texts[len(gallery.compressed) * TOGETHER : full])
+            used = sum(map(len, gallery.compressed))
+    gallery.compressed += compress(texts[len(gallery.compressed) * TOGETHER :])
     if left_out:
         gallery.told.append(
             f"The drawings of {counted(left_out, 'network')} far from the front were left "

@@ -87,12 +87,12 @@ def draw_curves(data: CurvesData) -> go.Figure:
     drawn = figure()
     others = [c for c in data.curves if c.group == "other"]
     front = [c for c in data.curves if c.group == "front"]
-    seeds = [c for c in data.curves if c.group == "seed"]
+    baselines = [c for c in data.curves if c.group == "seed"]
     if others:
         drawn.add_trace(_lines(others, "searched", {"color": GRAY, "width": 1}, opacity=0.45))
     if front:
         drawn.add_trace(_lines(front, "Pareto front", {"color": BLUE, "width": 2}, opacity=1.0))
-    for index, curve in enumerate(seeds):
+    for index, curve in enumerate(baselines):
         line = {"color": VERMILLION, "width": 2, "dash": DASHES[index % len(DASHES)]}
         drawn.add_trace(_lines([curve], curve.name, line, opacity=1.0))
     _mark(drawn, data.curves, "stopped here", "x", lambda rung: rung.decision == "stopped")

@@ -109,8 +109,8 @@ def compute_hypervolume(study: StudyRecords) -> HypervolumeData:
             )
         )
         area = grown
-    seeds = [point for record in study.seeds for point in _within(record, study)]
-    alone = hypervolume(seeds, study.reference) if seeds else None
+    baselines = [point for record in study.baselines for point in _within(record, study)]
+    alone = hypervolume(baselines, study.reference) if baselines else None
     return HypervolumeData(
         steps=tuple(steps), seeds_alone=alone, caption=_caption(steps, alone, study)
     )
@@ -130,10 +130,10 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
     )
     grew.update(marker={"color": BLUE, "size": 7})
     drawn.add_trace(grew)
-    seeds = [s for s in data.steps if s.seed]
-    named = _line(seeds, per, ", ".join(s.name for s in seeds), {}, "markers")
+    baselines = [s for s in data.steps if s.seed]
+    named = _line(baselines, per, ", ".join(s.name for s in baselines), {}, "markers")
     named.update(marker={"color": VERMILLION, "size": 10, "symbol": "diamond"})
-    if seeds:
+    if baselines:
         drawn.add_trace(named)
     if data.seeds_alone is not None:
         drawn.add_shape(

@@ -60,20 +60,20 @@ def add_networks(
     front.update(mode="lines+markers", line={"color": BLUE, "width": 2, "shape": "hv"})
     figure.add_trace(front)
     named = [p for p in points if p.seed]
-    seeds = _dots(
+    baselines = _dots(
         named,
         ", ".join(p.name for p in named) or "MO, M1, M2",
         reach,
         span,
         {"color": VERMILLION, "size": 11, "symbol": "diamond"},
     )
-    seeds.update(
+    baselines.update(
         mode="markers+text",
         text=[p.name for p in named],
         textposition=_sides(named, reach, points),
         textfont={"color": VERMILLION, "size": 14},
     )
-    figure.add_trace(seeds)
+    figure.add_trace(baselines)
 
 
 def hover(point: Record) -> str:

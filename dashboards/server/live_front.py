@@ -2,7 +2,7 @@
 can't tell them apart.
 
 optuna-dashboard draws figures that it finds among a study's system attributes. This one is put
-there for the reader only (read_only.ShownStorage), computed anew when a trial has finished;
+there for the reader only (read_only.ReadOnlyStorage), computed anew when a trial has finished;
 nothing is stored.
 """
 
@@ -52,7 +52,7 @@ class LiveFront:
             )
             state = (
                 finished,
-                json.dumps([user_attrs.get("front_latency"), user_attrs.get("config")]),
+                json.dumps([user_attrs.get("final_latency"), user_attrs.get("config")]),
             )
             if study_id not in self._drawn or self._drawn[study_id][0] != state:
                 study = optuna.load_study(

@@ -15,7 +15,7 @@ STYLE = "<style>main{min-width:0} main p{overflow-wrap:anywhere} main img{max-wi
 PAGE = re.compile(r"/dashboard(?:/studies/(\d+)(?:/.*)?)?/?")
 
 
-def dress(app: Application) -> Application:
+def patch_page(app: Application) -> Application:
     """`app`, with our lines in the head of its page."""
 
     def dressed(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

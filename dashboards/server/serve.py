@@ -24,9 +24,9 @@ from optuna.storages import RDBStorage
 
 from dashboards.server.guard import Application, guard
 from dashboards.server.live_front import LiveFront
-from dashboards.server.page_patches import dress
+from dashboards.server.page_patches import patch_page
 from dashboards.server.quick_detail import QuickDetail
-from dashboards.study.read_only import ShownStorage
+from dashboards.study.read_only import ReadOnlyStorage
 from dashboards.study.reader import DashboardError, shown, unreadable
 
 ADDRESS = "127.0.0.1"
@@ -68,7 +68,7 @@ def make_app(
             "the dashboard needs the package optuna-dashboard; run pip install "
             "'optuna-dashboard>=0.20'"
         ) from error
-    seen = ShownStorage(storage, writable=writable, also=LiveFront().attributes)
+    seen = ReadOnlyStorage(storage, writable=writable, also=LiveFront().attributes)
     app = tell_missing_files(
         wsgi(seen, artifact_store=FileSystemArtifactStore(artifacts)), artifacts
     )
@@ -77,7 +77,7 @@ def make_app(
         app = answer_quickly(app, detail)
         # While the browser gets the page, which is long, what the page will ask for next is read.
         threading.Thread(target=_ready, args=(detail, shown_first), daemon=True).start()
-    return guard(dress(app), port=port, writable=writable)
+    return guard(patch_page(app), port=port, writable=writable)
 
 
 def answer_quickly(app: Application, detail: QuickDetail) -> Application:

@@ -24,7 +24,7 @@ class ReadOnlyError(RuntimeError):
     """Something tried to change what is only shown."""
 
 
-class ShownStorage(BaseStorage):
+class ReadOnlyStorage(BaseStorage):
     """`storage` as a dashboard sees it. Writes raise ReadOnlyError unless `writable`;
     `also(storage, study_id)` gives system attributes that are shown beside the stored ones.
     """

@@ -17,7 +17,7 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 
-from dashboards.study.read_only import ShownStorage
+from dashboards.study.read_only import ReadOnlyStorage
 
 # The folder beside a study's database with the files that its trials left (written by
 # nas/outputs/store.py).
@@ -150,7 +150,7 @@ def open_study(name: str, url: str) -> optuna.Study:
     """The study `name` at `url`, read-only; DashboardError with the names that are there where it
     isn't.
     """
-    storage = ShownStorage(open_storage(url))
+    storage = ReadOnlyStorage(open_storage(url))
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:

@@ -19,7 +19,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 ARTIFACT_PREFIX = "artifacts:"  # of Optuna's own attribute for each artifact
-SEEDS = ("MO", "M1", "M2")
+BASELINES = ("MO", "M1", "M2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ class StudyRecords:
         return [r for r in self.points if r.on_front]
 
     @property
-    def seeds(self) -> list[Record]:
+    def baselines(self) -> list[Record]:
         """MO, M1, M2 as far as they are points."""
         return [r for r in self.points if r.seed is not None]
 
@@ -160,7 +160,7 @@ def read_records(study: optuna.Study) -> StudyRecords:
         ),
         None,
     )
-    again: dict[str, Any] = attrs.get("front_latency", {})
+    again: dict[str, Any] = attrs.get("final_latency", {})
     records = [
         _record(trial, None if mo is None else mo.get("median_ms"), again) for trial in trials
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from space import FOUND, SEEDS, Genome, InputError
+from space import BASELINES, FOUND, Genome, InputError
 from space.export_format import MODEL, WEIGHTS, is_saved, load_saved, load_weights, read_saved
 from space.safe_path import inside
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from space import DarkUNet
 
 GENOME = "genome.json"
-NAMED = {**SEEDS, **{name: found.genome for name, found in FOUND.items()}}
+NAMED = {**BASELINES, **{name: found.genome for name, found in FOUND.items()}}
 """The networks that have names: the published ones, and those that this project found."""
 
 
@@ -98,7 +98,7 @@ def load_network(text: str, weights: str | None) -> Network:
     if not weights.endswith(".safetensors"):
         from space import load_reference_checkpoint
 
-        if text not in SEEDS:
+        if text not in BASELINES:
             raise InputError(
                 f"only MO, M1 and M2 have published checkpoints, but got {weights} for "
                 f"{text}; give a "

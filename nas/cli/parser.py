@@ -13,6 +13,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from space import InputError
@@ -34,6 +35,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
+
+
+def add_storage_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --storage and --runs: where studies are."""
+    at = "SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)"
+    parser.add_argument("--storage", help=at)
+    runs = "where studies keep their files (runs)"
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help=runs)
 
 
 def run(main: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from nas.cli.parser import EXIT_INTERRUPTED
 HELD_AT_MOST = 2
 
 
-class Asked:
+class StopSignal:
     """The signals that came since `installed()`; called, it says whether there was one."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Asked:
                 raise KeyboardInterrupt
 
     @contextmanager
-    def installed(self) -> Iterator[Asked]:
+    def installed(self) -> Iterator[StopSignal]:
         """Inside, SIGINT and SIGTERM come here."""
 
         def note(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """The front, measured again: all its networks in turn with MO in one run, longer than a trial can.
 
 Trials are hours apart and each has its moment of the machine. What reports and exports quote is
-this run, stored in the study's attribute `front_latency` (see nas/study/store.py).
+this run, stored in the study's attribute `final_latency` (see nas/study/store.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 
 from nas.study.records import FRONT_LATENCY, Row
-from space import SEEDS, Genome, build_model
+from space import BASELINES, Genome, build_model
 from trials import measure_all
 from trials.config import LatencyConfig
 from trials.device.errors import free_memory, is_lost, is_out_of_memory, lost
@@ -80,7 +80,7 @@ def _measure_and_store(
     longer = replace(config, max_seconds=config.front_seconds)
     genomes = [stored_genome(study, row.number) for row in rows]
     mo, found = (measure or measure_all)(
-        build_model(SEEDS["MO"]),
+        build_model(BASELINES["MO"]),
         [build_model(genome) for genome in genomes],
         longer,
         device=device,

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 
 from nas.cli.parser import is_disk_full, one_line
 from nas.loop.recovery import TakenOverError
-from nas.loop.reference_device import Judge, Timed
+from nas.loop.reference_device import LatencyDevice, Timed
 from nas.outputs.notes import note_repeat, note_trial
 from nas.outputs.store import leave, shares
 from nas.samplers.registry import suggest
@@ -31,7 +31,7 @@ from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
 from trials.data.pair import Progress
 from trials.device.errors import DeviceLostError
-from trials.training.checkpointer import Keeper
+from trials.training.checkpointer import Checkpointer
 from trials.training.rungs import Decide
 
 # The attributes that a repeat takes over from the trial whose network it repeats.
@@ -68,7 +68,7 @@ class Runner(Protocol):
         latency_limit_ms: float | None,
         mo_latency_ms: float | None,
         decide: Decide,
-        keeper: Keeper | None,
+        keeper: Checkpointer | None,
         timed: Timed | None,
         rough_first: bool,
         on_progress: Progress | None,
@@ -88,7 +88,7 @@ class Objective:
     latency_limit_ms: float | None
     data: Any
     runner: Runner
-    judge: Judge | None = None
+    judge: LatencyDevice | None = None
     """Whose clock counts; None: this process's own."""
     stopping: bool = True
     """Whether trials that are not among the best third at a rung are stopped."""
@@ -146,7 +146,7 @@ class Objective:
         genome: Genome,
         directory: Path,
         on_progress: Progress,
-        keeper: Keeper | None = None,
+        keeper: Checkpointer | None = None,
     ) -> str:
         """Measures and trains `genome`, tells `trial`, and gives back its kind ("error" where it
         raised).
@@ -165,7 +165,7 @@ class Objective:
         genome: Genome,
         directory: Path,
         on_progress: Progress,
-        keeper: Keeper | None,
+        keeper: Checkpointer | None,
     ) -> str:
         trial.set_user_attr("directory", f"trials/{directory.name}")
         try:

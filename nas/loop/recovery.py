@@ -150,7 +150,7 @@ def recover(
     """The numbers of the trials that were found dead, and told as failed (kind "interrupted") and
     queued again.
 
-    To be called inside `asking.asking`, in which a trial is asked for and claimed: one that runs
+    To be called inside `study_lock.asking`, in which a trial is asked for and claimed: one that runs
     unclaimed is dead. `owns_storage` says that no other folder's processes use this storage;
     `put_back` is the trial of a process that was asked to stop, which is not the network's fault.
     """
@@ -195,7 +195,7 @@ def recover(
 
 
 def runs_now(study: optuna.Study, folder: Path, *, owns_storage: bool) -> bool:
-    """Whether a living process runs a trial of `study`. To be called inside `asking.asking`; the
+    """Whether a living process runs a trial of `study`. To be called inside `study_lock.asking`; the
     rest as in `recover`.
     """
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
@@ -223,7 +223,7 @@ def _lives(trial: FrozenTrial, folder: Path, owns_storage: bool, stale: set[int]
     if runs_here(trial, folder, owns_storage):
         return _is_locked(trial_directory(folder, trial.number) / "lock")
     if "folder" not in trial.user_attrs:
-        # asked for and not claimed, which is one act inside `asking`: its process died in the
+        # asked for and not claimed, which is one act inside `study_lock`: its process died in the
         # middle
         return False
     return trial._trial_id not in stale
@@ -286,7 +286,7 @@ def _fail(study: optuna.Study, trial: FrozenTrial, message: str) -> bool:
 def sweep(study: optuna.Study, folder: Path) -> None:
     """Removes what killed processes left in `folder`: locks of ended trials, folders of
     interrupted ones, and checkpoints of networks that nobody trains or is to train. To be called
-    inside `asking`.
+    inside `study_lock`.
     """
     trials = study.get_trials(deepcopy=False)
     wanted = {digest_of(trial) for trial in trials if not trial.state.is_finished()}

@@ -31,14 +31,14 @@ LOOK_S = 1.0
 Timed = tuple[Latency, LatencyRatio]
 
 
-def settle_judge(
+def settle_latency_device(
     study: optuna.Study, kind: str, name: str, judge: str | None, *, is_begun: bool = False
 ) -> bool:
     """Whether this process, on the device `name`, may time networks of `study`; stores whose clock
     counts.
 
     Without `judge` it is that of the study's first process. `is_begun` says that a trial is being
-    run at the moment: to be asked and called inside `asking.asking`, so that of two processes that
+    run at the moment: to be asked and called inside `study_lock.asking`, so that of two processes that
     join at once the later sees what the earlier does. Raises InputError where this device is
     another, or where `judge` is not the device on which latencies were measured so far.
     """
@@ -65,9 +65,9 @@ def settle_judge(
     return name == judge
 
 
-def check_judge(study: optuna.Study, name: str) -> None:
+def check_latency_device(study: optuna.Study, name: str) -> None:
     """Raises InputError unless `name` is still the device whose clock counts. To be called inside
-    `asking.asking`, where a trial is asked for: another process may have settled on its own device
+    `study_lock.asking`, where a trial is asked for: another process may have settled on its own device
     before there was any.
     """
     known = str(study.user_attrs.get("device", {}).get("name") or name)
@@ -80,7 +80,7 @@ def check_judge(study: optuna.Study, name: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class LatencyDevice:
     """One process's side of it: a judge itself (`is_here`), or one that asks judges."""
 
     study: optuna.Study

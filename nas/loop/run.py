@@ -11,13 +11,13 @@ from typing import Any
 
 import optuna
 
-from nas.cli.signals import Asked
+from nas.cli.signals import StopSignal
 from nas.loop.objective import Objective, Runner
 from nas.loop.recovery import runs_now
-from nas.loop.reference_device import Judge, settle_judge
-from nas.loop.search_loop import Ending, Search
+from nas.loop.reference_device import LatencyDevice, settle_latency_device
+from nas.loop.search_loop import Search, SearchOutcome
 from nas.study.config import StudyConfig
-from nas.study.lock import asking
+from nas.study.lock import study_lock
 from nas.study.store import check_data
 from nas.view.terminal import View
 from space import DesignSpace
@@ -25,17 +25,17 @@ from space import DesignSpace
 Load = Callable[..., Any]
 
 
-def run_part(
+def run_search_process(
     study: optuna.Study,
     config: StudyConfig,
     folder: Path,
     view: View,
-    asked: Asked,
+    asked: StopSignal,
     *,
     owns_storage: bool,
     runner: Runner | None = None,
     load: Load | None = None,
-) -> Ending:
+) -> SearchOutcome:
     """Runs trials of `study` in this process until its budget is spent; what a study must know
     before is stored in it.
 
@@ -53,7 +53,7 @@ def run_part(
         study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
     trial = config.for_trial()
     judge = (
-        Judge(study=study, config=trial, is_here=is_judge, time_network=time_network)
+        LatencyDevice(study=study, config=trial, is_here=is_judge, time_network=time_network)
         if config.judge
         else None
     )
@@ -84,14 +84,14 @@ def settle_device(
     study: optuna.Study, config: StudyConfig, folder: Path, *, owns_storage: bool
 ) -> bool:
     """Whether networks of `study` may be timed on the config's device, as
-    `nas.judge.settle_judge`.
+    `nas.judge.settle_latency_device`.
     """
     from trials.latency.measure import device_name
 
     kind, name = config.device.partition(":")[0], device_name(config.device)
-    with asking(folder, study):
+    with study_lock(folder, study):
         is_begun = runs_now(study, folder, owns_storage=owns_storage)
-        return settle_judge(study, kind, name, config.judge, is_begun=is_begun)
+        return settle_latency_device(study, kind, name, config.judge, is_begun=is_begun)
 
 
 def prepare(

@@ -16,7 +16,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from nas.cli.signals import Asked
+from nas.cli.signals import StopSignal
 from nas.loop.objective import Objective
 from nas.loop.recovery import (
     Claim,
@@ -27,21 +27,21 @@ from nas.loop.recovery import (
     sweep,
     trial_directory,
 )
-from nas.loop.reference_device import check_judge
+from nas.loop.reference_device import check_latency_device
 from nas.outputs.notes import note_interrupted
-from nas.samplers.fresh import FreshSampler
-from nas.samplers.imputation import Foresight, ForesightedSampler
+from nas.samplers.fresh import DeduplicatingSampler
+from nas.samplers.imputation import Imputation, ImputingSampler
 from nas.samplers.registry import choose_sampler, make_sampler, usable_sampler
 from nas.samplers.surrogate import StructureSampler
 from nas.study.config import StudyConfig
-from nas.study.lock import asking
+from nas.study.lock import study_lock
 from nas.study.pareto import REFERENCE_RATIO, Reference
 from nas.study.records import Row, finished, mo_latency_ms, read_rows
 from nas.study.retrying_storage import together
-from nas.study.store import enqueue_seeds
+from nas.study.store import enqueue_baselines
 from nas.view.terminal import View
 from trials.device.lock import DeviceLock
-from trials.training.checkpointer import Keeper
+from trials.training.checkpointer import Checkpointer
 
 # So many repeats in a row and the sampler's proposals are random; so many and the search ends.
 REPEATS_TILL_RANDOM = 3
@@ -58,7 +58,7 @@ STOPPED = "stopped; the running trial was put back, and the same command goes on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class SearchOutcome:
     """Why the search ended, in one line, and the command's exit status."""
 
     reason: str
@@ -77,7 +77,7 @@ class Search:
     folder: Path
     owns_storage: bool
     view: View
-    asked: Asked = field(default_factory=Asked)
+    asked: StopSignal = field(default_factory=StopSignal)
     """Told by the process's signals."""
     judge: str | None = None
     """The device whose clock must count, by name; None: whichever does."""
@@ -86,9 +86,9 @@ class Search:
     _waits: bool = False
 
     def __post_init__(self) -> None:
-        self._foresight = Foresight(self.study.directions)
+        self._foresight = Imputation(self.study.directions)
 
-    def run(self) -> Ending:
+    def run(self) -> SearchOutcome:
         """Trials until the budget is spent or the process is asked to stop: then the running trial
         is queued again.
         """
@@ -97,19 +97,19 @@ class Search:
         except KeyboardInterrupt:
             if not self.asked():
                 raise
-            return Ending(reason=STOPPED, status=self.asked.status)
+            return SearchOutcome(reason=STOPPED, status=self.asked.status)
 
-    def _run(self) -> Ending:
+    def _run(self) -> SearchOutcome:
         started, errors, repeats = self.clock(), 0, 0
-        with asking(self.folder, self.study):
+        with study_lock(self.folder, self.study):
             self._recover()
             sweep(self.study, self.folder)
-            enqueue_seeds(self.study, self.objective.space, self.config.latency_limit_ms)
+            enqueue_baselines(self.study, self.objective.space, self.config.latency_limit_ms)
         self._refresh(None)
         while True:
             self.asked.deferring = False
             if self.asked():
-                return Ending(reason=STOPPED, status=self.asked.status)
+                return SearchOutcome(reason=STOPPED, status=self.asked.status)
             if self.objective.judge is not None:
                 for number in self.objective.judge.serve():
                     self.view.note(
@@ -117,7 +117,7 @@ class Search:
                     )
             minutes = (self.clock() - started) / 60
             if self.config.timeout_min is not None and minutes >= self.config.timeout_min:
-                return Ending(
+                return SearchOutcome(
                     reason=f"stopped after {self.config.timeout_min:g} minutes, as asked"
                 )
             try:
@@ -136,22 +136,22 @@ class Search:
                 with contextlib.suppress(Exception):
                     self._put_back()
                 raise
-            if isinstance(kind, Ending):
+            if isinstance(kind, SearchOutcome):
                 return kind
             errors = errors + 1 if kind == "error" else 0
             repeats = repeats + 1 if kind == "repeat" else 0
             if errors >= ERRORS_TILL_END:
                 last = read_rows(self.study)[self._last].message
-                return Ending(
+                return SearchOutcome(
                     reason=f"{errors} trials in a row failed, the last with: {last}", status=1
                 )
             if repeats >= REPEATS_TILL_END:
-                return Ending(
+                return SearchOutcome(
                     reason=f"the last {repeats} proposals were known networks: the space seems "
                     f"exhausted"
                 )
 
-    def _one(self, *, random: bool) -> str | Ending:
+    def _one(self, *, random: bool) -> str | SearchOutcome:
         """Asks for and runs one trial; its kind, "repeat", "waits", or why there is none to run."""
         with contextlib.ExitStack() as claimed:
             if isinstance(found := self._ask(claimed, random), tuple):
@@ -160,27 +160,27 @@ class Search:
 
     def _ask(
         self, claimed: contextlib.ExitStack, random: bool
-    ) -> tuple[optuna.Trial, Claim, str] | str | Ending:
+    ) -> tuple[optuna.Trial, Claim, str] | str | SearchOutcome:
         """A trial, claimed until `claimed` ends, and its sampler's name; or "waits", or why there
         is none.
         """
-        with asking(self.folder, self.study):
+        with study_lock(self.folder, self.study):
             self._recover()
             rows = read_rows(self.study)
             done = finished(rows)
             elsewhere = sum(row.kind == "running" for row in rows)
             if done >= self.config.trials:
                 sweep(self.study, self.folder)
-                return Ending(reason=f"all {self.config.trials} trials finished")
+                return SearchOutcome(reason=f"all {self.config.trials} trials finished")
             if done + elsewhere >= self.config.trials and self._runs_far_away():
                 return self._wait()
             if done + elsewhere >= self.config.trials:
-                return Ending(
+                return SearchOutcome(
                     reason=f"{done} of {self.config.trials} trials finished, the rest run in "
                     f"other processes"
                 )
             if self.judge is not None:
-                check_judge(self.study, self.judge)
+                check_latency_device(self.study, self.judge)
             name = self._set_sampler(rows, random)
             # In one piece: who is asked to stop in the middle would leave a trial that looks like
             # a dead process's.
@@ -199,7 +199,7 @@ class Search:
             genome = self.objective.propose(trial)
         if self.view.board.current is not None:
             self.view.board.current.name = seed or genome.digest[:8]
-        with asking(
+        with study_lock(
             self.folder, self.study
         ):  # two processes must not take the same network, at once or one after the other
             known = self.objective.known(genome)
@@ -209,7 +209,7 @@ class Search:
         if known is not None or twin is not None:
             self._refresh(trial.number)
             return "repeat"
-        keeper = Keeper(
+        keeper = Checkpointer(
             folder=checkpoints_folder(self.folder, genome.digest),
             every_s=self.config.checkpoint_s,
             stop=self.asked,
@@ -287,12 +287,12 @@ class Search:
                 limit_ms=self.config.latency_limit_ms,
                 stops=self.config.stopping,
             )
-            self.study.sampler = ForesightedSampler(structured, self._foresight)
+            self.study.sampler = ImputingSampler(structured, self._foresight)
             return name
         sampler = make_sampler(name, seed=seed, number=number, trials=self.config.trials)
         if name == "tpe":
-            fresh = FreshSampler(sampler, space, self._is_known, seed=number)
-            sampler = ForesightedSampler(fresh, self._foresight)
+            fresh = DeduplicatingSampler(sampler, space, self._is_known, seed=number)
+            sampler = ImputingSampler(fresh, self._foresight)
         # NSGA-II keeps its generations in the study itself, and a Gaussian process would take the
         # foretold for measured.
         self.study.sampler = sampler
@@ -302,7 +302,7 @@ class Search:
         return digest in self._foresight.digests
 
     def _recover(self, *, put_back: int | None = None) -> None:
-        """To be called inside `asking`."""
+        """To be called inside `study_lock`."""
         space, owns = self.objective.space, self.owns_storage
         for number in recover(
             self.study, self.folder, space, owns_storage=owns, put_back=put_back
@@ -312,7 +312,7 @@ class Search:
             self.view.note(f"trial {number} {row.name} was interrupted ({row.message})")
 
     def _put_back(self) -> None:
-        with asking(self.folder, self.study):
+        with study_lock(self.folder, self.study):
             self._recover(put_back=self._last)
 
     def _refresh(self, number: int | None) -> None:

@@ -9,7 +9,7 @@ import base64
 from html import escape
 from typing import Any
 
-from space import SEEDS
+from space import BASELINES
 from space.export_format import Saved
 
 STYLE = """
@@ -172,7 +172,7 @@ def _origin(about: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _whose(saved: Saved) -> str:
-    seed = next((name for name, genome in SEEDS.items() if genome == saved.genome), None)
+    seed = next((name for name, genome in BASELINES.items() if genome == saved.genome), None)
     if seed == "MO":
         return "This network is MO's architecture itself, trained anew."
     return (

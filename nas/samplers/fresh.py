@@ -25,7 +25,7 @@ DRAWS = 3
 NEIGHBOURS = 12
 
 
-class FreshSampler(BaseSampler):
+class DeduplicatingSampler(BaseSampler):
     """`sampler`, whose proposals for all genes at once are of networks for which `is_known` says
     False of their digest.
     """

@@ -34,7 +34,7 @@ STEEPEST = 1.5
 NAME = "shown"
 
 
-def foretell(pairs: Sequence[tuple[float, float]], psnr_db: float) -> float:
+def predict(pairs: Sequence[tuple[float, float]], psnr_db: float) -> float:
     """The final PSNR (dB) of a network with `psnr_db` at a rung; `pairs` are (PSNR there, final
     PSNR) of whole trainings.
 
@@ -66,7 +66,7 @@ class _Shown(InMemoryStorage):
         )
 
 
-class Foresight:
+class Imputation:
     """The study as the sampler is shown it, kept up with the real one; it lives as long as a
     search.
     """
@@ -81,8 +81,8 @@ class Foresight:
         self._seen: set[int] = set()
         self._pairs: dict[int, list[tuple[int, float, float]]] = {}
 
-    def update(self, study: optuna.Study, asking: int | None = None) -> None:
-        """Takes in the trials that have ended since, and those that run now but `asking`, the
+    def update(self, study: optuna.Study, study_lock: int | None = None) -> None:
+        """Takes in the trials that have ended since, and those that run now but `study_lock`, the
         trial to propose for. What is foretold of an ended trial depends on trials of lower numbers
         only, so that a search which was stopped and goes on proposes what an unbroken one would
         have.
@@ -108,7 +108,7 @@ class Foresight:
         running = [
             trial
             for trial in trials
-            if trial.state == TrialState.RUNNING and trial.number != asking
+            if trial.state == TrialState.RUNNING and trial.number != study_lock
         ]
         self._storage.running = []
         worst = self._worst()
@@ -162,7 +162,7 @@ class Foresight:
             for other, at, final in self._pairs.get(int(rung["step"]), [])
             if other < number
         ]
-        return foretell(pairs, float(rung["psnr_db"]))
+        return predict(pairs, float(rung["psnr_db"]))
 
     def _completed(self, trial: FrozenTrial) -> FrozenTrial:
         """A stopped trial with a foretold PSNR; any other (over a limit) as it is."""
@@ -183,14 +183,14 @@ class Foresight:
         )
 
 
-class ForesightedSampler(BaseSampler):
+class ImputingSampler(BaseSampler):
     """`sampler`, for one trial, shown the trials of `foresight` in place of the study's own.
 
     It proposes when the first parameter is asked for, not when the trial is: that is done where
     processes wait for each other.
     """
 
-    def __init__(self, sampler: BaseSampler, foresight: Foresight) -> None:
+    def __init__(self, sampler: BaseSampler, foresight: Imputation) -> None:
         self._sampler, self._foresight = sampler, foresight
         self._proposed: dict[str, Any] | None = None
 
@@ -212,7 +212,7 @@ class ForesightedSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         if self._proposed is None:
-            self._foresight.update(study, asking=trial.number)
+            self._foresight.update(study, study_lock=trial.number)
             space = self._sampler.infer_relative_search_space(self._foresight.shown, trial)
             self._proposed = self._sampler.sample_relative(self._foresight.shown, trial, space)
         if param_name in self._proposed:

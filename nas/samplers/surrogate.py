@@ -33,7 +33,7 @@ from scipy.special import ndtr
 from nas.samplers.features import numbers
 from nas.samplers.registry import distributions
 from nas.study.pareto import REFERENCE_RATIO, Reference, pareto_front
-from nas.study.ranking import END, Standing, needed_psnr_db
+from nas.study.ranking import END, RungEntry, needed_psnr_db
 from space import DesignSpace
 
 Array = NDArray[np.float64]
@@ -83,7 +83,7 @@ class Process:
         fit = float((rest - self._mean) @ self._alpha)
         self._variance = (fit + PRIOR_WEIGHT * spread**2 / (1 + NOISE)) / (len(x) + PRIOR_WEIGHT)
 
-    def foretell(
+    def predict(
         self, x: Array, before: Array | None = None, variance: Array | float = 0.0
     ) -> tuple[Array, Array]:
         """Means and variances (of one measured network, its own luck included) at `x`, where
@@ -108,7 +108,7 @@ def _kernel(a: Array, b: Array) -> Array:
     return np.asarray((1 + far + far**2 / 3) * np.exp(-far) + a @ b.T / a.shape[1])
 
 
-def foretell_rungs(
+def predict_rungs(
     x: Array, seen: Sequence[Mapping[float, float]], at: Array
 ) -> dict[float, tuple[Array, Array]]:
     """Means and standard deviations (dB) of the PSNR at the points `at`, by step in rising order,
@@ -125,7 +125,7 @@ def foretell_rungs(
             continue
         z = np.array([seen[k][step] for k in rows])
         if last is None:
-            mean, variance = Process(x[rows], z, spread=1.5).foretell(at)
+            mean, variance = Process(x[rows], z, spread=1.5).predict(at)
         else:
             # Over the benchmark's table differences of PSNR shrink about with the third root of
             # the steps.
@@ -133,7 +133,7 @@ def foretell_rungs(
             process = Process(
                 x[rows], z, spread=0.5, before=np.array([seen[k][last] for k in rows]), slope=slope
             )
-            mean, variance = process.foretell(at, found[last][0], found[last][1] ** 2)
+            mean, variance = process.predict(at, found[last][0], found[last][1] ** 2)
         found[step] = mean, np.sqrt(variance)
         last = step
     return found
@@ -298,9 +298,9 @@ class StructureSampler(BaseSampler):
         latencies = [octaves for _, octaves in gains] + [
             math.log2(REFERENCE_RATIO / one.user_attrs["ratio_to_mo"]) for one in timed
         ]
-        fast, variance = Process(x[:known], np.array(latencies), spread=1.5).foretell(x[known:])
+        fast, variance = Process(x[:known], np.array(latencies), spread=1.5).predict(x[known:])
         octaves = fast, np.sqrt(variance)
-        foretold = foretell_rungs(x[:n], [_seen(one) for one in judged], x[known:])
+        foretold = predict_rungs(x[:n], [_seen(one) for one in judged], x[known:])
         end, deviation = foretold[max(foretold)]
         db = end - reference.psnr_db, deviation
         front = [
@@ -366,7 +366,7 @@ def _let_through(
             else []
         )
         reached = [
-            Standing(psnr_db=psnr_db, latency_ms=2.0**-gain, digest=str(number))
+            RungEntry(psnr_db=psnr_db, latency_ms=2.0**-gain, digest=str(number))
             for psnr_db, gain, number in there
             if psnr_db is not None
         ]

@@ -27,7 +27,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine
 
-from nas.study.retrying_storage import Patience, PatientStorage
+from nas.study.retrying_storage import Retry, RetryingStorage
 from nas.study.storage import storage_error
 
 # Seconds that one question to the server waits for the lock; then it is asked again. Servers serve
@@ -37,7 +37,7 @@ WAIT_S = 1
 
 
 @contextlib.contextmanager
-def asking(folder: Path, study: optuna.Study) -> Iterator[None]:
+def study_lock(folder: Path, study: optuna.Study) -> Iterator[None]:
     """Held while a trial is asked for and claimed, so that nobody takes a trial just asked for as
     dead, or asks for the same.
 
@@ -73,10 +73,10 @@ def _server_lock(storage: RDBStorage, name: str) -> Iterator[None]:
     if storage.engine.name not in _WAYS:
         yield  # a database whose locks we don't know: one machine is as safe as ever
         return
-    if isinstance(storage, PatientStorage):
+    if isinstance(storage, RetryingStorage):
         patience = storage.patience
     else:
-        patience = Patience(explain=functools.partial(storage_error, url=storage.url))
+        patience = Retry(explain=functools.partial(storage_error, url=storage.url))
     lock = _ServerLock(storage.engine, name)
     try:
         while not patience.call(lambda _: lock.take()):

@@ -26,7 +26,7 @@ ON, STOPPED, EXEMPT, END = "on", "stopped", "exempt", "end"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class RungEntry:
     """One network at a rung: PSNR there (dB), latency (ms or any unit), and what tells equals
     apart (its digest).
     """
@@ -36,18 +36,18 @@ class Standing:
     digest: str
 
 
-def goes_on(newcomer: Standing, others: Iterable[Standing]) -> bool:
+def is_promoted(newcomer: RungEntry, others: Iterable[RungEntry]) -> bool:
     """Whether `newcomer` is named among all that reached its rung; `others` may hold it already."""
     standings = {one.digest: one for one in others} | {newcomer.digest: newcomer}
     return newcomer.digest in named(list(standings.values()))
 
 
-def named(standings: Sequence[Standing]) -> set[str]:
+def named(standings: Sequence[RungEntry]) -> set[str]:
     """The digests of the best third, exactly ceil(n / 3) of n; it doesn't depend on the order of
     `standings`.
     """
     wanted = math.ceil(len(standings) / FACTOR)
-    chosen: list[Standing] = []
+    chosen: list[RungEntry] = []
     for front in fronts(standings):
         room = wanted - len(chosen)
         chosen += front if len(front) <= room else spread(front, room)
@@ -56,14 +56,14 @@ def named(standings: Sequence[Standing]) -> set[str]:
     return {one.digest for one in chosen}
 
 
-def needed_psnr_db(standings: Sequence[Standing], latencies_ms: Sequence[float]) -> list[float]:
+def needed_psnr_db(standings: Sequence[RungEntry], latencies_ms: Sequence[float]) -> list[float]:
     """For each of `latencies_ms` the PSNR (dB) that a newcomer must exceed to be in a front of
     which some go on; -inf: none.
 
     Inside the last of those fronts the spread decides, so that this is needed, and mostly enough.
     """
     room = math.ceil((len(standings) + 1) / FACTOR)
-    last: list[Standing] = []
+    last: list[RungEntry] = []
     for front in fronts(standings):
         last, room = front, room - len(front)
         if room <= 0:
@@ -77,16 +77,16 @@ def needed_psnr_db(standings: Sequence[Standing], latencies_ms: Sequence[float])
     return [last[index - 1].psnr_db if index else -math.inf for index in beaten]
 
 
-def fronts(standings: Iterable[Standing]) -> list[list[Standing]]:
+def fronts(standings: Iterable[RungEntry]) -> list[list[RungEntry]]:
     """Non-dominated fronts, the best first, each from fast to slow; equal networks are in one
     front.
 
     In order of latency a network belongs to the first front whose best PSNR so far is below its
     own (those bests fall from front to front, so it is found by bisection): n log n in all.
     """
-    found: list[list[Standing]] = []
+    found: list[list[RungEntry]] = []
     worst: list[float] = []  # minus the best PSNR of each front, rising
-    last: Standing | None = None
+    last: RungEntry | None = None
     place = 0
     for one in sorted(standings, key=lambda s: (s.latency_ms, -s.psnr_db, s.digest)):
         if last is None or (one.psnr_db, one.latency_ms) != (last.psnr_db, last.latency_ms):
@@ -100,7 +100,7 @@ def fronts(standings: Iterable[Standing]) -> list[list[Standing]]:
     return found
 
 
-def spread(front: Sequence[Standing], count: int) -> list[Standing]:
+def spread(front: Sequence[RungEntry], count: int) -> list[RungEntry]:
     """`count` networks of one front, farthest first: the best, the fastest, then always the one
     farthest from those chosen.
 
@@ -112,7 +112,7 @@ def spread(front: Sequence[Standing], count: int) -> list[Standing]:
     psnr_extent = (waiting[0].psnr_db - min(one.psnr_db for one in waiting)) or 1.0
     octave_extent = (max(octaves.values()) - min(octaves.values())) or 1.0
 
-    def distance(a: Standing, b: Standing) -> float:
+    def distance(a: RungEntry, b: RungEntry) -> float:
         return math.hypot(
             (a.psnr_db - b.psnr_db) / psnr_extent,
             (octaves[a.digest] - octaves[b.digest]) / octave_extent,
@@ -131,16 +131,16 @@ def spread(front: Sequence[Standing], count: int) -> list[Standing]:
     return chosen[:count]
 
 
-def standings_at(study: optuna.Study, step: int) -> list[Standing]:
+def rung_entries(study: optuna.Study, step: int) -> list[RungEntry]:
     """All networks of `study` that reached the rung at `step`, each once, whichever worker trained
     them.
     """
-    found: dict[str, Standing] = {}
+    found: dict[str, RungEntry] = {}
     for trial in study.get_trials(deepcopy=False):
         digest = str(trial.user_attrs.get("digest"))
         for rung in trial.user_attrs.get("rungs") or ():
             if rung["step"] == step and _counts(rung):
-                found[digest] = Standing(
+                found[digest] = RungEntry(
                     psnr_db=rung["psnr_db"], latency_ms=rung["latency_ms"], digest=digest
                 )
     return list(found.values())
@@ -174,8 +174,10 @@ class Rungs:
             decision = EXEMPT if self.exempt else ON
         else:
             assert score.latency_ms is not None  # a trial is timed before it is trained
-            mine = Standing(psnr_db=score.psnr_db, latency_ms=score.latency_ms, digest=self.digest)
-            decision = ON if goes_on(mine, standings_at(self.study, score.step)) else STOPPED
+            mine = RungEntry(
+                psnr_db=score.psnr_db, latency_ms=score.latency_ms, digest=self.digest
+            )
+            decision = ON if is_promoted(mine, rung_entries(self.study, score.step)) else STOPPED
         if decision != ON:
             self.trial.set_user_attr("rungs", [*reached, {**rung, "decision": decision}])
         return decision != STOPPED

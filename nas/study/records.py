@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 # The study's attribute with what nas/loop/final_latency.py found.
-FRONT_LATENCY = "front_latency"
+FRONT_LATENCY = "final_latency"
 # A ratio that drifts by more, from the first third of its rounds to the last, and by more than its
 # interval is wide (else it may be chance), is marked.
 STEADY = 0.02

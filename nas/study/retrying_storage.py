@@ -28,9 +28,9 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.cli.signals import Asked
+from nas.cli.signals import StopSignal
 from nas.study.fast_storage import Param, QuickStorage
-from nas.study.transient_errors import is_silence
+from nas.study.transient_errors import is_transient
 from space import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def to_stderr(text: str) -> None:
 
 
 @dataclass(kw_only=True)
-class Patience:
+class Retry:
     """Waits for one database, in whatever thread asks it, and tells once that it waits and once
     that it goes on.
     """
@@ -67,7 +67,7 @@ class Patience:
     name: str = "the database"
     """The storage, fit to be shown."""
     tell: Callable[[str], None] = to_stderr
-    asked: Asked = field(default_factory=Asked)
+    asked: StopSignal = field(default_factory=StopSignal)
     """Whether the process was asked to stop: then it waits no longer than ASKED_GIVE_UP_S. No
     attempt is cut by a signal.
     """
@@ -92,7 +92,7 @@ class Patience:
             except Exception as error:
                 if isinstance(error, NoAnswerError):
                     raise
-                if not is_silence(error, handled):
+                if not is_transient(error, handled):
                     self._answered()
                     raise
                 # outside the clause, where the next attempt's errors don't hang on this one
@@ -149,19 +149,19 @@ class Patience:
 
 
 class _Kept(NamedTuple):
-    """What is to be written to one trial at the end of `PatientStorage.together`."""
+    """What is to be written to one trial at the end of `RetryingStorage.together`."""
 
     trial_id: int
     params: list[Param]
     attrs: dict[str, Any]
 
 
-class PatientStorage(QuickStorage):
+class RetryingStorage(QuickStorage):
     """Optuna's storage in a database, whose every question is asked until it is answered (see
     Patience.call).
     """
 
-    def __init__(self, url: str, *, patience: Patience, **kwargs: Any) -> None:
+    def __init__(self, url: str, *, patience: Retry, **kwargs: Any) -> None:
         self.patience = patience
         self.on_told: Callable[[], None] = lambda: None
         """Called when a trial was told, so that it lasts."""
@@ -178,10 +178,10 @@ class PatientStorage(QuickStorage):
     ) -> int:
         def attempt(number: int) -> int:
             try:
-                return super(PatientStorage, self).create_new_study(directions, study_name)
+                return super(RetryingStorage, self).create_new_study(directions, study_name)
             except DuplicatedStudyError:
                 if number and study_name is not None:
-                    return super(PatientStorage, self).get_study_id_from_name(study_name)
+                    return super(RetryingStorage, self).get_study_id_from_name(study_name)
                 raise
 
         return self.patience.call(attempt)
@@ -189,7 +189,7 @@ class PatientStorage(QuickStorage):
     def delete_study(self, study_id: int) -> None:
         def attempt(number: int) -> None:
             with contextlib.suppress(*([KeyError] if number else [])):
-                super(PatientStorage, self).delete_study(study_id)
+                super(RetryingStorage, self).delete_study(study_id)
 
         self.patience.call(attempt)
 
@@ -199,7 +199,7 @@ class PatientStorage(QuickStorage):
         self._making.id = uuid.uuid4().hex
         self._making.attempts = 0
         return self.patience.call(
-            lambda _: super(PatientStorage, self)._create_new_trial(study_id, template_trial)
+            lambda _: super(RetryingStorage, self)._create_new_trial(study_id, template_trial)
         )
 
     def _get_prepared_new_trial(
@@ -259,7 +259,7 @@ class PatientStorage(QuickStorage):
             kept.params.append(param)
         else:
             self.patience.call(
-                lambda _: super(PatientStorage, self)._set_trial_param(trial_id, *param)
+                lambda _: super(RetryingStorage, self)._set_trial_param(trial_id, *param)
             )
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -267,7 +267,7 @@ class PatientStorage(QuickStorage):
             kept.attrs[key] = value
         else:
             self.patience.call(
-                lambda _: super(PatientStorage, self).set_trial_user_attr(trial_id, key, value)
+                lambda _: super(RetryingStorage, self).set_trial_user_attr(trial_id, key, value)
             )
 
     def set_trial_state_values(
@@ -278,7 +278,7 @@ class PatientStorage(QuickStorage):
         def attempt(number: int) -> bool:
             start = datetime.datetime.now()
             try:
-                done = super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
+                done = super(RetryingStorage, self).set_trial_state_values(trial_id, state, values)
             except UpdateFinishedTrialError:
                 if number and self._is_told(trial_id, state, values):
                     return True
@@ -314,11 +314,11 @@ class PatientStorage(QuickStorage):
         )
 
 
-def _patiently(name: str) -> Any:
+def _retrying(name: str) -> Any:
     method = getattr(QuickStorage, name)
 
     @functools.wraps(method)
-    def ask(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
+    def ask(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
         return self.patience.call(lambda _: method(self, *args, **kwargs))
 
     return ask
@@ -347,11 +347,11 @@ PLAIN = (
     "_get_stale_trial_ids",
 )
 for _name in PLAIN:
-    setattr(PatientStorage, _name, _patiently(_name))
+    setattr(RetryingStorage, _name, _retrying(_name))
 
 
 def together(trial: optuna.Trial) -> contextlib.AbstractContextManager[None]:
-    """`PatientStorage.together` for a trial of this thread's; nothing where its study is in
+    """`RetryingStorage.together` for a trial of this thread's; nothing where its study is in
     another kind of storage.
     """
     storage = getattr(
@@ -359,6 +359,6 @@ def together(trial: optuna.Trial) -> contextlib.AbstractContextManager[None]:
     )  # Optuna's cache wraps a database's storage
     return (
         storage.together(trial._trial_id)
-        if isinstance(storage, PatientStorage)
+        if isinstance(storage, RetryingStorage)
         else contextlib.nullcontext()
     )

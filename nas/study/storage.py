@@ -23,8 +23,8 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
 from nas.cli.parser import is_disk_full, one_line
-from nas.cli.signals import Asked
-from nas.study.retrying_storage import NoAnswerError, Patience, PatientStorage, to_stderr
+from nas.cli.signals import StopSignal
+from nas.study.retrying_storage import NoAnswerError, Retry, RetryingStorage, to_stderr
 from space import InputError
 
 # Seconds that a writer waits for another (a dashboard, a second search) before it gives up on a
@@ -62,9 +62,9 @@ def open_storage(
     *,
     heartbeat_s: float = 60.0,
     tell: Callable[[str], None] | None = None,
-    asked: Asked | None = None,
+    asked: StopSignal | None = None,
     is_known: bool = False,
-) -> PatientStorage:
+) -> RetryingStorage:
     """The storage at `url`, its tables made where they were missing; InputError where it can't be
     used.
 
@@ -93,11 +93,11 @@ def open_storage(
             f"{url.count('@')}; write those of "
             "the password as %40 (and a / as %2F)"
         )
-    patience = Patience(
+    patience = Retry(
         name=f"storage {shown(url)}",
         explain=functools.partial(storage_error, url=url),
         tell=tell or to_stderr,
-        asked=asked or Asked(),
+        asked=asked or StopSignal(),
     )
     # Optuna calls heartbeats experimental, and warns in every ask that only Study.optimize records
     # them: nas/loop/heartbeat.py does.
@@ -117,13 +117,13 @@ def open_storage(
     return storage
 
 
-def _open(url: str, parsed: URL, patience: Patience, heartbeat_s: float) -> PatientStorage:
+def _open(url: str, parsed: URL, patience: Retry, heartbeat_s: float) -> RetryingStorage:
     # Optuna fills "{SCHEMA_VERSION}" into URLs: braces in a folder's name must not be taken for
     # it.
     escaped = url.replace("{", "{{").replace("}", "}}")
     for attempts_left in range(TABLES_ATTEMPTS - 1, -1, -1):
         try:
-            return PatientStorage(
+            return RetryingStorage(
                 escaped,
                 patience=patience,
                 engine_kwargs=_engine_options(parsed),
@@ -221,7 +221,7 @@ def is_storage_error(error: BaseException) -> bool:
     )
 
 
-def _write_ahead(storage: PatientStorage) -> None:
+def _write_ahead(storage: RetryingStorage) -> None:
     # With a write-ahead log a dashboard can read while a trial is being told. Not every file
     # system can do it (and a read-only file cannot be changed): the usual journal is right as
     # well, only less smooth. The disk is waited for once a trial, when it is told, not at each of

@@ -6,7 +6,7 @@ The study's user attributes
     as last run fixed             the keys that may not change, flat ("train.steps") device
     {"kind": "cpu" | "cuda", "name": ...} data              what the data is
     (trials.TrialData.description) baseline_psnr_db  PSNR of the amplified mosaics alone on the
-    held-out pairs front_latency     the front's networks, measured again in one run at a search's
+    held-out pairs final_latency     the front's networks, measured again in one run at a search's
     end: per digest {"ratio_to_mo":
                       trials.LatencyRatio, "device_ratio_to_mo": the same or null, "latency":
                       trials.Latency, "measured_at"}, and the same run's MO under "mo": {"latency",
@@ -69,7 +69,7 @@ from nas.outputs.study_note import compose_study
 from nas.study.config import StudyConfig
 from nas.study.records import VERDICTS, read_rows
 from nas.study.storage import is_storage_error, shown, storage_error
-from space import SEEDS, DesignSpace, Genome, InputError
+from space import BASELINES, DesignSpace, Genome, InputError
 
 SCHEMA = 1
 # The names of the objectives, as optuna-dashboard shows them on its axes.
@@ -107,7 +107,7 @@ def open_study(
     return study
 
 
-def enqueue_seeds(
+def enqueue_baselines(
     study: optuna.Study, space: DesignSpace, latency_limit_ms: float | None
 ) -> list[str]:
     """The names of the seeds that were queued: those without a verdict and not waiting or running.
@@ -116,7 +116,7 @@ def enqueue_seeds(
     """
     rows = read_rows(study)
     queued = []
-    for name, genome in SEEDS.items():
+    for name, genome in BASELINES.items():
         own = [row for row in rows if row.seed == name and row.repeat_of is None]
         settled = False
         for row in own:

@@ -44,7 +44,7 @@ _WORDS = (
 )
 
 
-def is_silence(error: BaseException, handled: BaseException | None = None) -> bool:
+def is_transient(error: BaseException, handled: BaseException | None = None) -> bool:
     """Whether `error`, or what it was raised from, means that the database does not answer.
 
     `handled` is what was being handled before it was asked: an older error, which says nothing

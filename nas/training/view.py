@@ -2,19 +2,17 @@
 in a log file.
 """
 
-from __future__ import annotations
 
 import datetime
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
+from nas import cli
 from nas.view.tables import duration
 
 LOG_EVERY_S = 30.0
@@ -27,7 +25,7 @@ class View:
         self.steps = steps
         self._path = log
         self._file: TextIO | None = None
-        self._console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+        self._console = cli.make_console()
         self._moves = self._console.is_terminal and not self._console.is_dumb_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),

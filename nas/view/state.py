@@ -61,7 +61,7 @@ class Current:
 
 
 @dataclass
-class Board:
+class SearchState:
     """The study's rows, the running trials, and how long it may yet take."""
 
     study: str

@@ -11,18 +11,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from nas.loop.search_loop import Ending
+from nas.loop.search_loop import SearchOutcome
 from nas.study.config import SYNTHETIC, StudyConfig
 from nas.study.storage import default_url, shown
-from nas.view.state import Board
+from nas.view.state import SearchState
 from nas.view.tables import figure, front_table, milliseconds
 from nas.view.terminal import HYPERVOLUME_UNIT
 
 
 def report(
     console: Console,
-    ending: Ending,
-    board: Board,
+    ending: SearchOutcome,
+    board: SearchState,
     config: StudyConfig,
     folder: Path,
     url: str,

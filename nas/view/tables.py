@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.study.records import Row
-from space import SEEDS
+from space import BASELINES
 
 ON_FRONT = "●"
 _STYLES = {
@@ -125,4 +125,6 @@ def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
 
 
 def _name(row: Row) -> Text:
-    return Text(f"{row.name} (seed)", style="bold cyan") if row.seed in SEEDS else Text(row.name)
+    return (
+        Text(f"{row.name} (seed)", style="bold cyan") if row.seed in BASELINES else Text(row.name)
+    )

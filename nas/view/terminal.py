@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from nas.study.records import Row
-from nas.view.state import ALONE, Board
+from nas.view.state import ALONE, SearchState
 from nas.view.tables import duration, figure, kind_text, milliseconds, trials_table
 
 REFRESH_S = 0.25
@@ -34,7 +34,7 @@ class View(Protocol):
     several.
     """
 
-    board: Board
+    board: SearchState
 
     def __enter__(self) -> View: ...
     def __exit__(
@@ -63,7 +63,7 @@ class View(Protocol):
 
 
 class _Base:
-    def __init__(self, board: Board, console: Console) -> None:
+    def __init__(self, board: SearchState, console: Console) -> None:
         self.board, self.console = board, console
 
     def __enter__(self) -> _Base:
@@ -106,7 +106,7 @@ class _Base:
 class TableView(_Base):
     """A table that moves, in a terminal."""
 
-    def __init__(self, board: Board, console: Console) -> None:
+    def __init__(self, board: SearchState, console: Console) -> None:
         super().__init__(board, console)
         self._live = Live(
             console=console,
@@ -206,7 +206,7 @@ class TableView(_Base):
 class LogView(_Base):
     """One line per event, for logs and pipes; a training tells itself every half minute."""
 
-    def __init__(self, board: Board, console: Console) -> None:
+    def __init__(self, board: SearchState, console: Console) -> None:
         super().__init__(board, console)
         self._told: dict[int, float] = {}
 
@@ -252,7 +252,7 @@ class LogView(_Base):
         self.note(f"{self.who(worker)}trial {row.number} {row.name}: " + ", ".join(told))
 
 
-def make_view(board: Board, console: Console) -> TableView | LogView:
+def make_view(board: SearchState, console: Console) -> TableView | LogView:
     """The live table where `console` is a terminal that can move its cursor, else plain lines."""
     can_move = console.is_terminal and not console.is_dumb_terminal
     return TableView(board, console) if can_move else LogView(board, console)

@@ -16,7 +16,7 @@ from nas.view.terminal import View
 SAME_S = 60.0
 
 
-class Shown:
+class EventReplay:
     """Shows what workers of `study` tell (nas/workers/worker.py) in `view`."""
 
     def __init__(

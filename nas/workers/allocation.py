@@ -19,7 +19,7 @@ LOCAL = "local"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class WorkerOptions:
     """The flags that say how many workers there should be, and where; None: not given."""
 
     workers: int | None = None
@@ -102,8 +102,8 @@ def gpus(device: str) -> list[str]:
     )
 
 
-def share_out(
-    wanted: Wanted, config: StudyConfig, *, study: str, runs: Path, storage: str | None
+def allocate(
+    wanted: WorkerOptions, config: StudyConfig, *, study: str, runs: Path, storage: str | None
 ) -> list[Assignment]:
     """An assignment for each worker: devices in turn, and the CPU threads in equal parts.
 
@@ -125,7 +125,7 @@ def share_out(
     ]
 
 
-def _devices(wanted: Wanted, device: str, count: int, judge: str | None) -> list[str]:
+def _devices(wanted: WorkerOptions, device: str, count: int, judge: str | None) -> list[str]:
     if device == "cpu":
         return ["cpu"] * count
     if wanted.ray is not None:

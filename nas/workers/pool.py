@@ -20,12 +20,12 @@ from typing import Any
 import optuna
 
 from nas.cli.parser import EXIT_INPUT
-from nas.cli.signals import Asked
-from nas.loop.search_loop import Ending
+from nas.cli.signals import StopSignal
+from nas.loop.search_loop import SearchOutcome
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
 from nas.view.terminal import View
-from nas.view.worker_events import Shown
+from nas.view.worker_events import EventReplay
 from nas.workers.process import Process, WorkerProcess
 from nas.workers.worker import LEAVE_S, Assignment
 from space import InputError
@@ -43,9 +43,9 @@ def run_workers(
     study: optuna.Study,
     config: StudyConfig,
     view: View,
-    asked: Asked,
+    asked: StopSignal,
     program: Sequence[str] = PROGRAM,
-) -> Ending:
+) -> SearchOutcome:
     """Runs a process for each assignment until the study's budget is spent, and shows their events
     in `view`.
 
@@ -54,7 +54,7 @@ def run_workers(
     RUNS/STUDY/workers/<index>.log. Raises InputError where none can go on before a user has mended
     something (a full disk, a device that is gone).
     """
-    return Crew(assignments, study, config, view, asked, program).run()
+    return WorkerPool(assignments, study, config, view, asked, program).run()
 
 
 @dataclasses.dataclass
@@ -65,11 +65,11 @@ class Worker:
     process: Process | None = None
     deaths: int = 0
     """Since a trial was last finished, by any worker."""
-    ending: Ending | None = None
+    ending: SearchOutcome | None = None
     """What it said at its end; of one that is given up, why."""
 
 
-class Crew:
+class WorkerPool:
     """Several workers, seen to until the study's budget is spent; `program` is what their
     processes run.
     """
@@ -80,7 +80,7 @@ class Crew:
         study: optuna.Study,
         config: StudyConfig,
         view: View,
-        asked: Asked,
+        asked: StopSignal,
         program: Sequence[str],
     ) -> None:
         self._study, self._config, self._view, self._asked, self._program = (
@@ -91,11 +91,11 @@ class Crew:
             program,
         )
         self._workers = [Worker(assignment) for assignment in assignments]
-        self._shown = Shown(study, view)
+        self._shown = EventReplay(study, view)
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
         self._began = time.monotonic()
 
-    def run(self) -> Ending:
+    def run(self) -> SearchOutcome:
         """Starts them all, and comes back when the last has ended."""
         self._asked.deferring = True
         try:
@@ -163,7 +163,7 @@ class Crew:
 
     def _hear(self, worker: Worker, event: dict[str, Any]) -> None:
         if event["event"] == "end":
-            worker.ending = Ending(reason=event["reason"], status=event["status"])
+            worker.ending = SearchOutcome(reason=event["reason"], status=event["status"])
         else:
             self._shown.show(worker.assignment.index, event)
 
@@ -193,7 +193,7 @@ class Crew:
                 f"worker {index} died {worker.deaths} times before a trial was finished ({how})"
             )
             self._view.note(f"{reason}; it is not started again")
-            worker.ending = Ending(reason=reason, status=1)
+            worker.ending = SearchOutcome(reason=reason, status=1)
         elif minutes is not None and minutes <= 0:
             self._view.note(f"worker {index} died ({how}), and the time is over")
         else:
@@ -251,16 +251,18 @@ class Crew:
             ):  # the storage may be what failed: all must be waited for even so
                 self._shown.gone(worker.assignment.index)
 
-    def _ending(self) -> Ending:
+    def _ending(self) -> SearchOutcome:
         done = finished(read_rows(self._study))
         if done >= self._config.trials:
-            return Ending(reason=f"all {self._config.trials} trials finished")
+            return SearchOutcome(reason=f"all {self._config.trials} trials finished")
         if self._asked():
             reason = "stopped; the running trials were put back, and the same command goes on"
-            return Ending(reason=reason, status=self._asked.status)
+            return SearchOutcome(reason=reason, status=self._asked.status)
         minutes = self._minutes_left()
         if minutes is not None and minutes <= 0:
-            return Ending(reason=f"stopped after {self._config.timeout_min:g} minutes, as asked")
+            return SearchOutcome(
+                reason=f"stopped after {self._config.timeout_min:g} minutes, as asked"
+            )
         endings = [worker.ending for worker in self._workers if worker.ending is not None]
         last = next((ending for ending in endings if not ending.status), endings[-1])
         if last.status == EXIT_INPUT:

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from nas.cli.parser import EXIT_INPUT, explain, one_line
-from nas.cli.signals import Asked
-from nas.loop.search_loop import Ending
+from nas.cli.signals import StopSignal
+from nas.loop.search_loop import SearchOutcome
 from nas.study.storage import shown
 from nas.workers.ray_mailbox import Mailbox
 from nas.workers.worker import Assignment, Tell
 
-Work = Callable[[Assignment, Tell, Asked], Ending]
+Work = Callable[[Assignment, Tell, StopSignal], SearchOutcome]
 # Seconds after which it is told that a worker still waits for a place.
 PLACE_S = 60.0
 # Seconds that a look into the mailbox, or the last event into it, may take.
@@ -46,7 +46,7 @@ def run_task(assignment: Assignment, log: Path, mailbox: Any, work: Work) -> dic
     def tell(event: dict[str, Any]) -> None:
         mailbox.put.remote(assignment.index, event)
 
-    asked = Asked()
+    asked = StopSignal()
     try:
         with asked.installed():
             tell({"event": "begun"})

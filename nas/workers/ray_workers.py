@@ -14,14 +14,14 @@ from typing import Any
 
 import optuna
 
-from nas.cli.signals import Asked
-from nas.loop.search_loop import Ending
+from nas.cli.signals import StopSignal
+from nas.loop.search_loop import SearchOutcome
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
 from nas.study.storage import default_url
 from nas.view.terminal import View
 from nas.workers.allocation import LOCAL
-from nas.workers.pool import Crew, Worker
+from nas.workers.pool import Worker, WorkerPool
 from nas.workers.process import Process
 from nas.workers.ray_cluster import joined
 from nas.workers.ray_tasks import RayTask, Tasks, Work
@@ -35,11 +35,11 @@ def run_ray(
     study: optuna.Study,
     config: StudyConfig,
     view: View,
-    asked: Asked,
+    asked: StopSignal,
     address: str,
     gpu_per_worker: float,
     worker: Work = work,
-) -> Ending:
+) -> SearchOutcome:
     """Runs a Ray task for each assignment until the study's budget is spent, and shows their
     events in `view`.
 
@@ -72,7 +72,7 @@ def run_ray(
         return _RayCrew(assignments, study, config, view, asked, tasks).run()
 
 
-class _RayCrew(Crew):
+class _RayCrew(WorkerPool):
     """A crew whose processes are tasks."""
 
     def __init__(
@@ -81,7 +81,7 @@ class _RayCrew(Crew):
         study: optuna.Study,
         config: StudyConfig,
         view: View,
-        asked: Asked,
+        asked: StopSignal,
         tasks: Tasks,
     ) -> None:
         super().__init__(assignments, study, config, view, asked, program=())

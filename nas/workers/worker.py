@@ -37,10 +37,10 @@ from typing import Any
 import optuna
 
 from nas import cli
-from nas.cli.signals import Asked
+from nas.cli.signals import StopSignal
 from nas.loop.objective import Runner
-from nas.loop.run import Load, run_part
-from nas.loop.search_loop import Ending
+from nas.loop.run import Load, run_search_process
+from nas.loop.search_loop import SearchOutcome
 from nas.study.config import load_config, settle
 from nas.study.records import Row
 from nas.study.storage import (
@@ -51,7 +51,7 @@ from nas.study.storage import (
     storage_error,
 )
 from nas.study.store import make_folder
-from nas.view.state import ALONE, Board
+from nas.view.state import ALONE, SearchState
 from nas.view.terminal import REFRESH_S
 from space import InputError
 
@@ -104,11 +104,11 @@ class Assignment:
 def work(
     assignment: Assignment,
     tell: Tell,
-    asked: Asked,
+    asked: StopSignal,
     *,
     runner: Runner | None = None,
     load: Load | None = None,
-) -> Ending:
+) -> SearchOutcome:
     """Does the whole of one worker in this process, and tells events, but for the "end".
 
     `runner` and `load` replace trials.run_trial and trials.load_data. Raises InputError where a
@@ -122,7 +122,7 @@ def work(
         config = settle(
             load_config(assignment.study, {**assignment.changes, "device": assignment.device})
         )
-        view = EventView(Board(study=config.name, total=config.trials, about=""), tell)
+        view = EventView(SearchState(study=config.name, total=config.trials, about=""), tell)
         folder = Path(assignment.runs) / config.name
         make_folder(folder)
         url = assignment.storage or default_url(folder)
@@ -131,7 +131,7 @@ def work(
         )
         try:
             study = optuna.load_study(study_name=config.name, storage=storage)
-            return run_part(
+            return run_search_process(
                 study,
                 config,
                 folder,
@@ -150,13 +150,13 @@ def work(
             storage.remove_session()
             storage.engine.dispose()
     except KeyboardInterrupt:
-        return Ending(reason="stopped", status=asked.status)
+        return SearchOutcome(reason="stopped", status=asked.status)
 
 
 class EventView:
     """Tells what a search would show; a nas.view.terminal.View."""
 
-    def __init__(self, board: Board, tell: Tell) -> None:
+    def __init__(self, board: SearchState, tell: Tell) -> None:
         self.board = board
         self._tell = tell
         self._phase, self._told = "", 0.0
@@ -208,7 +208,7 @@ class EventView:
 
 
 def main(
-    argv: Sequence[str], *, worker: Callable[[Assignment, Tell, Asked], Ending] = work
+    argv: Sequence[str], *, worker: Callable[[Assignment, Tell, StopSignal], SearchOutcome] = work
 ) -> int:
     """The program: an Assignment comes in, events go out; `worker` does what lies between. The
     exit status: the Ending's.
@@ -235,19 +235,19 @@ def main(
             threading.Thread(target=_watch, args=(sys.stdin.fileno(),), daemon=True).start()
             ending = worker(assignment, tell, asked)
         except KeyboardInterrupt:
-            ending = Ending(reason="stopped", status=asked.status)
+            ending = SearchOutcome(reason="stopped", status=asked.status)
         except Exception as error:
             message = cli.explain(error)
             if message is None:
                 raise
-            ending = Ending(reason=cli.one_line(message), status=cli.EXIT_INPUT)
+            ending = SearchOutcome(reason=cli.one_line(message), status=cli.EXIT_INPUT)
             print(f"error: {ending.reason}", file=sys.stderr)
         asked.deferring = True
         tell({"event": "end", "reason": ending.reason, "status": ending.status})
     return ending.status
 
 
-class _AskedOnce(Asked):
+class _AskedOnce(StopSignal):
     """A scheduler signals all processes of a job, and so does their starter: the second must not
     cut the checkpoint short.
 

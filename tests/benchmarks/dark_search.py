@@ -33,7 +33,7 @@ from dashboards.study.records import read_records
 from nas.study.pareto import REFERENCE_RATIO, Reference, front_rows, hypervolume, pareto_front
 from nas.study.records import read_rows
 from nas.study.storage import default_url
-from space import SEEDS, Genome
+from space import BASELINES, Genome
 
 FOUND = Path(__file__).resolve().parents[2] / "space" / "found.json"
 
@@ -248,7 +248,7 @@ def draw(told: dict[str, Any]) -> go.Figure:
     winners.sort(key=lambda one: one[0]["ratio_to_mo"])
     # The slowest has its name on its right, where no front runs, since its neighbour may be close.
     places = [*["top left"] * (len(winners) - 1), "top right"]
-    seeds = [(one, one["seed"]) for one in shown if one["seed"] in SEEDS]
+    seeds = [(one, one["seed"]) for one in shown if one["seed"] in BASELINES]
     for those, name, place, marker in (
         (winners, "named", places, {"color": "#D55E00", "size": 12, "symbol": "diamond"}),
         (seeds, "published", "top center", {"symbol": "star", "size": 14, "color": "#000"}),

@@ -34,7 +34,7 @@ import torch
 from first_screen import table
 
 from nas.cli.networks import load_network
-from space import SEEDS
+from space import BASELINES
 from trials import DataConfig, Pair, evaluate, load_data, load_pairs
 from trials.scoring.bootstrap import paired_difference
 
@@ -178,7 +178,9 @@ def judge(out: Path, real: Path, split: str, bench: dict[str, Any]) -> dict[str,
         for key in sets:
             mean = pooled(ways[key])
             against = {
-                seed: pooled(scores[seed, steps][key]) for seed in SEEDS if (seed, steps) in scores
+                seed: pooled(scores[seed, steps][key])
+                for seed in BASELINES
+                if (seed, steps) in scores
             }
             told[key] = {
                 "psnr_db": average(mean["psnr_db"]),

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from space import SEEDS, DarkUNet, build_model, load_reference_checkpoint
+from space import BASELINES, DarkUNet, build_model, load_reference_checkpoint
 from trials import LatencyConfig, evaluate, load_pairs
 from trials.device.lock import DeviceLock
 from trials.device.memory import keep_freed_memory
@@ -44,7 +44,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--networks", nargs="+", default=["MO"], choices=list(SEEDS))
+    parser.add_argument("--networks", nargs="+", default=["MO"], choices=list(BASELINES))
     parser.add_argument(
         "--shapes",
         nargs="+",
@@ -88,7 +88,7 @@ def table(
 ) -> list[dict[str, Any]]:
     """One network on one frame: as trained first, then each form, all in one run."""
     torch.manual_seed(0)
-    model = build_model(SEEDS[name]).eval()
+    model = build_model(BASELINES[name]).eval()
     height, width = (
         math.ceil(int(side) / model.size_multiple) * model.size_multiple
         for side in shape.split("x")

@@ -20,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from space import SEEDS, InputError, build_model
+from space import BASELINES, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
 from trials.data.dataset import RealData
 from trials.raw.reader import normalise, read_frame, read_target
@@ -77,7 +77,7 @@ def main() -> int:
         torch.manual_seed(0)
         precision = torch.bfloat16 if data.device.type == "cuda" else torch.float32
         config = LongConfig(train=train, eval_steps=options.steps, precision=precision)
-        log = LongTraining(build_model(SEEDS["MO"]), data, config, Path(folder)).run(
+        log = LongTraining(build_model(BASELINES["MO"]), data, config, Path(folder)).run(
             checkpoint_s=3600.0
         )
     share = log.waited_s / log.seconds

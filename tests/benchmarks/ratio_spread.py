@@ -119,7 +119,7 @@ def summary(found: list[dict]) -> dict[str, float]:
 
 
 def measure_once(device: str, threads: int) -> dict:
-    from space import SEEDS, build_model
+    from space import BASELINES, build_model
     from trials import LatencyConfig, measure_against
 
     usual = LatencyConfig()
@@ -128,7 +128,7 @@ def measure_once(device: str, threads: int) -> dict:
         usual, max_seconds=usual.front_seconds, threads=threads if device == "cpu" else None
     )
     latency, ratio = measure_against(
-        build_model(SEEDS["M1"]), build_model(SEEDS["MO"]), config, device=device
+        build_model(BASELINES["M1"]), build_model(BASELINES["MO"]), config, device=device
     )
     return {"latency": latency.to_dict(), "ratio": ratio.to_dict()}
 
@@ -136,7 +136,7 @@ def measure_once(device: str, threads: int) -> dict:
 def train_for_ever(device: str, threads: int) -> None:
     import torch
 
-    from space import SEEDS, build_model
+    from space import BASELINES, build_model
     from trials import DataConfig, TrainConfig, load_data, train
 
     torch.set_num_threads(threads)
@@ -150,7 +150,11 @@ def train_for_ever(device: str, threads: int) -> None:
             told = True
 
     train(
-        build_model(SEEDS["MO"]), data, TrainConfig(steps=10**6), seed=0, on_progress=on_progress
+        build_model(BASELINES["MO"]),
+        data,
+        TrainConfig(steps=10**6),
+        seed=0,
+        on_progress=on_progress,
     )
 
 

@@ -110,10 +110,11 @@ def restore_apart(name: str, photo: Path, folder: Path, flags: list[str]) -> dic
 def write_weights(name: str, path: Path) -> None:
     from safetensors.torch import save_file
 
-    from space import SEEDS, build_model
+    from space import BASELINES, build_model
 
     save_file(
-        {key: value.clone() for key, value in build_model(SEEDS[name]).state_dict().items()}, path
+        {key: value.clone() for key, value in build_model(BASELINES[name]).state_dict().items()},
+        path,
     )
 
 

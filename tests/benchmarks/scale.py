@@ -54,10 +54,10 @@ from nas.loop import search_loop as loop
 from nas.study import ranking as stopping
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
-from nas.study.retrying_storage import PatientStorage
+from nas.study.retrying_storage import RetryingStorage
 from nas.study.storage import open_storage, quiet_optuna
 from nas.study.store import make_folder, open_study
-from nas.view.state import Board
+from nas.view.state import SearchState
 from nas.view.terminal import make_view
 from space import DesignSpace
 
@@ -115,10 +115,10 @@ def metered(meter: Meter) -> None:
     """Puts `meter` around what the shares are told of."""
     meter.wrap_all(_CachedStorage, "storage")
     meter.wrap(
-        PatientStorage, "set_trial_at_once", "storage"
+        RetryingStorage, "set_trial_at_once", "storage"
     )  # what nas.patient.together kept back
     for sampler in (
-        loop.ForesightedSampler,
+        loop.ImputingSampler,
         optuna.samplers.TPESampler,
         optuna.samplers.NSGAIISampler,
         optuna.samplers.RandomSampler,
@@ -131,8 +131,8 @@ def metered(meter: Meter) -> None:
     meter.wrap(loop, "read_rows", "reading rows")
     meter.wrap(objective, "read_rows", "reading rows")
     meter.wrap(stopping, "named", "stopping rule")
-    asking = loop.asking
-    loop.asking = lambda *args: TimedLock(meter, asking(*args))  # type: ignore[assignment]
+    study_lock = loop.study_lock
+    loop.study_lock = lambda *args: TimedLock(meter, study_lock(*args))  # type: ignore[assignment]
 
 
 def config_of(sampler: str) -> StudyConfig:
@@ -158,7 +158,7 @@ def searching(
         runner=runner,
         stopping=True,
     )
-    board = Board(study="scale", total=MANY, about="")
+    board = SearchState(study="scale", total=MANY, about="")
     view = make_view(board, Console(file=io.StringIO(), width=120))
     return loop.Search(
         study=study,

@@ -78,7 +78,7 @@ class Meter:
 
 
 class TimedLock:
-    """A context manager of another's making (`asking`), its wait told apart from the time for
+    """A context manager of another's making (`study_lock`), its wait told apart from the time for
     which it is held.
     """
 

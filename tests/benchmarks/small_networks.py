@@ -8,7 +8,7 @@ Times MO and the candidates in turn (A B A C ...) as `nas.bench` does, 512 x 512
 
 from dataclasses import replace
 
-from space import SEEDS, Genome, build_model, count_cost
+from space import BASELINES, Genome, build_model, count_cost
 from trials import LatencyConfig, measure_all
 
 CANDIDATES = {
@@ -37,13 +37,15 @@ CANDIDATES = {
 def main() -> None:
     config = replace(LatencyConfig(threads=2), max_seconds=8.0)
     mo, found = measure_all(
-        build_model(SEEDS["MO"]), [build_model(genome) for genome in CANDIDATES.values()], config
+        build_model(BASELINES["MO"]),
+        [build_model(genome) for genome in CANDIDATES.values()],
+        config,
     )
     print(
         f"{mo.device_name}, 2 threads, torch {mo.torch_version}, {mo.height} x "
         f"{mo.width}, {mo.dtype}, {mo.memory_format}"
     )
-    mo_macs = count_cost(SEEDS["MO"], mo.height, mo.width).macs
+    mo_macs = count_cost(BASELINES["MO"], mo.height, mo.width).macs
     for (name, genome), one in zip(CANDIDATES.items(), found, strict=True):
         macs = count_cost(genome, mo.height, mo.width).macs
         print(

@@ -22,7 +22,7 @@ from typing import Any
 
 import optuna
 
-from nas.study.lock import asking
+from nas.study.lock import study_lock
 from nas.study.storage import open_storage, quiet_optuna
 
 PARAMS, ATTRIBUTES, TRIAL_S = 49, 25, 2.0
@@ -51,7 +51,7 @@ def work(url: str, folder: Path, seconds: float) -> dict[str, Any]:
             waits.append(time.perf_counter() - began)
 
     def ask() -> optuna.Trial:
-        with asking(folder, study):
+        with study_lock(folder, study):
             study.get_trials(deepcopy=False)
             trial = study.ask()
             study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]

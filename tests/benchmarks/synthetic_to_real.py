@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from space import SEEDS, DarkUNet, InputError, build_model
+from space import BASELINES, DarkUNet, InputError, build_model
 from trials import (
     DataConfig,
     Progress,
@@ -113,7 +113,7 @@ def train_mo(
     `left_s` seconds.
     """
     torch.manual_seed(seed)
-    model = build_model(SEEDS["MO"])
+    model = build_model(BASELINES["MO"])
     started = time.perf_counter()
     first: list[tuple[int, float]] = []
     judged = left_s is None

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from space import SEEDS, build_model
+from space import BASELINES, build_model
 from trials import DataConfig, TrainConfig, TrialData, load_data
 from trials.device.precision import settled_dtype, training_dtype
 from trials.training.losses import restoration_loss
@@ -54,7 +54,7 @@ def plain_step(
     name: str, data: TrialData, config: TrainConfig, device: torch.device, workers: int
 ) -> Callable[[], Any]:
     """A step of the plain loop."""
-    model = build_model(SEEDS[name]).to(device).train()
+    model = build_model(BASELINES[name]).to(device).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(
         parameters, lr=config.learning_rate, betas=(0.9, 0.99), foreach=False
@@ -84,7 +84,7 @@ def our_step(
 ) -> Callable[[], Any]:
     """A step of trials.training.trainer."""
     trainer = Trainer(
-        build_model(SEEDS[name]),
+        build_model(BASELINES[name]),
         config,
         device,
         precision=training_dtype(config.dtype, device),
@@ -105,7 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--networks", nargs="+", default=["MO"], choices=list(SEEDS))
+    parser.add_argument("--networks", nargs="+", default=["MO"], choices=list(BASELINES))
     parser.add_argument("--rounds", type=int, default=12, help="blocks of each loop")
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's loader")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

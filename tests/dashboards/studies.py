@@ -17,7 +17,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from space import SEEDS, DesignSpace, Genome
+from space import BASELINES, DesignSpace, Genome
 
 MO_MS = 50.0
 START = datetime.datetime(2026, 1, 1, 12)
@@ -50,11 +50,11 @@ class Made:
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def seeds(**changes: Any) -> list[Made]:
+def baselines(**changes: Any) -> list[Made]:
     """MO, M1 and M2 as a study would have them."""
     figures = {"MO": (27.0, MO_MS), "M1": (28.0, 110.0), "M2": (28.2, 190.0)}
     return [
-        Made(seed=name, genome=SEEDS[name], psnr_db=db, latency_ms=ms, **changes)
+        Made(seed=name, genome=BASELINES[name], psnr_db=db, latency_ms=ms, **changes)
         for name, (db, ms) in figures.items()
     ]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from studies import Made, make_file, seeds
+from studies import Made, baselines, make_file
 
 from dashboards.figures import EXAMPLE, main
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study of four networks in runs/dark, and two more studies in its database."""
     folder = tmp_path_factory.mktemp("figures")
-    url = make_file([*seeds(), Made(psnr_db=26.0, latency_ms=12.5)], folder / "runs" / "dark")
+    url = make_file([*baselines(), Made(psnr_db=26.0, latency_ms=12.5)], folder / "runs" / "dark")
     optuna.create_study(study_name="empty", storage=url, directions=["maximize", "minimize"])
     other = optuna.create_study(study_name="lr", storage=url)
     other.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)

@@ -73,7 +73,7 @@ def test_what_is_on_the_front(url: str) -> None:
         (1, True),
         (4, True),
     ]
-    assert [p.name for p in front.seeds] == ["MO", "M1"]
+    assert [p.name for p in front.baselines] == ["MO", "M1"]
     assert front.timed == "512 x 512 mosaic, A processor, 2 threads"
 
 
@@ -84,7 +84,7 @@ def test_the_fronts_last_measurement_is_what_is_drawn(url: str) -> None:
     study = optuna.load_study(study_name="dark", storage=url)
     ratio = {"value": 0.5, "low": 0.49, "high": 0.52, "rounds": 40, "drift": 0.001}
     study.set_user_attr(
-        "front_latency", {f"{2:016x}": {"ratio_to_mo": ratio}, "mo": {"latency": {}}}
+        "final_latency", {f"{2:016x}": {"ratio_to_mo": ratio}, "mo": {"latency": {}}}
     )
     point = next(p for p in read_records(study).points if p.number == 2)
     assert (point.latency_ms, point.latency_low_ms, point.latency_high_ms) == pytest.approx(
@@ -109,11 +109,11 @@ def test_the_axis_holds_all_networks_and_little_else(url: str) -> None:
 
 def test_the_picture_shows_every_network_once_and_names_the_seeds(url: str) -> None:
     figure = draw_front(read_records(optuna.load_study(study_name="dark", storage=url)))
-    others, front, seeds = figure.data
+    others, front, baselines = figure.data
     assert (
         list(others.x) == [60.0]
         and list(front.x) == pytest.approx([20.0, 50.0, 110.0, 300.0])
-        and list(seeds.text) == ["MO", "M1"]
+        and list(baselines.text) == ["MO", "M1"]
     )
     assert (
         "784,768 parameters, 1.29 GMAC" in front.hovertext[0]

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from studies import Made, genomes, make_study, rung, seeds
+from studies import Made, baselines, genomes, make_study, rung
 
 from dashboards.plots import PLOTS
 from dashboards.plots.effects import compute_effects, draw_effects, effects_of
@@ -17,7 +17,7 @@ from dashboards.plots.forest import explain
 from dashboards.plots.genes import flat, levels, summary, varying
 from dashboards.plots.importance import compute_importance, draw_importance
 from dashboards.study.records import StudyRecords, read_records
-from space import SEEDS
+from space import BASELINES
 
 
 def known(count: int, *, noise_db: float = 0.1, psnr: bool = True) -> StudyRecords:
@@ -25,7 +25,7 @@ def known(count: int, *, noise_db: float = 0.1, psnr: bool = True) -> StudyRecor
     with a branch at 32x.
     """
     chance = random.Random(1)
-    made = list(seeds()) if psnr else []  # they stand out
+    made = list(baselines()) if psnr else []  # they stand out
     for genome in genomes(count):
         deep = any(branch.scale == 32 for branch in genome.branches)
         psnr_db = 25 + chance.gauss(0, noise_db) + (genome.skip_width / 16 if psnr else 0)
@@ -45,7 +45,7 @@ def study() -> StudyRecords:
 
 
 def test_a_genome_as_a_row() -> None:
-    row = flat(json.loads(SEEDS["MO"].to_json()))
+    row = flat(json.loads(BASELINES["MO"].to_json()))
     assert (
         row["32x branch"] == "yes"
         and row["8x branch"] == "no"
@@ -70,7 +70,7 @@ def test_a_genome_as_a_row() -> None:
 
 
 def test_a_genome_in_a_few_figures() -> None:
-    assert summary(json.loads(SEEDS["MO"].to_json())) == {
+    assert summary(json.loads(BASELINES["MO"].to_json())) == {
         "scales": "32x",
         "branches": 1,
         "dense blocks": 3,

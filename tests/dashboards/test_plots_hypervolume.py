@@ -8,7 +8,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from studies import Made, make_study, seeds
+from studies import Made, baselines, make_study
 
 from dashboards.plots.hypervolume import compute_hypervolume, draw_hypervolume, hypervolume
 from dashboards.study.records import read_records
@@ -39,7 +39,7 @@ def test_it_is_the_searchs_own(
 
 def test_a_study_grows_trial_by_trial() -> None:
     made = [
-        *seeds(),
+        *baselines(),
         Made(kind="diverged", train_seconds=7.0),
         Made(psnr_db=26.0, latency_ms=12.5, train_seconds=10.0),
         Made(psnr_db=26.0, latency_ms=12.5, repeat_of=4, train_seconds=10.0),
@@ -63,7 +63,7 @@ def test_a_study_grows_trial_by_trial() -> None:
 
 def test_it_counts_in_the_order_of_ending_and_within_the_limit() -> None:
     study = make_study(
-        [*seeds(), Made(psnr_db=30.0, latency_ms=100.0)], config={"latency_limit_ms": 60}
+        [*baselines(), Made(psnr_db=30.0, latency_ms=100.0)], config={"latency_limit_ms": 60}
     )
     records = read_records(study)
     first, *rest = records.records
@@ -86,7 +86,7 @@ def test_without_mo_there_is_no_reference() -> None:
 )
 def test_the_axis_is_in_a_unit_that_suits(seconds: float, unit: str) -> None:
     figure = draw_hypervolume(
-        compute_hypervolume(read_records(make_study(seeds(train_seconds=seconds))))
+        compute_hypervolume(read_records(make_study(baselines(train_seconds=seconds))))
     )
     assert figure.layout.xaxis.title.text == f"training spent, {unit}"
     assert list(figure.data[0].customdata) == [0, 1, 2] and figure.data[0].line.shape == "hv"

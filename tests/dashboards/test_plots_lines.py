@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from studies import Made, genomes, make_study, rung, seeds
+from studies import Made, baselines, genomes, make_study, rung
 
 from dashboards.plots.curves import compute_curves, draw_curves
 from dashboards.plots.parallel import compute_parallel, draw_parallel
@@ -56,14 +56,14 @@ def test_curves_are_drawn_with_gaps_and_signs() -> None:
 def test_rungs_are_the_ticks_and_far_ones_are_on_a_logarithmic_axis() -> None:
     axis = draw_curves(compute_curves(on_rungs())).layout.xaxis
     assert list(axis.tickvals) == [100, 300] and axis.type == "linear"
-    far = seeds(rungs=[rung(17, 20.0), rung(150, 21.0), rung(1350, 22.0, "end")])
+    far = baselines(rungs=[rung(17, 20.0), rung(150, 21.0), rung(1350, 22.0, "end")])
     axis = draw_curves(compute_curves(read_records(make_study(far)))).layout.xaxis
     assert list(axis.ticktext) == ["17", "150", "1,350"] and axis.type == "log"
 
 
 def test_the_seeds_have_dashes_of_their_own() -> None:
     data = compute_curves(
-        read_records(make_study(seeds(rungs=[rung(1, 20.0), rung(2, 21.0, "end")])))
+        read_records(make_study(baselines(rungs=[rung(1, 20.0), rung(2, 21.0, "end")])))
     )
     assert (
         len(
@@ -78,7 +78,7 @@ def test_the_seeds_have_dashes_of_their_own() -> None:
 
 
 def test_a_study_without_rungs_says_so() -> None:
-    assert "no rungs" in (compute_curves(read_records(make_study(seeds()))).missing or "")
+    assert "no rungs" in (compute_curves(read_records(make_study(baselines()))).missing or "")
 
 
 def test_lines_are_in_the_order_of_the_trials() -> None:
@@ -86,7 +86,7 @@ def test_lines_are_in_the_order_of_the_trials() -> None:
         Made(genome=genome, psnr_db=20.0 + place, latency_ms=90.0 - place)
         for place, genome in enumerate(genomes(5))
     ]
-    data = compute_parallel(read_records(make_study([Made(kind="error"), *made, *seeds()])))
+    data = compute_parallel(read_records(make_study([Made(kind="error"), *made, *baselines()])))
     assert data.numbers == (1, 2, 3, 4, 5, 6, 7, 8)
     columns, rows = data.table()
     assert [row[columns.index("psnr_db")] for row in rows] == [20, 21, 22, 23, 24, 27, 28, 28.2]
@@ -95,7 +95,7 @@ def test_lines_are_in_the_order_of_the_trials() -> None:
 
 
 def test_axes_are_logarithmic_or_words() -> None:
-    data = compute_parallel(read_records(make_study(seeds())))
+    data = compute_parallel(read_records(make_study(baselines())))
     axes = {axis.column: axis for axis in data.axes}
     ratio = axes["ratio_to_mo"]
     assert ratio.values == (1.0, 2.2, 3.8) and ratio.heights == tuple(map(math.log2, ratio.values))
@@ -134,7 +134,7 @@ def test_where_importance_is_known_its_genes_are_the_axes() -> None:
 
 def test_networks_without_a_genome_have_no_gene_axes() -> None:
     data = compute_parallel(
-        read_records(make_study([Made(psnr_db=20.0, latency_ms=9.0), *seeds()]))
+        read_records(make_study([Made(psnr_db=20.0, latency_ms=9.0), *baselines()]))
     )
     assert [axis.column for axis in data.axes] == [
         "group",

@@ -7,7 +7,7 @@ from __future__ import annotations
 import optuna
 import plotly.graph_objects as go
 import pytest
-from studies import Made, genomes, make_study, rung, seeds
+from studies import Made, baselines, genomes, make_study, rung
 
 from dashboards.plots import DARK, LIGHT, PLOTS
 from dashboards.plots.front import compute_front, draw_front
@@ -31,7 +31,7 @@ def few() -> StudyRecords:
     """MO, M1, M2; 3 fast, 4 beaten, 5 stopped, 6 over the limit, 7 a repeat of 3."""
     return read(
         [
-            *seeds(),
+            *baselines(),
             Made(psnr_db=26.0, latency_ms=12.5, interval=(0.8, 1.25)),
             Made(psnr_db=26.5, latency_ms=60.0),
             STOPPED,
@@ -89,7 +89,7 @@ def test_the_names_at_the_right_edge_stay_inside() -> None:
 
 
 def test_a_limit_is_drawn_and_told() -> None:
-    study = read(seeds(), config={"latency_limit_ms": 120})
+    study = read(baselines(), config={"latency_limit_ms": 120})
     data = compute_front(study)
     assert "within the limit of 120 ms" in data.caption and [p.on_front for p in data.points] == [
         True,

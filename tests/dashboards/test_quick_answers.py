@@ -22,7 +22,7 @@ from dashboards.server.live_front import KEY, LiveFront
 from dashboards.server.quick_detail import QuickDetail
 from dashboards.study import bulk_read as quick_trials
 from dashboards.study.bulk_read import QuickTrials
-from dashboards.study.read_only import ReadOnlyError, ShownStorage
+from dashboards.study.read_only import ReadOnlyError, ReadOnlyStorage
 from dashboards.study.reader import open_storage
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard", reason="needs optuna-dashboard")
@@ -166,7 +166,7 @@ def test_many_trials_are_read_at_once_and_then_only_the_new(
 
 @pytest.mark.parametrize("after", [0, 5, 12, 100])
 def test_the_answer_is_optuna_dashboards_own(url: str, after: int) -> None:
-    seen = ShownStorage(open_storage(url), also=LiveFront().attributes)
+    seen = ReadOnlyStorage(open_storage(url), also=LiveFront().attributes)
     own = ask(optuna_dashboard.wsgi(seen), "/api/studies/1", f"after={after}")
     for trial in (*own["trials"], *own["best_trials"]):
         for param in trial["params"]:
@@ -186,7 +186,7 @@ def test_what_it_does_not_know_it_leaves_to_optuna_dashboard(url: str) -> None:
     other._storage.set_study_system_attr(
         other._study_id, "dashboard:form_widgets:v2", {"widgets": []}
     )
-    detail = QuickDetail(ShownStorage(open_storage(url)))
+    detail = QuickDetail(ReadOnlyStorage(open_storage(url)))
     assert [detail.answer(study_id, 0) is None for study_id in (1, 2, 3, 4)] == [
         False,
         True,
@@ -196,7 +196,7 @@ def test_what_it_does_not_know_it_leaves_to_optuna_dashboard(url: str) -> None:
 
 
 def test_the_storage_shows_the_front_and_refuses_every_write(url: str) -> None:
-    seen = ShownStorage(open_storage(url), also=LiveFront().attributes)
+    seen = ReadOnlyStorage(open_storage(url), also=LiveFront().attributes)
     figure = json.loads(seen.get_study_system_attrs(1)[KEY])
     assert "?numbers=" in json.dumps(figure) and KEY not in open_storage(
         url

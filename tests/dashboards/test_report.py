@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 import optuna
 import pytest
-from studies import Made, genomes, make_file, make_study, rung, seeds
+from studies import Made, baselines, genomes, make_file, make_study, rung
 
 from dashboards.page import gallery, previews
 from dashboards.page.build import LIMIT, build_page
-from dashboards.page.compressed import pack, unpack
-from dashboards.page.embedded_json import island
+from dashboards.page.compressed import compress, decompress
+from dashboards.page.embedded_json import embed_json
 from dashboards.page.gallery import fill
 from dashboards.page.losses import POINTS, loss_curve
 from dashboards.page.table import export_command
@@ -29,7 +29,7 @@ from dashboards.page.words import duration, network_in_words
 from dashboards.report import EXAMPLE, main
 from dashboards.study.artifacts import Artifacts
 from dashboards.study.records import StudyRecords, read_records
-from space import SEEDS
+from space import BASELINES
 from trials.preview import _panel
 
 HOSTILE = "</script><script>alert(1)</script><!-- <b>& \u2028"
@@ -97,7 +97,7 @@ def networks(count: int = 5) -> list[Made]:
         )
         for n, genome in enumerate(genomes(count))
     ]
-    return [*seeds(), *more]
+    return [*baselines(), *more]
 
 
 def records_of(made: list[Made], folder: Path, **attrs: object) -> tuple[StudyRecords, Artifacts]:
@@ -235,7 +235,7 @@ def test_what_all_networks_share_is_stored_once(tmp_path: Path) -> None:
         cv2.IMREAD_COLOR,
     )
     assert np.abs(first[:, :, ::-1].astype(int) - picture(30)).mean() < 12
-    texts = unpack(shown.packs)
+    texts = decompress(shown.compressed)
     assert {number: texts[place].encode() for number, place in shown.drawings.items()} == {
         n: drawing(n) for n in range(8)
     }
@@ -251,16 +251,16 @@ def test_a_training_curve_is_thinned() -> None:
 
 def test_packs_keep_every_text() -> None:
     texts = [f"text {n} <>&" * (n % 7) for n in range(101)]
-    packs = pack(texts, 40)
-    assert len(packs) == 3 and unpack(packs) == texts
-    assert json.loads(zlib.decompress(base64.b64decode(packs[2]))) == texts[80:]
+    compressed = compress(texts, 40)
+    assert len(compressed) == 3 and decompress(compressed) == texts
+    assert json.loads(zlib.decompress(base64.b64decode(compressed[2]))) == texts[80:]
 
 
 @pytest.mark.parametrize("room", [0, 20_000, 60_000])
 def test_with_little_room_the_far_ones_go_first(tmp_path: Path, room: int) -> None:
     records, artifacts = records_of(with_artifacts(networks(60), side=96), tmp_path)
     shown = fill(records, artifacts, room)
-    size = len(json.dumps(shown.island()))
+    size = len(json.dumps(shown.embed_json()))
     assert size <= room + 30_000, "one network more than fits, never many"
     assert shown.told and all("to keep this file small" in one for one in shown.told)
     order = [one.number for one in gallery.by_distance(records)]
@@ -278,7 +278,7 @@ def test_noise_cannot_make_it_too_large(tmp_path: Path) -> None:
         return cv2.imencode(".png", page, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
 
     made = [
-        *seeds(),
+        *baselines(),
         *(
             Made(psnr_db=20 + n / 20, latency_ms=5 + n / 10, artifacts={"preview.png": noisy()})
             for n in range(120)
@@ -295,7 +295,9 @@ def test_noise_cannot_make_it_too_large(tmp_path: Path) -> None:
 
 def test_nothing_of_a_study_becomes_html(tmp_path: Path) -> None:
     made = networks()
-    made[0] = Made(psnr_db=27.0, latency_ms=50.0, seed="MO", genome=SEEDS["MO"], message=HOSTILE)
+    made[0] = Made(
+        psnr_db=27.0, latency_ms=50.0, seed="MO", genome=BASELINES["MO"], message=HOSTILE
+    )
     made.append(Made(kind="error", message=HOSTILE, attrs={"sampler": HOSTILE}))
     made.append(
         Made(
@@ -323,7 +325,7 @@ def test_nothing_of_a_study_becomes_html(tmp_path: Path) -> None:
 
 
 def test_an_island_holds_what_json_cannot() -> None:
-    text = island("x", {1: [float("nan"), float("inf"), 2.5], "</script>": HOSTILE})
+    text = embed_json("x", {1: [float("nan"), float("inf"), 2.5], "</script>": HOSTILE})
     assert text.count("<") == 2
     assert json.loads(text[text.index(">") + 1 : text.rindex("<")]) == {
         "1": [None, None, 2.5],
@@ -457,12 +459,12 @@ def test_export_commands_find_the_study() -> None:
 
 
 def test_networks_in_words() -> None:
-    mo = json.loads(SEEDS["MO"].to_json())
+    mo = json.loads(BASELINES["MO"].to_json())
     assert network_in_words(mo) == (
         "32x: 3 RDB of 4/5 layers, growth 32, 64 wide; trunk 64 wide, 1 residual; head "
         "concatenated"
     )
-    assert network_in_words(json.loads(SEEDS["M2"].to_json())).count(" + ") == 2
+    assert network_in_words(json.loads(BASELINES["M2"].to_json())).count(" + ") == 2
     assert network_in_words(None) == "" and network_in_words({"branches": []}).startswith(
         "no deep branch"
     )

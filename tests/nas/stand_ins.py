@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from space import SEEDS, Genome, count_cost
+from space import BASELINES, Genome, count_cost
 from trials import LatencyRatio, RungScore
 
 Command = Callable[..., int]
@@ -220,7 +220,7 @@ class Loader:
 
 
 def mo_latency_ms() -> float:
-    return figures(SEEDS["MO"])[1]
+    return figures(BASELINES["MO"])[1]
 
 
 def replaced(config: Any, **changes: Any) -> Any:

@@ -15,7 +15,7 @@ import optuna
 import pytest
 from stand_ins import Command, Loader, Runner
 
-from nas.study.retrying_storage import Patience
+from nas.study.retrying_storage import Retry
 from nas.study.storage import default_url, shown
 
 Read = Callable[[], optuna.Study]
@@ -183,7 +183,7 @@ def test_a_storage_held_by_another_program(
     run_search("--trials", 3)
     monkeypatch.setattr("nas.study.storage.SQLITE_TIMEOUT_S", 0.2)
     monkeypatch.setattr(
-        "nas.study.storage.Patience", functools.partial(Patience, give_up_s=0.5)
+        "nas.study.storage.Patience", functools.partial(Retry, give_up_s=0.5)
     )  # else a quarter of an hour
     holder = sqlite3.connect(runs / "tiny" / "study.db")
     holder.execute("BEGIN IMMEDIATE")

@@ -16,7 +16,7 @@ from stand_ins import Command
 
 from nas import bench, cli
 from nas.study.records import Row
-from space import SEEDS
+from space import BASELINES
 
 QUICK = ("--shape", "64x96", "--seconds", 0.2, "--threads", 1)
 Run = Callable[..., int]
@@ -39,7 +39,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 def test_the_table_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     genome = replace(
-        SEEDS["MO"], head="none", merge_channels=None, head_width=None, head_kernel=None
+        BASELINES["MO"], head="none", merge_channels=None, head_width=None, head_kernel=None
     )
     path = tmp_path / "mine.json"
     path.write_text(genome.to_json())

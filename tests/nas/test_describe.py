@@ -8,7 +8,7 @@ import pytest
 
 from nas.cli.parser import run
 from nas.describe import main, outline
-from space import SEEDS, DesignSpace, Genome, count_cost
+from space import BASELINES, DesignSpace, Genome, count_cost
 
 
 def described(capsys, *argv):
@@ -56,10 +56,10 @@ def test_the_drawing_is_written(capsys, tmp_path):
 def test_a_genome_goes_through_json_and_back(capsys, tmp_path):
     _, out, _ = described(capsys, "M2", "--json")
     (tmp_path / "genome.json").write_text(out)
-    assert Genome.from_json(out) == SEEDS["M2"]
+    assert Genome.from_json(out) == BASELINES["M2"]
     for network in (tmp_path, tmp_path / "genome.json"):
         status, again, _ = described(capsys, str(network))
-        assert status == 0 and SEEDS["M2"].digest in again
+        assert status == 0 and BASELINES["M2"].digest in again
 
 
 def test_the_space_shows_every_gene(capsys):

@@ -13,7 +13,7 @@ import torch
 
 from nas.cli.parser import run
 from nas.evaluate import main
-from space import SEEDS, Genome, build_model
+from space import BASELINES, Genome, build_model
 from trials import DataConfig, LatencyConfig, TrainConfig, TrialConfig, load_data, run_trial
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trials"))
@@ -52,7 +52,7 @@ def test_the_published_mo_scores_32_48_db_on_the_real_pairs(capsys, shared, tmp_
     assert scores["white_balanced_input"] is False and scores["ssim"] == pytest.approx(
         0.8556, abs=5e-4
     )
-    assert (scores["model"], scores["digest"]) == ("MO", SEEDS["MO"].digest)
+    assert (scores["model"], scores["digest"]) == ("MO", BASELINES["MO"].digest)
     assert (
         scores["protocol"]
         == "float pictures, PSNR with peak 1, SSIM 7 x 7 uniform, mean over the pictures"
@@ -150,15 +150,15 @@ def test_weights_of_another_network_are_told(capsys, tmp_path):
     genome = tmp_path / "genome.json"
     genome.write_text(SMALL.to_json())
     state = {
-        name: tensor.clone() for name, tensor in build_model(SEEDS["MO"]).state_dict().items()
+        name: tensor.clone() for name, tensor in build_model(BASELINES["MO"]).state_dict().items()
     }
     path = tmp_path / "weights.safetensors"
     save_file(state, path)
     told = refused(capsys, "--model", genome, "--weights", path, "--data", tmp_path)
     assert "must fit the network" in told and "other names or shapes" in told
-    save_file(state, path, metadata={"genome": SEEDS["MO"].to_json()})
+    save_file(state, path, metadata={"genome": BASELINES["MO"].to_json()})
     told = refused(capsys, "--model", genome, "--weights", path, "--data", tmp_path)
-    assert f"is of {SEEDS['MO'].digest[:8]}; give its own genome" in told
+    assert f"is of {BASELINES['MO'].digest[:8]}; give its own genome" in told
 
 
 def test_truncated_weights_are_told(capsys, tmp_path, real_trial):

@@ -23,7 +23,7 @@ from nas.outputs import onnx as onnx_export
 from nas.study import selection as winners
 from nas.study.records import Row, read_rows
 from nas.study.storage import default_url
-from space import SEEDS, Genome, InputError, build_model, fold
+from space import BASELINES, Genome, InputError, build_model, fold
 
 Refuse = Callable[..., str]
 SMALL = Genome(
@@ -131,15 +131,15 @@ def test_one_trial_is_the_folder_itself_and_is_not_overwritten(
     here: Path, refused: Refuse
 ) -> None:
     assert run("--study", "dark", "--trial", 0, "--out", "mo") == 0
-    assert space.load_model("mo").genome == SEEDS["MO"]
+    assert space.load_model("mo").genome == BASELINES["MO"]
     card = (here / "mo" / "card.html").read_text()
     assert "architecture itself, trained anew" in card
     assert "holds a network; give another --out, or --force to replace it" in refused(
         "--trial", 1, "--out", "mo"
     )
-    assert space.load_model("mo").genome == SEEDS["MO"]
+    assert space.load_model("mo").genome == BASELINES["MO"]
     assert run("--study", "dark", "--trial", 1, "--out", "mo", "--force") == 0
-    assert space.load_model("mo").genome == SEEDS["M1"]
+    assert space.load_model("mo").genome == BASELINES["M1"]
     assert "is no export, so that it is never overwritten" in refused(
         "--trial", 1, "--out", "runs", "--force"
     )
@@ -179,7 +179,7 @@ def test_files_that_do_not_hold_what_was_found_are_not_exported(
 ) -> None:
     trial = here / "runs" / "dark" / "trials" / "0000"
     torch.manual_seed(5)
-    other = build_model(SEEDS["MO"])
+    other = build_model(BASELINES["MO"])
     space.export_format.save(
         here, other, name="x", white_balanced_input=True
     )  # another MO: fits, and scores otherwise

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.cli.networks import NAMED, read_genome
-from space import FOUND, SEEDS, DesignSpace, InputError
+from space import BASELINES, FOUND, DesignSpace, InputError
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
@@ -17,12 +17,14 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 def test_found_networks_are_points_of_the_space(name):
     space, genome = DesignSpace(), FOUND[name].genome
     assert space.decode(space.encode(genome)) == genome
-    assert genome not in SEEDS.values()
+    assert genome not in BASELINES.values()
 
 
 def test_names_mean_one_network_each():
     assert (
-        len({genome.digest for genome in NAMED.values()}) == len(NAMED) == len(SEEDS) + len(FOUND)
+        len({genome.digest for genome in NAMED.values()})
+        == len(NAMED)
+        == len(BASELINES) + len(FOUND)
     )
     assert all(read_genome(name) == genome for name, genome in NAMED.items())
 

@@ -16,7 +16,7 @@ import pytest
 from nas.cli.networks import read_genome
 from nas.study.config import load_config
 from nas.study.reader import study_name
-from space import SEEDS, InputError
+from space import BASELINES, InputError
 from space.errors import LONGEST, brief
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -75,7 +75,7 @@ def test_a_message_is_one_printable_line_whatever_broke_the_rule() -> None:
 
 
 def genome_json(**changes: Any) -> str:
-    return json.dumps({**SEEDS["MO"].to_dict(), **changes})
+    return json.dumps({**BASELINES["MO"].to_dict(), **changes})
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from nas import cli
 from nas.cli.networks import load_network
 from nas.retrain import main
 from nas.training.settings import claimed
-from space import SEEDS, Genome, build_model
+from space import BASELINES, Genome, build_model
 from trials import evaluate, load_data
 from trials.config import DataConfig
 from trials.outputs import write_weights
@@ -236,23 +236,23 @@ def test_trials_of_a_study(
     assert "must have left weights to begin with" in refused(run(0, "a", "--from-trial-weights"))
     trial = runs / "tiny" / str(read_study().trials[0].user_attrs["directory"])
     trial.mkdir(parents=True, exist_ok=True)
-    (trial / "genome.json").write_text(SEEDS["MO"].to_json())
+    (trial / "genome.json").write_text(BASELINES["MO"].to_json())
     (trial / "result.json").write_text(
         json.dumps({"latency": {"median_ms": 1.5, "height": 64, "width": 64}})
     )
     write_weights(
-        trial / "weights.safetensors", build_model(SEEDS["MO"]), white_balanced_input=True
+        trial / "weights.safetensors", build_model(BASELINES["MO"]), white_balanced_input=True
     )
     status, out, err = run(0, "a", "--from-trial-weights", "--steps", 1)
     assert (status, err) == (0, "") and "from trial's weights" in out
     result = json.loads((tmp_path / "a" / "result.json").read_text())
-    assert result["latency"]["median_ms"] == 1.5 and result["digest"] == SEEDS["MO"].digest
+    assert result["latency"]["median_ms"] == 1.5 and result["digest"] == BASELINES["MO"].digest
     assert result["training"]["settings"]["data.scenes"] == 4  # the study's own
     status, out, _ = run(0, "b", "--steps", 1)
     assert status == 0 and "from scratch" in out
     unbalanced = ["--from-trial-weights", "--steps", 1]
     write_weights(
-        trial / "weights.safetensors", build_model(SEEDS["MO"]), white_balanced_input=False
+        trial / "weights.safetensors", build_model(BASELINES["MO"]), white_balanced_input=False
     )
     assert "want it not white-balanced" in refused(run(0, "c", *unbalanced))
 

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from stand_ins import Command, Loader, Runner, mo_latency_ms
 
 from nas.study.records import finished, read_rows
-from space import SEEDS, DesignSpace, Genome
+from space import BASELINES, DesignSpace, Genome
 
 Read = Callable[[], optuna.Study]
 
@@ -29,7 +29,7 @@ def test_seeds_first_then_the_sampler_and_the_budget_counts_both(
     runner = Runner()
     assert run_search(runner=runner) == 0
     assert [genome.digest for genome in runner.calls[:3]] == [
-        seed.digest for seed in SEEDS.values()
+        seed.digest for seed in BASELINES.values()
     ]
     assert len(runner.calls) == 5 and len({genome.digest for genome in runner.calls}) == 5
     trials = read_study().trials
@@ -154,7 +154,7 @@ def test_three_errors_in_a_row_end_it(
     runner = Runner()
     assert run_search(runner=runner) == 0
     assert [genome.digest for genome in runner.calls[:3]] == [
-        seed.digest for seed in SEEDS.values()
+        seed.digest for seed in BASELINES.values()
     ]
     assert sum("seed" in trial.user_attrs for trial in read_study().trials) == 6
 
@@ -182,7 +182,7 @@ def test_a_machine_that_slows_down_reorders_nothing(run_search: Command, read_st
     class Slower(Runner):
         def __call__(self, genome: Genome, *args: Any, **kwargs: Any) -> Any:
             result = super().__call__(genome, *args, **kwargs)
-            values, mo = result.to_dict(), genome == SEEDS["MO"]
+            values, mo = result.to_dict(), genome == BASELINES["MO"]
             values["latency"]["median_ms"] *= 1 if mo else 2
             return SimpleNamespace(kind=result.kind, to_dict=lambda: values)
 
@@ -267,7 +267,7 @@ def test_an_unsteady_latency_is_marked(
             values = result.to_dict()
             values["latency"]["steady"] = False
             values["ratio_to_mo"]["drift"] = (
-                0.3 if result.genome == SEEDS["M2"] else 0.1
+                0.3 if result.genome == BASELINES["M2"] else 0.1
             )  # its interval is 20 % wide
             return SimpleNamespace(kind=result.kind, to_dict=lambda: values)
 
@@ -301,10 +301,10 @@ def test_a_known_network_is_told_its_values_and_not_trained(
 ) -> None:
     run_search("--trials", 4)
     study, space = read_study(), DesignSpace()
-    study.enqueue_trial(space.encode(SEEDS["M1"]))
+    study.enqueue_trial(space.encode(BASELINES["M1"]))
     runner = Runner()
     assert run_search("--trials", 5, runner=runner) == 0
-    assert len(runner.calls) == 1 and runner.calls[0].digest != SEEDS["M1"].digest
+    assert len(runner.calls) == 1 and runner.calls[0].digest != BASELINES["M1"].digest
     trials = read_study().trials
     assert trials[4].user_attrs["repeat_of"] == 1 and trials[4].values == trials[1].values
     assert "directory" not in trials[4].user_attrs
@@ -318,7 +318,7 @@ def test_endless_repeats_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
-        "nas.loop.objective.suggest", lambda trial, space: space.encode(SEEDS["MO"])
+        "nas.loop.objective.suggest", lambda trial, space: space.encode(BASELINES["MO"])
     )
     monkeypatch.setattr("nas.loop.search_loop.REPEATS_TILL_END", 8)
     runner = Runner()

@@ -5,14 +5,14 @@ import random
 import pytest
 import torch
 
-from space import SEED_FACTS, SEEDS, DesignSpace, build_model, count_cost
+from space import BASELINE_FACTS, BASELINES, DesignSpace, build_model, count_cost
 
 
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_seeds_cost_what_was_published(name):
-    cost = count_cost(SEEDS[name], 512, 512)
-    assert cost.parameters == SEED_FACTS[name].parameters
-    assert cost.macs / 1e9 == pytest.approx(SEED_FACTS[name].gmacs, abs=1e-12)
+    cost = count_cost(BASELINES[name], 512, 512)
+    assert cost.parameters == BASELINE_FACTS[name].parameters
+    assert cost.macs / 1e9 == pytest.approx(BASELINE_FACTS[name].gmacs, abs=1e-12)
 
 
 def by_hooks(genome, height, width):
@@ -51,12 +51,12 @@ def test_macs_of_a_tile_scale_to_the_frame(seed):
 
 
 def test_shape_is_rounded_up_to_what_the_network_takes():
-    cost = count_cost(SEEDS["MO"], 500, 513)
+    cost = count_cost(BASELINES["MO"], 500, 513)
     assert (cost.height, cost.width) == (512, 544)
 
 
 def test_parts_of_mo_are_where_its_work_is():
-    cost = count_cost(SEEDS["MO"], 512, 512)
+    cost = count_cost(BASELINES["MO"], 512, 512)
     assert set(cost.parts) == {"skip", "stem32", "chain32", "up32", "merge", "head"}
     assert cost.parts["head"] / cost.macs == pytest.approx(0.43, abs=0.01)
 
@@ -64,13 +64,13 @@ def test_parts_of_mo_are_where_its_work_is():
 def test_counting_leaves_the_random_state_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    count_cost(SEEDS["MO"], 64, 64)
+    count_cost(BASELINES["MO"], 64, 64)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_small_networks_are_within_reach():
     """A space that can't shrink head and trunk can't beat MO's latency."""
-    mo = count_cost(SEEDS["MO"], 512, 512).macs
+    mo = count_cost(BASELINES["MO"], 512, 512).macs
     generator, space = random.Random(0), DesignSpace()
     small = [
         space.decode(

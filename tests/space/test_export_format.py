@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import space
-from space import SEEDS, DesignSpace, Genome, InputError, build_model, fold
+from space import BASELINES, DesignSpace, Genome, InputError, build_model, fold
 from space.export_format import (
     MODEL,
     WEIGHTS,
@@ -46,7 +46,7 @@ def saved_to(folder: Path, genome: Genome = SMALL, **more: Any) -> torch.nn.Modu
 
 def some_genomes() -> list[Genome]:
     space_, chance = DesignSpace(), random.Random(4)
-    return [*SEEDS.values(), *(space_.decode(space_.sample(chance)) for _ in range(6))]
+    return [*BASELINES.values(), *(space_.decode(space_.sample(chance)) for _ in range(6))]
 
 
 @pytest.mark.parametrize("genome", some_genomes(), ids=lambda genome: genome.digest[:8])
@@ -70,10 +70,12 @@ def test_a_network_comes_back_as_it_was(genome: Genome, tmp_path: Path) -> None:
 
 
 def test_what_the_json_says(tmp_path: Path) -> None:
-    saved_to(tmp_path, SEEDS["MO"], quality={"psnr_db": 25.0})
+    saved_to(tmp_path, BASELINES["MO"], quality={"psnr_db": 25.0})
     saved = read_saved(tmp_path)
     assert (
-        saved.name == "it" and saved.genome == SEEDS["MO"] and saved.white_balanced_input is True
+        saved.name == "it"
+        and saved.genome == BASELINES["MO"]
+        and saved.white_balanced_input is True
     )
     about = saved.description
     assert about["schema"] == 1 and about["quality"] == {"psnr_db": 25.0}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from space import SEEDS, Branch, DesignSpace, Genome, InputError
+from space import BASELINES, Branch, DesignSpace, Genome, InputError
 
 SPACE = DesignSpace()
 params = st.fixed_dictionaries({gene.name: st.sampled_from(gene.choices) for gene in SPACE.genes})
@@ -100,7 +100,7 @@ def test_dropped_genes():
 def test_digests_outlive_new_genes():
     """Stored studies, exports and trainings tell networks apart by them."""
     known = {"MO": "2e3738f216e9ff6c", "M1": "525e5834ad51e0e6", "M2": "03dd97a75158c627"}
-    assert {name: genome.digest for name, genome in SEEDS.items()} == known
+    assert {name: genome.digest for name, genome in BASELINES.items()} == known
 
 
 def test_branches_keep_one_order():
@@ -112,13 +112,13 @@ def test_branches_keep_one_order():
     assert genomes[0] == genomes[1] and genomes[0].digest == genomes[1].digest
 
 
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_seeds_are_points_of_the_space(name):
-    assert SPACE.decode(SPACE.encode(SEEDS[name])) == SEEDS[name]
+    assert SPACE.decode(SPACE.encode(BASELINES[name])) == BASELINES[name]
 
 
 def seed_json(**changes):
-    return json.dumps({**SEEDS["MO"].to_dict(), **changes})
+    return json.dumps({**BASELINES["MO"].to_dict(), **changes})
 
 
 @pytest.mark.parametrize(
@@ -210,12 +210,12 @@ def test_wrong_genomes_are_told_in_one_line(text, message):
 )
 def test_wrong_parameters_are_told(changes, message):
     with pytest.raises(InputError, match=".*") as caught:
-        SPACE.decode({**SPACE.encode(SEEDS["MO"]), **changes})
+        SPACE.decode({**SPACE.encode(BASELINES["MO"]), **changes})
     assert message in str(caught.value)
 
 
 def test_a_missing_parameter_is_told():
-    values = SPACE.encode(SEEDS["MO"])
+    values = SPACE.encode(BASELINES["MO"])
     del values["fusion"]
     with pytest.raises(InputError, match="gene 'fusion' is missing"):
         SPACE.decode(values)
@@ -231,7 +231,7 @@ def test_a_genome_outside_of_the_space_has_no_parameters():
 
 def test_importing_space_loads_no_torch():
     code = (
-        "import sys, space; space.SEEDS['MO'].digest; assert 'torch' not in sys.modules, "
+        "import sys, space; space.BASELINES['MO'].digest; assert 'torch' not in sys.modules, "
         "'torch is loaded'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from space import SEEDS, Branch, DesignSpace, Genome, InputError, build_model, fold, restore
+from space import BASELINES, Branch, DesignSpace, Genome, InputError, build_model, fold, restore
 
 SPACE = DesignSpace()
 PLAIN = {
@@ -54,10 +54,10 @@ def test_a_thousand_random_genomes_build_and_fold():
         check_builds_and_folds(genome)
 
 
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_every_parameter_learns(name):
     """A part that no gradient reaches would be trained for nothing and counted wrongly."""
-    model = build_model(SEEDS[name])
+    model = build_model(BASELINES[name])
     model(torch.rand(1, 1, 64, 64)).square().mean().backward()
     dead = [
         key
@@ -100,7 +100,7 @@ def test_a_stage_at_4x_is_what_its_parts_say():
 
 
 def test_without_a_stage_at_4x_there_is_nothing_of_it():
-    assert not [key for key in build_model(SEEDS["MO"]).state_dict() if "fine" in key]
+    assert not [key for key in build_model(BASELINES["MO"]).state_dict() if "fine" in key]
 
 
 @pytest.mark.parametrize("fusion", ["concat", "sum", "dual", "cascade"])
@@ -119,7 +119,7 @@ def test_every_topology_uses_every_branch(fusion):
 
 
 def test_fold_leaves_the_model_as_it_was():
-    model = build_model(SEEDS["MO"])
+    model = build_model(BASELINES["MO"])
     before = {key: value.clone() for key, value in model.state_dict().items()}
     random_state = torch.get_rng_state()
     fold(model)
@@ -133,7 +133,7 @@ def test_fold_leaves_the_model_as_it_was():
 
 
 def test_training_sees_what_the_clamp_hides():
-    model = build_model(SEEDS["MO"])
+    model = build_model(BASELINES["MO"])
     with torch.no_grad():
         model.head.conv2.bias.fill_(3.0)
     mosaic = torch.rand(1, 1, 32, 32)
@@ -143,7 +143,7 @@ def test_training_sees_what_the_clamp_hides():
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (70, 90), (2, 2), (34, 130), (6, 64)])
 def test_restore_takes_any_even_size(height, width):
-    model = build_model(SEEDS["MO"]).eval()
+    model = build_model(BASELINES["MO"]).eval()
     assert restore(model, torch.rand(1, 1, height, width)).shape == (1, 3, height, width)
 
 
@@ -166,14 +166,14 @@ def test_restore_pads_without_changing_the_cfa_phase():
 
 
 def test_restore_of_a_whole_multiple_is_the_network_itself():
-    model = build_model(SEEDS["MO"]).eval()
+    model = build_model(BASELINES["MO"]).eval()
     mosaic = torch.rand(1, 1, 64, 96)
     with torch.no_grad():
         assert torch.equal(restore(model, mosaic), model(mosaic))
 
 
 def test_wrong_sizes_are_told():
-    model = build_model(SEEDS["MO"])
+    model = build_model(BASELINES["MO"])
     with pytest.raises(
         InputError, match=r"multiples of 32 for this network, but got 40 x 64; .*: 64 x 64"
     ):

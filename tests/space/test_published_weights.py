@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from space import SEEDS, InputError, build_model, fold, load_reference_checkpoint
+from space import BASELINES, InputError, build_model, fold, load_reference_checkpoint
 from space.published_weights import _SUFFIXES, _names
 
 
@@ -17,7 +17,7 @@ def published_state(name):
     """A checkpoint with the published names and random weights, made from our network."""
     names, _ = _names(name)
     torch.manual_seed(3)
-    state = build_model(SEEDS[name]).state_dict()
+    state = build_model(BASELINES[name]).state_dict()
     back = {ours: theirs for theirs, ours in _SUFFIXES.items()}
     ours = {layer: published for published, layer in names.items()}
     made = {}
@@ -27,7 +27,7 @@ def published_state(name):
     return made
 
 
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_published_weights_give_the_published_output(shared, name):
     model = load_reference_checkpoint(name, shared / "reference" / f"{name.lower()}_checkpoint.pt")
     stored = np.load(shared / "reference" / f"{name.lower()}_io.npz")

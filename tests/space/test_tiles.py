@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from space import (
-    SEEDS,
+    BASELINES,
     Branch,
     DesignSpace,
     Genome,
@@ -113,7 +113,7 @@ def test_the_published_mo_leaves_no_seams_on_real_photos(shared):
 
 
 def test_receptive_fields_of_the_seeds():
-    assert {name: receptive_field(build_model(SEEDS[name])) for name in SEEDS} == {
+    assert {name: receptive_field(build_model(BASELINES[name])) for name in BASELINES} == {
         "MO": 544,
         "M1": 448,
         "M2": 480,

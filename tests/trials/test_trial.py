@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from space import SEEDS, Branch, Genome, build_model
+from space import BASELINES, Branch, Genome, build_model
 from trials import (
     DataConfig,
     ImageScore,
@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_trial(tmp_path, data):
 def test_a_genome_over_the_limit_is_not_trained(tmp_path, data):
     seen = []
     result = run_trial(
-        SEEDS["MO"],
+        BASELINES["MO"],
         QUICK,
         data=data,
         directory=tmp_path,
@@ -270,9 +270,9 @@ def looks(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("is_promoted", [True, False])
 def test_only_what_is_trained_to_its_end_is_timed_by_the_whole_protocol(
-    tmp_path, data, looks, goes_on
+    tmp_path, data, looks, is_promoted
 ):
     asked = []
     result = run_trial(
@@ -282,9 +282,9 @@ def test_only_what_is_trained_to_its_end_is_timed_by_the_whole_protocol(
         directory=tmp_path,
         mo_latency_ms=20.0,
         rough_first=True,
-        decide=lambda score: asked.append(score) or goes_on,
+        decide=lambda score: asked.append(score) or is_promoted,
     )
-    assert [rough for rough, _ in looks] == ([True, False] if goes_on else [True])
+    assert [rough for rough, _ in looks] == ([True, False] if is_promoted else [True])
     assert asked[0].latency_ms == looks[0][1][1].value * 20.0
     assert (result.latency, result.ratio_to_mo) == looks[-1][1]
     assert (

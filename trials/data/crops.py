@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def gathered(scenes: Tensor, places: Tensor, crop: int) -> Tensor:
+def gather_crops(scenes: Tensor, places: Tensor, crop: int) -> Tensor:
     """Crops (b c `crop` `crop`) of `scenes` (n c h w), each in its orientation.
 
     `places` (b 4, integers, on the device of the scenes): scene, top, left, and turn as

@@ -25,7 +25,7 @@ from trials.files import replacing
 MAGIC = b"dark-nas scenes 1 "
 
 
-def drawn_scenes(
+def cached_scenes(
     seeds: Sequence[int],
     size: int,
     *,
@@ -33,7 +33,7 @@ def drawn_scenes(
     folder: Path | None = None,
     on_drawn: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The scenes of `seeds`, linear camera RGB (n 3 size size, half), from `folder` where they are
+    """The scenes of `baselines`, linear camera RGB (n 3 size size, half), from `folder` where they are
     there, else drawn and kept.
 
     `recipe` is the number of the code that draws: another number, other files. `on_drawn` is told

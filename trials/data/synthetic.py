@@ -18,10 +18,10 @@ from torch import Tensor
 
 from space import InputError
 from trials.config import DataConfig
-from trials.data.crops import gathered
+from trials.data.crops import gather_crops
 from trials.data.noise import SensorNoise, load_sensor
 from trials.data.pair import Pair, Progress
-from trials.data.scene_cache import drawn_scenes
+from trials.data.scene_cache import cached_scenes
 from trials.raw.colour import (
     develop,
     draw_white_balance,
@@ -71,7 +71,7 @@ class SyntheticData:
             if on_progress:
                 on_progress("scenes", count, total, {})
 
-        scenes = drawn_scenes(
+        scenes = cached_scenes(
             seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
         ).to(self.device)
         self.scenes = scenes[: config.scenes]
@@ -93,7 +93,7 @@ class SyntheticData:
         ]
         places = torch.stack(numbers, dim=1)
         if self.device.type == "cuda":
-            crops = gathered(self.scenes, places, crop)
+            crops = gather_crops(self.scenes, places, crop)
         else:  # slices are faster than numbers of pixels, and nobody has to be waited for
             cuts = [
                 (self.scenes[scene, :, top : top + crop, left : left + crop], turn)

@@ -19,7 +19,7 @@ WARM_UP_RUNS = 3
 _told: set[str] = set()
 
 
-def captured(
+def capture(
     work: Callable[[], None], lasting: Sequence[Tensor], device: torch.device
 ) -> Callable[[], None]:
     """What does the same as `work`, all of it queued on the current stream by one call.

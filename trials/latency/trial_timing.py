@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from space import SEEDS, Genome, build_model
+from space import BASELINES, Genome, build_model
 from trials.config import LatencyConfig, TrialConfig
 from trials.latency.measure import Latency, measure_against, measure_latency
 from trials.latency.statistics import LatencyRatio
@@ -31,10 +31,10 @@ def time_network(genome: Genome, config: TrialConfig, *, rough: bool = False) ->
     itself, the measure of all, has none.
     """
     model = build_model(genome)
-    if genome == SEEDS["MO"]:
+    if genome == BASELINES["MO"]:
         return measure_latency(model, config.latency, device=config.device), ITSELF
     settings = rough_look(config.latency) if rough else config.latency
-    reference = build_model(SEEDS["MO"])
+    reference = build_model(BASELINES["MO"])
     return measure_against(
         model,
         reference,

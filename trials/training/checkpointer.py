@@ -27,7 +27,7 @@ class PreemptedError(KeyboardInterrupt):
 
 
 @dataclass(kw_only=True)
-class Keeper:
+class Checkpointer:
     """The checkpoints of one running trial in `folder`, which belongs to its network alone.
 
     `every_s` seconds lie between two of them. `stop` is asked after every step; where it says True

@@ -11,12 +11,12 @@ SMOOTHING_STEPS = 20
 DIVERGED_FACTOR = 3.0
 
 
-class LossWatch:
+class DivergenceDetector:
     """Follows the loss and says when it has come apart."""
 
     def __init__(self, smoothing_steps: int = SMOOTHING_STEPS) -> None:
         self.smoothed = math.nan
-        self.came_apart = False
+        self.diverged = False
         """Stays so: whoever goes on from here, in another process too, is told again."""
         self._steps = smoothing_steps
         self._first = math.nan
@@ -27,8 +27,8 @@ class LossWatch:
         """Takes one step's loss and gradient norm; False if the training has diverged, now or
         before.
         """
-        self.came_apart = self.came_apart or not self._goes_well(loss, gradient_norm)
-        return not self.came_apart
+        self.diverged = self.diverged or not self._goes_well(loss, gradient_norm)
+        return not self.diverged
 
     def _goes_well(self, loss: float, gradient_norm: float) -> bool:
         if not (math.isfinite(loss) and math.isfinite(gradient_norm)):

@@ -43,10 +43,10 @@ class _Filters:
     weight_slope: Tensor  # rows x length, float32: the loss's gradient for `weight`
 
 
-class Twin:
+class FlatParameters:
     """The flat parameters of a network, their gradient, and the network that computes with them.
 
-    `values` and `slopes` are float32 (n, a few gaps of zeros included); after this the parameters
+    `values` and `grads` are float32 (n, a few gaps of zeros included); after this the parameters
     of `model` are views of `values`, so whatever changes one changes the other. `network` is its
     plain twin in `dtype` (channels_last unless that is float32), whose weights are as old as the
     last `refresh`.
@@ -80,7 +80,7 @@ class Twin:
             end = _aligned(self._place(parameter, end))
         device = next(model.parameters()).device
         self.values = torch.zeros(end, device=device)
-        self.slopes = torch.zeros_like(self.values)
+        self.grads = torch.zeros_like(self.values)
         self._plain = torch.zeros(end - sizes, dtype=dtype, device=device)
         self._plain_slopes = torch.zeros(weights, device=device)
         self._others = slice(weights + sizes, None), slice(weights, None)
@@ -115,7 +115,7 @@ class Twin:
 
     def slope(self, loss: Tensor) -> None:
         """Puts the gradient of `loss`, which `network` computed since the last `refresh`, into
-        `slopes`.
+        `grads`.
         """
         found = torch.autograd.grad(loss, self._leaves)
         with torch.no_grad():
@@ -152,8 +152,8 @@ class Twin:
                     self.values[of_v].view(rows, length),
                     self.values[of_g].view(rows, 1),
                     self._plain[of_v].view(rows, length),
-                    self.slopes[of_v].view(rows, length),
-                    self.slopes[of_g].view(rows, 1),
+                    self.grads[of_v].view(rows, length),
+                    self.grads[of_g].view(rows, 1),
                     self._plain_slopes[of_v].view(rows, length),
                 )
             )
@@ -185,7 +185,7 @@ class Twin:
         for parameter in others:
             parent, _, own = names[id(parameter)].rpartition(".")
             leaf = self._leaf(
-                self._view(self._plain, parameter, sizes), self._view(self.slopes, parameter)
+                self._view(self._plain, parameter, sizes), self._view(self.grads, parameter)
             )
             setattr(self.network.get_submodule(parent), own, leaf)
 

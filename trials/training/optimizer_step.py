@@ -12,13 +12,13 @@ from torch import Tensor
 
 from space import DarkUNet
 from trials.config import TrainConfig
-from trials.training.flat_parameters import Twin
+from trials.training.flat_parameters import FlatParameters
 from trials.training.losses import restoration_loss
 
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
 
 
-class Descent:
+class OptimizerStep:
     """A network's flat parameters on their way down, with Adam's moments and the averaged weights.
 
     `average`, `first` and `second` (Adam's moments) are float32 (n) in the order of `twin.values`,
@@ -30,7 +30,7 @@ class Descent:
         """For `model`, which is on its device; its parameters become views of the flat buffer (see
         Twin).
         """
-        self.twin = Twin(model, precision)
+        self.twin = FlatParameters(model, precision)
         self._clip, self._ms_ssim_weight = config.grad_clip, config.ms_ssim_weight
         values = self.twin.values
         self.average = values.clone()
@@ -63,7 +63,7 @@ class Descent:
         self.twin.slope(loss)
         with torch.no_grad():
             torch.stack(
-                [loss.detach(), torch.linalg.vector_norm(self.twin.slopes)], out=self.figures
+                [loss.detach(), torch.linalg.vector_norm(self.twin.grads)], out=self.figures
             )
 
     @torch.no_grad()
@@ -77,7 +77,7 @@ class Descent:
         excess = ((self.figures[1] + 1e-6) / self._clip).clamp_(min=1.0)
         torch._fused_adam_(
             [self.twin.values],
-            [self.twin.slopes],
+            [self.twin.grads],
             [self.first],
             [self.second],
             [],

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from space import DarkUNet, InputError
 from trials.config import TrainConfig
-from trials.device.cuda_graph import captured
-from trials.training.divergence import SMOOTHING_STEPS, LossWatch
-from trials.training.optimizer_step import Descent
+from trials.device.cuda_graph import capture
+from trials.training.divergence import SMOOTHING_STEPS, DivergenceDetector
+from trials.training.optimizer_step import OptimizerStep
 
 # On a GPU losses are read back after so many steps: reading waits for the device, and the device
 # then for the host.
@@ -58,9 +58,9 @@ class Trainer:
         self.parameters = [
             parameter for parameter in model.parameters() if parameter.requires_grad
         ]
-        self.descent = Descent(self.model, config, precision)
+        self.descent = OptimizerStep(self.model, config, precision)
         self.average = self.descent.twin.views(self.descent.average, self.parameters)
-        self.watch = LossWatch(smoothing_steps)
+        self.watch = DivergenceDetector(smoothing_steps)
         self._ahead, self._graph = device.type == "cuda", graph
         self._unread = 0
         self._read_back = torch.zeros(READ_STEPS, 2, device=device)
@@ -71,7 +71,7 @@ class Trainer:
         """Step number `step` (from 0) on one batch: False, and nothing learnt, if the training is
         seen to have come apart.
         """
-        if self.watch.came_apart:
+        if self.watch.diverged:
             return False
         self.descent.set(
             learning_rate(step, self.config), min(self.config.ema_decay, (1 + step) / (10 + step))
@@ -95,7 +95,7 @@ class Trainer:
         self._unread = 0
         return (
             all(self.watch.healthy(loss, norm) for loss, norm in figures)
-            and not self.watch.came_apart
+            and not self.watch.diverged
         )
 
     def _step_ahead(self, mosaic: Tensor, target: Tensor) -> bool:
@@ -103,7 +103,7 @@ class Trainer:
             self._batch = mosaic.clone(), target.clone()
             work = self._look_and_take
             self._whole_step = (
-                captured(work, self.descent.lasting, self.device) if self._graph else work
+                capture(work, self.descent.lasting, self.device) if self._graph else work
             )
         assert self._whole_step is not None
         for place, given in zip(self._batch, (mosaic, target), strict=True):
@@ -185,7 +185,7 @@ class Trainer:
                     )
                 tensor.copy_(value)
         self.descent.count.fill_(float(moments[0]["step"]) if moments else 0.0)
-        self.watch.came_apart = False
+        self.watch.diverged = False
         vars(self.watch).update(state["watch"])
 
 

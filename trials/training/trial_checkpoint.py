@@ -14,7 +14,7 @@ from trials.config import TrialConfig
 from trials.data.pair import TrialData
 from trials.latency.measure import Latency, device_name
 from trials.latency.statistics import LatencyRatio
-from trials.training.checkpointer import Keeper
+from trials.training.checkpointer import Checkpointer
 from trials.training.loop import Keep, TrainLog
 from trials.training.rungs import RungScore
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from trials.trial import TrialResult
 
 
-class Kept:
+class TrialCheckpoint:
     """What was kept of the trial of `genome` before this process took it; nothing where there is
     no such thing.
     """
 
     def __init__(
-        self, keeper: Keeper, genome: Genome, config: TrialConfig, data: TrialData
+        self, keeper: Checkpointer, genome: Genome, config: TrialConfig, data: TrialData
     ) -> None:
         self._keeper, self._device = keeper, config.device
         self._identity = {

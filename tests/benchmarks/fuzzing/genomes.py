@@ -18,7 +18,7 @@ from fuzzing.mutate import RAW_JSON, Tree, damaged
 from nas.cli.networks import read_genome
 from nas.outputs.drawing import draw_svg
 from nas.outputs.layout import lay_out
-from space import SEEDS, DesignSpace, Genome, build_model
+from space import BASELINES, DesignSpace, Genome, build_model
 
 CHOICES: dict[str, list[Any]] = {
     "scale": [8, 16, 32, 64],
@@ -76,7 +76,10 @@ class Genomes:
 
     def __init__(self, place: Path) -> None:
         space, chance = DesignSpace(), random.Random(5)
-        self.bases = [*SEEDS.values(), *(space.decode(space.sample(chance)) for _ in range(40))]
+        self.bases = [
+            *BASELINES.values(),
+            *(space.decode(space.sample(chance)) for _ in range(40)),
+        ]
         with torch.device("meta"):  # torch makes its own folders when that is first used
             build_model(self.bases[0])
 

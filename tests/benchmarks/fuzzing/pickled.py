@@ -16,7 +16,7 @@ import torch
 
 from fuzzing.checks import require
 from fuzzing.mutate import damaged
-from space import SEEDS, build_model, load_reference_checkpoint
+from space import BASELINES, build_model, load_reference_checkpoint
 from space.published_weights import _SUFFIXES, _names
 
 PROGRAMS: list[Any] = [
@@ -50,7 +50,7 @@ class Checkpoints:
         theirs = {ours: published for published, ours in _names("MO")[0].items()}
         suffixes = {ours: published for published, ours in _SUFFIXES.items()}
         self.state: dict[str, Any] = {}
-        for name, tensor in build_model(SEEDS["MO"]).state_dict().items():
+        for name, tensor in build_model(BASELINES["MO"]).state_dict().items():
             suffix = next(suffix for suffix in suffixes if name.endswith("." + suffix))
             self.state[f"{theirs[name.removesuffix('.' + suffix)]}.{suffixes[suffix]}"] = tensor
         self.files = [self._saved(zipped) for zipped in (True, False)]
@@ -86,7 +86,7 @@ class Checkpoints:
 
 def _check(path: Path) -> None:
     model = load_reference_checkpoint("MO", path)
-    require(model.genome == SEEDS["MO"] and not model.training, "it is another network")
+    require(model.genome == BASELINES["MO"] and not model.training, "it is another network")
     require(
         all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()),
         "its weights are no numbers",

@@ -39,7 +39,7 @@ from nas.samplers.features import numbers
 from nas.samplers.registry import distributions, suggest
 from nas.samplers.surrogate import StructureSampler
 from nas.study.pareto import REFERENCE_RATIO, Reference
-from space import SEEDS, DesignSpace, Genome
+from space import BASELINES, DesignSpace, Genome
 
 SPACE = DesignSpace()
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -163,13 +163,13 @@ def search(seed: int, focused: bool) -> int:
         values = [psnr_db + chance.gauss(0, TRAINING_DB), ratio * MO_MS]
         study.add_trial(
             create_trial(
-                params=SPACE.encode(SEEDS[name]),
+                params=SPACE.encode(BASELINES[name]),
                 distributions=distributions(SPACE),
                 values=values,
                 user_attrs={"ratio_to_mo": ratio},
             )
         )
-        known.add(SEEDS[name].digest)
+        known.add(BASELINES[name].digest)
         busy[busy.index(min(busy))] += seconds(math.log2(ratio))
     mo_psnr_db = study.trials[0].values[0]
     running: list[tuple[float, optuna.Trial, list[float]]] = []

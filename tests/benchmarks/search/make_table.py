@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from nas.study.pareto import pareto_front
-from space import SEEDS, DesignSpace, Genome, build_model, count_cost
+from space import BASELINES, DesignSpace, Genome, build_model, count_cost
 from trials import DataConfig, load_data, measure_against
 from trials.config import LatencyConfig, TrainConfig
 from trials.device.precision import settled_dtype
@@ -65,7 +65,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     if args.start and not args.out.exists():
-        told = json.loads(gzip.decompress(args.start.read_bytes()))
+        told = json.loads(gzip.unpack(args.start.read_bytes()))
         rows = told.pop("networks")
         args.out.write_text("".join(json.dumps(row) + "\n" for row in (told, *rows)))
     if args.pack:
@@ -76,7 +76,7 @@ def main() -> int:
         args.out,
         {"recipe": asdict(config), "rungs": [*RUNGS, config.steps], "data": data.description},
     )
-    space, total = DesignSpace(), len(SEEDS) + args.random + args.mutants
+    space, total = DesignSpace(), len(BASELINES) + args.random + args.mutants
     started, made = time.monotonic(), 0
     while len(begun) < total:
         genome, origin = propose(space, begun, args.random)
@@ -112,10 +112,10 @@ def run(
     if ratio is None:
         ratio = (
             1.0
-            if genome == SEEDS["MO"]
+            if genome == BASELINES["MO"]
             else measure_against(
                 model,
-                build_model(SEEDS["MO"]),
+                build_model(BASELINES["MO"]),
                 LatencyConfig(height=FRAME, width=FRAME, max_seconds=2.0, min_runs=20),
                 device="cpu",
             )[1].value
@@ -152,13 +152,13 @@ def run(
 
 def propose(space: DesignSpace, begun: list[dict[str, Any]], randoms: int) -> tuple[Genome, str]:
     """The next genome: it depends on what is in the table only."""
-    if len(begun) < len(SEEDS):
-        name = list(SEEDS)[len(begun)]
-        return SEEDS[name], name
+    if len(begun) < len(BASELINES):
+        name = list(BASELINES)[len(begun)]
+        return BASELINES[name], name
     known = {row["digest"] for row in begun}
     for attempt in range(10_000):
         chance = random.Random(f"{len(begun)}/{attempt}")
-        if len(begun) < len(SEEDS) + randoms:
+        if len(begun) < len(BASELINES) + randoms:
             params, origin = (
                 {gene.name: chance.choice(gene.choices) for gene in space.genes},
                 "random",

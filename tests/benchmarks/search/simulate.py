@@ -32,12 +32,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from forest import ForestSurrogate, fit_forest
 from table import PACKED, Curve, Surrogate, TableSpace, fit, load
 
-from nas.samplers.fresh import FreshSampler
-from nas.samplers.imputation import foretell
+from nas.samplers.fresh import DeduplicatingSampler
+from nas.samplers.imputation import predict
 from nas.samplers.registry import suggest
 from nas.samplers.surrogate import StructureSampler
 from nas.study.pareto import REFERENCE_RATIO, Reference, hypervolume
-from nas.study.ranking import Standing, goes_on
+from nas.study.ranking import RungEntry, is_promoted
 from space import Genome
 
 SPACE = TableSpace()
@@ -147,9 +147,11 @@ class Replay:
                 stops=bool(method.rungs),
             )
         elif method.fresh:
-            sampler = FreshSampler(sampler, SPACE, lambda digest: digest in self.known, seed=seed)
+            sampler = DeduplicatingSampler(
+                sampler, SPACE, lambda digest: digest in self.known, seed=seed
+            )
         self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-        self.at_rung: dict[int, list[Standing]] = {step: [] for step in method.rungs}
+        self.at_rung: dict[int, list[RungEntry]] = {step: [] for step in method.rungs}
         self.finals: list[tuple[float, float]] = []
         self.known: dict[str, Any] = {}
         self.ways: list[
@@ -195,8 +197,8 @@ class Replay:
             psnr_db = curve.psnr_db[steps.index(rung)]
             reached.append({"step": rung, "psnr_db": psnr_db})
             trial.set_user_attr("rungs", reached)
-            mine = Standing(psnr_db=psnr_db, latency_ms=curve.ratio_to_mo, digest=genome.digest)
-            stays = goes_on(mine, self.at_rung[rung])
+            mine = RungEntry(psnr_db=psnr_db, latency_ms=curve.ratio_to_mo, digest=genome.digest)
+            stays = is_promoted(mine, self.at_rung[rung])
             self.at_rung[rung].append(mine)
             if not stays:
                 self.stop(trial, genome, curve, rung, psnr_db)
@@ -224,7 +226,7 @@ class Replay:
 
     def foretold(self, rung: int, psnr_db: float) -> float:
         """The final PSNR of a trial stopped at `rung`, by those that went on."""
-        return foretell([(at, final) for step, at, final in self.ways if step == rung], psnr_db)
+        return predict([(at, final) for step, at, final in self.ways if step == rung], psnr_db)
 
 
 def unit_seconds(surrogate: Surrogate | ForestSurrogate) -> float:

@@ -54,7 +54,7 @@ class Death:
 
 
 @dataclass
-class Crew:
+class WorkerPool:
     """The workers, and every life that ended so far."""
 
     workers: list[Worker]

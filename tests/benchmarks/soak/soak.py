@@ -44,7 +44,7 @@ import scipy.stats  # noqa: F401
 import torch
 import torch._dynamo
 from checks import Check, Soaked, check_all, figures
-from forks import Crew, Worker, in_fork
+from forks import Worker, WorkerPool, in_fork
 from journal import Journal, read_journal, witnessed
 from servers import SERVERS, Server
 from sqlalchemy import text
@@ -145,7 +145,7 @@ class Soak:
         logs.mkdir(exist_ok=True)
         machines = [place / f"machine{index}" for index in range(args.machines)]
         self.folders = [machine / NAME for machine in machines]
-        self.crew = Crew(
+        self.crew = WorkerPool(
             [
                 Worker(
                     index,

@@ -19,8 +19,8 @@ import pytest
 import sqlalchemy
 from servers import Server, read_until, search, server, shared_server
 
-from nas.cli.signals import Asked
-from nas.study.lock import asking
+from nas.cli.signals import StopSignal
+from nas.study.lock import study_lock
 from nas.study.records import read_rows
 from nas.study.storage import open_storage
 
@@ -30,8 +30,8 @@ ENOUGH_S = 120.0
 
 
 @pytest.fixture
-def asked() -> Iterator[Asked]:
-    with Asked().installed() as one:
+def asked() -> Iterator[StopSignal]:
+    with StopSignal().installed() as one:
         yield one
 
 
@@ -39,7 +39,7 @@ def signalled(number: int = signal.SIGTERM) -> None:
     os.kill(os.getpid(), number)
 
 
-def test_a_signal_waits_for_the_end_of_what_is_held(asked: Asked) -> None:
+def test_a_signal_waits_for_the_end_of_what_is_held(asked: StopSignal) -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), asked.held():
         with asked.held():
@@ -53,7 +53,9 @@ def test_a_signal_waits_for_the_end_of_what_is_held(asked: Asked) -> None:
         pass
 
 
-def test_a_deferred_signal_does_not_cut_where_a_call_ends_but_a_second_does(asked: Asked) -> None:
+def test_a_deferred_signal_does_not_cut_where_a_call_ends_but_a_second_does(
+    asked: StopSignal,
+) -> None:
     asked.deferring = True
     with asked.held():
         signalled()
@@ -61,7 +63,7 @@ def test_a_deferred_signal_does_not_cut_where_a_call_ends_but_a_second_does(aske
         signalled(signal.SIGINT)
 
 
-def test_a_signal_between_two_calls_cuts_at_once(asked: Asked) -> None:
+def test_a_signal_between_two_calls_cuts_at_once(asked: StopSignal) -> None:
     with asked.held():
         pass
     with pytest.raises(KeyboardInterrupt):
@@ -69,7 +71,7 @@ def test_a_signal_between_two_calls_cuts_at_once(asked: Asked) -> None:
         pytest.fail("not cut")
 
 
-def test_a_call_in_another_thread_holds_nothing(asked: Asked) -> None:
+def test_a_call_in_another_thread_holds_nothing(asked: StopSignal) -> None:
     inside, over = threading.Event(), threading.Event()
 
     def call() -> None:
@@ -91,7 +93,7 @@ def test_a_call_in_another_thread_holds_nothing(asked: Asked) -> None:
 
 def test_a_call_that_never_ends_is_left_by_a_third_signal() -> None:
     program = (
-        "import os, signal, time\nfrom nas.cli.signals import Asked\nasked = Asked()\nwith "
+        "import os, signal, time\nfrom nas.cli.signals import StopSignal\nasked = Asked()\nwith "
         "asked.installed(), asked.held():\n"
         "    for n in range(3):\n        print(n, flush=True)\n        "
         "os.kill(os.getpid(), signal.SIGINT)\n    print('on')"
@@ -170,7 +172,7 @@ def test_asked_to_stop_while_others_hold_the_lock(
     with engine.connect() as connection:
         for process in waiting:
             read_until(process, "resuming")
-        with asking(tmp_path / "ours", study):
+        with study_lock(tmp_path / "ours", study):
             wait_for_one_that_waits(connection, "advisory")
             time.sleep(1.0)
             waiting[0].send_signal(signal.SIGTERM)
@@ -182,5 +184,5 @@ def test_asked_to_stop_while_others_hold_the_lock(
     assert [process.returncode for process in waiting] == [0, 0, 0], ends
     assert not any("Traceback" in told for told in ends)
     put_back(server)
-    with asking(tmp_path / "ours", study):
+    with study_lock(tmp_path / "ours", study):
         pass  # and the lock is free

@@ -29,7 +29,7 @@ def test_the_front_is_timed_again_and_quoted(
         f"timing {len(front)} network" in told
         and "of the front again, in turn with MO in one run" in told
     )
-    stored = read_study().user_attrs["front_latency"]
+    stored = read_study().user_attrs["final_latency"]
     assert (
         stored.keys() == {"mo", *(row.digest for row in front)}
         and stored["mo"]["latency"]["median_ms"] > 0
@@ -50,10 +50,10 @@ def test_the_front_is_timed_again_and_quoted(
 def test_only_what_is_new_on_the_front_is_timed(run_search: Command, read_study: Read) -> None:
     first, again = Measure(), Measure()
     run_search(measure=first)
-    known = set(read_study().user_attrs["front_latency"])
+    known = set(read_study().user_attrs["final_latency"])
     assert run_search(measure=again) == 0 and again.calls == []
     assert run_search("--trials", 9, measure=again) == 0
-    now = set(read_study().user_attrs["front_latency"])
+    now = set(read_study().user_attrs["final_latency"])
     assert known <= now and sum(again.calls) == len(now - known)
 
 
@@ -61,7 +61,7 @@ def test_a_search_stopped_while_it_times_the_front_does_it_the_next_time(
     run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_search(measure=Measure(fails=lambda networks: KeyboardInterrupt())) == 130
-    assert "front_latency" not in read_study().user_attrs
+    assert "final_latency" not in read_study().user_attrs
     assert all(row.kind == "complete" for row in read_rows(read_study())), (
         "nothing finished is lost"
     )
@@ -88,7 +88,7 @@ def test_too_much_for_the_memory_at_once_is_timed_one_by_one(
         )
         == 1
     )
-    assert len(read_study().user_attrs["front_latency"]) == len(measure.calls) - 1
+    assert len(read_study().user_attrs["final_latency"]) == len(measure.calls) - 1
 
 
 def test_a_vanished_device_stops_the_search_in_one_line_and_it_goes_on(

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from stand_ins import start
 
 from nas.study.records import finished, read_rows
-from space import SEEDS
+from space import BASELINES
 
 ROOT = Path(__file__).parents[3]
 Read = Callable[[], optuna.Study]
@@ -73,7 +73,9 @@ def test_a_killed_trial_is_known_at_once_and_tried_again_once(
     assert [row.kind for row in rows if row.seed == "M1"] == ["interrupted", "complete"]
     assert finished(rows) == 5 and all(row.kind != "waiting" for row in rows)
     again = next(trial for trial in study.trials if trial.user_attrs.get("retry_of") == 1)
-    assert again.user_attrs["digest"] == SEEDS["M1"].digest and again.user_attrs["attempts"] == 1
+    assert (
+        again.user_attrs["digest"] == BASELINES["M1"].digest and again.user_attrs["attempts"] == 1
+    )
     assert sum(row.seed == "MO" for row in rows) == 1
 
 
@@ -141,7 +143,7 @@ def test_the_real_command_is_killed_and_goes_on(tiny: Path, runs: Path, read_stu
     ]
     rows = read_rows(read_study())
     assert finished(rows) == 4 and {row.seed for row in rows if row.kind == "complete"} >= set(
-        SEEDS
+        BASELINES
     )
     for row in rows:
         if row.kind == "complete":
@@ -181,7 +183,7 @@ def test_a_training_that_is_killed_goes_on_and_ends_as_an_unbroken_one(
 
     unbroken = start(words("unbroken"))
     broken = start(words("broken"))
-    checkpoints = tmp_path / "broken" / "tiny" / "checkpoints" / SEEDS["M1"].digest
+    checkpoints = tmp_path / "broken" / "tiny" / "checkpoints" / BASELINES["M1"].digest
     until = time.monotonic() + 1200
     while not any(path.name >= "step_00000030" for path in checkpoints.glob("step_*.ckpt")):
         assert broken.poll() is None and time.monotonic() < until

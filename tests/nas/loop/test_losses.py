@@ -23,7 +23,7 @@ import pytest
 from nas import cli, search
 from nas.study.records import finished, read_rows
 from nas.study.storage import default_url
-from space import SEEDS
+from space import BASELINES
 from trials import run_trial
 from trials.training.checkpoints import Checkpoints
 
@@ -184,7 +184,7 @@ def test_killed_with_a_torn_checkpoint_and_asked_to_stop(
     """Three workers train MO, M1 and M2: first they are killed, and a checkpoint is torn; then
     they are asked to stop.
     """
-    folder, mo = runs / "losses", SEEDS["MO"].digest
+    folder, mo = runs / "losses", BASELINES["MO"].digest
     argv = [*argv, "--steps", "5000"]  # nobody waits for the end
     hands.tell(start=3, argv=argv)
     wait_for(
@@ -230,7 +230,7 @@ def test_killed_with_a_torn_checkpoint_and_asked_to_stop(
     # One death each: to be asked to stop is not the network's fault.
     assert [trial.user_attrs["attempts"] for trial in read(folder).trials[6:]] == [1, 1, 1]
     capsys.readouterr()
-    names = {genome.digest: name for name, genome in SEEDS.items()}
+    names = {genome.digest: name for name, genome in BASELINES.items()}
     for what, told in (("killed, MO's last checkpoint torn", again), ("asked to stop", last)):
         lost = ", ".join(
             f"{names[digest]} {one['lost_steps']} steps ({one['lost_s']} s)"
@@ -277,7 +277,7 @@ def test_a_full_disk_costs_at_most_the_running_trial(
 
     def filling(genome: Any, *args: Any, on_progress: Any, **more: Any) -> Any:
         def told(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-            if genome == SEEDS["M1"] and phase == "train" and done == STEPS // 2:
+            if genome == BASELINES["M1"] and phase == "train" and done == STEPS // 2:
                 fill(filler, left_bytes)
             on_progress(phase, done, total, figures)
 

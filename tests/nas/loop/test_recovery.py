@@ -24,7 +24,7 @@ from nas.loop.recovery import (
 from nas.samplers.registry import suggest
 from nas.study.storage import open_storage
 from nas.study.store import DIRECTIONS
-from space import SEEDS, DesignSpace
+from space import BASELINES, DesignSpace
 
 SPACE = DesignSpace()
 
@@ -78,12 +78,15 @@ def test_a_seed_killed_before_it_had_parameters_keeps_its_name(
     study: optuna.Study, tmp_path: Path
 ) -> None:
     study.enqueue_trial(
-        SPACE.encode(SEEDS["M2"]), user_attrs={"seed": "M2", "genome": SEEDS["M2"].to_json()}
+        SPACE.encode(BASELINES["M2"]),
+        user_attrs={"seed": "M2", "genome": BASELINES["M2"].to_json()},
     )
     study.ask()
     assert recover(study, tmp_path, SPACE, owns_storage=True) == [0]
     trial = study.ask()
-    assert trial.user_attrs["seed"] == "M2" and SPACE.decode(suggest(trial, SPACE)) == SEEDS["M2"]
+    assert (
+        trial.user_attrs["seed"] == "M2" and SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
+    )
 
 
 def test_a_proposal_killed_before_it_was_one_is_not_queued(
@@ -207,17 +210,19 @@ def test_what_killed_processes_left_is_swept(study: optuna.Study, tmp_path: Path
     study.tell(0, [20.0, 20.0])
     told.__exit__(OSError, OSError(), None)
     (tmp_path / "trials" / "0000" / "weights.safetensors").touch()
-    study.enqueue_trial(SPACE.encode(SEEDS["M1"]), user_attrs={"genome": SEEDS["M1"].to_json()})
+    study.enqueue_trial(
+        SPACE.encode(BASELINES["M1"]), user_attrs={"genome": BASELINES["M1"].to_json()}
+    )
     with begin(study, tmp_path):  # this one waits no more: it runs
         study.enqueue_trial(
-            SPACE.encode(SEEDS["M2"]), user_attrs={"genome": SEEDS["M2"].to_json()}
+            SPACE.encode(BASELINES["M2"]), user_attrs={"genome": BASELINES["M2"].to_json()}
         )
-        for name in (SEEDS["M1"].digest, SEEDS["M2"].digest, "forgotten"):
+        for name in (BASELINES["M1"].digest, BASELINES["M2"].digest, "forgotten"):
             checkpoints_folder(tmp_path, name).mkdir(parents=True)
         sweep(study, tmp_path)
         assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {
-            SEEDS["M1"].digest,
-            SEEDS["M2"].digest,
+            BASELINES["M1"].digest,
+            BASELINES["M2"].digest,
         }
         assert {path.name for path in (tmp_path / "trials" / "0000").iterdir()} == {
             "weights.safetensors"

@@ -14,10 +14,15 @@ import pytest
 from stand_ins import figures
 
 from nas.loop.recovery import Claim, runs_now
-from nas.loop.reference_device import Judge, Timed, check_judge, settle_judge
+from nas.loop.reference_device import (
+    LatencyDevice,
+    Timed,
+    check_latency_device,
+    settle_latency_device,
+)
 from nas.study.storage import open_storage
 from nas.study.store import DIRECTIONS
-from space import SEEDS, Genome, InputError
+from space import BASELINES, Genome, InputError
 from trials import Latency, LatencyRatio, TrialConfig
 
 
@@ -38,13 +43,13 @@ def measured(study: optuna.Study) -> None:
 
 def refused(*words: Any) -> str:
     with pytest.raises(InputError) as caught:
-        settle_judge(*words)
+        settle_latency_device(*words)
     return str(caught.value)
 
 
 def test_the_first_device_is_the_judge_and_another_is_refused(study: optuna.Study) -> None:
-    assert settle_judge(study, "cuda", "H200", None)
-    assert settle_judge(study, "cuda", "L4", None), "nothing has been timed yet"
+    assert settle_latency_device(study, "cuda", "H200", None)
+    assert settle_latency_device(study, "cuda", "L4", None), "nothing has been timed yet"
     measured(study)
     told = refused(study, "cuda", "H200", None)
     assert told.startswith(
@@ -52,14 +57,14 @@ def test_the_first_device_is_the_judge_and_another_is_refused(study: optuna.Stud
         "run it there"
     )
     assert "--judge 'L4'" in told and "--runs DIR" in told
-    assert settle_judge(study, "cuda", "L4", None)
+    assert settle_latency_device(study, "cuda", "L4", None)
 
 
 def test_with_a_judge_others_may_join_and_only_train(study: optuna.Study) -> None:
-    assert not settle_judge(study, "cuda", "H200", "L4")
-    assert settle_judge(study, "cuda", "L4", "L4")
+    assert not settle_latency_device(study, "cuda", "H200", "L4")
+    assert settle_latency_device(study, "cuda", "L4", "L4")
     measured(study)
-    assert not settle_judge(study, "cuda", "H200", "L4")
+    assert not settle_latency_device(study, "cuda", "H200", "L4")
     assert "must be the device that has timed this study so far, L4, but got H200" in refused(
         study, "cuda", "H200", "H200"
     )
@@ -68,18 +73,20 @@ def test_with_a_judge_others_may_join_and_only_train(study: optuna.Study) -> Non
 def test_of_two_that_join_at_the_same_moment_one_is_the_judge(
     study: optuna.Study, tmp_path: Path
 ) -> None:
-    assert settle_judge(study, "cuda", "H200", None) and settle_judge(study, "cuda", "L4", None)
+    assert settle_latency_device(study, "cuda", "H200", None) and settle_latency_device(
+        study, "cuda", "L4", None
+    )
     with pytest.raises(
         InputError,
         match=r"^study 's' is timed on L4, by a process that joined at the same moment, and not "
         r"on H200; ",
     ):
-        check_judge(study, "H200")
-    check_judge(study, "L4")
+        check_latency_device(study, "H200")
+    check_latency_device(study, "L4")
     # Had the first already begun a trial, the second would have been refused.
     assert "must be timed on one model of device, which is L4" in refused_begun(study, "H200")
     assert not runs_now(study, tmp_path, owns_storage=True)
-    (trial := study.ask()).set_user_attr("genome", SEEDS["MO"].to_json())
+    (trial := study.ask()).set_user_attr("genome", BASELINES["MO"].to_json())
     assert not runs_now(study, tmp_path, owns_storage=True)  # asked for, and its process died
     with Claim(tmp_path, trial):
         assert runs_now(study, tmp_path, owns_storage=True)
@@ -87,7 +94,7 @@ def test_of_two_that_join_at_the_same_moment_one_is_the_judge(
 
 def refused_begun(study: optuna.Study, name: str) -> str:
     with pytest.raises(InputError) as caught:
-        settle_judge(study, "cuda", name, None, is_begun=True)
+        settle_latency_device(study, "cuda", name, None, is_begun=True)
     return str(caught.value)
 
 
@@ -112,17 +119,19 @@ def judge(
     *,
     is_here: bool,
     time_network: Any = lambda genome, config: latency_of(genome),
-) -> Judge:
-    return Judge(study=study, config=TrialConfig(), is_here=is_here, time_network=time_network)
+) -> LatencyDevice:
+    return LatencyDevice(
+        study=study, config=TrialConfig(), is_here=is_here, time_network=time_network
+    )
 
 
 def ask(study: optuna.Study) -> optuna.Trial:
     trial = study.ask()
-    trial.set_user_attr("genome", SEEDS["M1"].to_json())
+    trial.set_user_attr("genome", BASELINES["M1"].to_json())
     return trial
 
 
-def serve_until_served(one: Judge) -> None:
+def serve_until_served(one: LatencyDevice) -> None:
     for _ in range(200):
         if one.serve():
             return
@@ -144,7 +153,7 @@ def test_a_wish_is_answered_by_the_judge_with_the_very_figures(study: optuna.Stu
         study, is_here=False, time_network=lambda *_: pytest.fail("it may not time")
     ).wait(trial, waits)
     there.join()
-    assert found == latency_of(SEEDS["M1"])
+    assert found == latency_of(BASELINES["M1"])
     assert judge(study, is_here=True).serve() == [], "a wish is granted once"
     assert judge(study, is_here=False).wait(trial, waits) == found, (
         "a trial that goes on asks no more"

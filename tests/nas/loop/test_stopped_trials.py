@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from stand_ins import Command, Runner, figures
 
 from nas import cli, export
-from nas.study.ranking import Standing, goes_on
+from nas.study.ranking import RungEntry, is_promoted
 from nas.study.records import finished, read_rows
 from space import DesignSpace, Genome
 from trials import rung_steps
@@ -65,17 +65,17 @@ def test_every_decision_follows_from_what_the_study_held_then(
     searched: None, read_study: Read
 ) -> None:
     """One worker: at a rung a trial met those before it, and no others."""
-    seen: dict[int, dict[str, Standing]] = {step: {} for step in RUNGS}
+    seen: dict[int, dict[str, RungEntry]] = {step: {} for step in RUNGS}
     decided = 0
     for trial in read_study().trials:
         for rung in trial.user_attrs.get("rungs", []):
-            one = Standing(
+            one = RungEntry(
                 psnr_db=rung["psnr_db"],
                 latency_ms=rung["latency_ms"],
                 digest=trial.user_attrs["digest"],
             )
             if rung["decision"] in ("on", "stopped"):
-                assert (rung["decision"] == "on") == goes_on(one, seen[rung["step"]].values())
+                assert (rung["decision"] == "on") == is_promoted(one, seen[rung["step"]].values())
                 decided += 1
             seen[rung["step"]][one.digest] = one
     assert decided >= 13

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nas.outputs.drawing import colour, draw_svg
 from nas.outputs.layout import CAPTION, HEIGHTS, LINE, Drawing, Part, box_width, lay_out, percent
-from space import SEEDS, DesignSpace, Genome, count_cost
+from space import BASELINES, DesignSpace, Genome, count_cost
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -63,7 +63,9 @@ def test_no_network_of_the_space_is_drawn_over_itself(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "genome", [*SEEDS.values(), *(sampled(seed) for seed in range(8))], ids=lambda g: g.digest[:8]
+    "genome",
+    [*BASELINES.values(), *(sampled(seed) for seed in range(8))],
+    ids=lambda g: g.digest[:8],
 )
 def test_every_part_has_its_share(genome: Genome) -> None:
     macs = count_cost(genome, 128, 128).parts
@@ -83,7 +85,7 @@ def test_every_part_has_its_share(genome: Genome) -> None:
 
 
 def test_mo_as_it_is_known() -> None:
-    drawing = lay_out(SEEDS["MO"], count_cost(SEEDS["MO"], 512, 512).parts)
+    drawing = lay_out(BASELINES["MO"], count_cost(BASELINES["MO"], 512, 512).parts)
     parts = {part.name: part for part in drawing.parts}
     assert set(parts) == {
         "mosaic",
@@ -115,7 +117,9 @@ def test_a_cascade_is_added_from_coarse_to_fine() -> None:
 
 
 def test_the_svg_says_what_the_layout_holds() -> None:
-    svg = draw_svg(lay_out(SEEDS["M2"], count_cost(SEEDS["M2"], 64, 64).parts), title="a <b> & c")
+    svg = draw_svg(
+        lay_out(BASELINES["M2"], count_cost(BASELINES["M2"], 64, 64).parts), title="a <b> & c"
+    )
     root = ElementTree.fromstring(svg)
     assert root.findtext(f"{SVG}title") == "a <b> & c"
     groups = {group.get("id"): group for group in root.iter(f"{SVG}g")}
@@ -149,7 +153,7 @@ def test_widths_grow_with_channels_and_shares_are_readable() -> None:
 def test_drawing_needs_no_torch() -> None:
     program = (
         "import sys, nas.outputs.drawing, nas.outputs.layout, space; drawn = "
-        "nas.layout.lay_out(space.SEEDS['MO']); nas.drawing.draw_svg(drawn); "
+        "nas.layout.lay_out(space.BASELINES['MO']); nas.drawing.draw_svg(drawn); "
     )
     program += "print('torch' in sys.modules)"
     done = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 from nas.outputs.drawing import draw_svg
 from nas.outputs.layout import lay_out
 from nas.outputs.model_card import draw_card
-from space import SEEDS, Genome
+from space import BASELINES, Genome
 from space.export_format import Saved, describe_input
 
 JPEG = b"\xff\xd8 a picture"
@@ -124,7 +124,7 @@ def test_it_needs_no_other_file() -> None:
     [("MO", "MO's architecture itself"), ("M2", "This network is M2, which extends MO's")],
 )
 def test_it_says_whose_architecture_it_is(name: str, told: str) -> None:
-    assert told in page(saved(SEEDS[name])).text
+    assert told in page(saved(BASELINES[name])).text
     assert "was found in that space" in page(saved()).text
 
 

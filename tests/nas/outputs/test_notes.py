@@ -23,7 +23,7 @@ from nas.outputs.study_note import compose_study
 from nas.study.config import StudyConfig, load_config
 from nas.study.storage import open_storage, quiet_optuna
 from nas.study.store import open_study
-from space import SEEDS, DesignSpace, Genome, count_cost
+from space import BASELINES, DesignSpace, Genome, count_cost
 
 dashboard = pytest.importorskip("optuna_dashboard")
 Read = Callable[[], optuna.Study]
@@ -207,7 +207,7 @@ def test_every_note_fits_into_one_attribute(seed: int, pictures: int, words: str
 
 
 def test_pictures_are_listed_worst_first_and_counted() -> None:
-    note = compose(attributes(SEEDS["MO"]), kind="complete", latency_ms=15.0, urls={})
+    note = compose(attributes(BASELINES["MO"]), kind="complete", latency_ms=15.0, urls={})
     rows = re.findall(r"^\|(.*?)\|([\d.]+)\|([\d.]+)\|$", note, re.M)
     assert [float(psnr) for _, psnr, _ in rows] == [20.0, 21.0, 22.0, 23.0, 24.0, 25.0]
     assert "|and 6 more|" in note and "a b" in rows[0][0], "a name can't break the table"
@@ -217,7 +217,7 @@ def test_pictures_are_listed_worst_first_and_counted() -> None:
     )
     assert "Trained (32 s of training)." in note
     stopped = attributes(
-        SEEDS["MO"], message="stopped at step 50 of 450", rungs=[{"step": 50, "psnr_db": 20.0}]
+        BASELINES["MO"], message="stopped at step 50 of 450", rungs=[{"step": 50, "psnr_db": 20.0}]
     )
     assert "\n\nStopped at step 50 of 450 (32 s of training).\n\n" in compose(
         stopped, kind="stopped", latency_ms=1, urls={}
@@ -227,7 +227,11 @@ def test_pictures_are_listed_worst_first_and_counted() -> None:
 def test_mo_is_the_unit() -> None:
     measured = {"low_ms": 29.0, "high_ms": 31.0}
     attrs = attributes(
-        SEEDS["MO"], seed="MO", ratio_to_mo=1.0, ratio_to_mo_interval=[1.0, 1.0], latency=measured
+        BASELINES["MO"],
+        seed="MO",
+        ratio_to_mo=1.0,
+        ratio_to_mo_interval=[1.0, 1.0],
+        latency=measured,
     )
     assert "**30.0 ms** (29.0 to 31.0), the unit of all others" in compose(
         attrs, kind="complete", latency_ms=30.0, urls={}
@@ -235,11 +239,13 @@ def test_mo_is_the_unit() -> None:
 
 
 def test_networks_in_words() -> None:
-    assert in_words(SEEDS["MO"]) == (
+    assert in_words(BASELINES["MO"]) == (
         "a trunk at 8x (1 residual block), a branch at 32x (3 RDBs); the mosaic is "
         "concatenated in the head"
     )
-    assert in_words(SEEDS["M1"]).count("2 RDBs") == 3 and "concatenated;" in in_words(SEEDS["M1"])
+    assert in_words(BASELINES["M1"]).count("2 RDBs") == 3 and "concatenated;" in in_words(
+        BASELINES["M1"]
+    )
 
 
 def test_a_trial_that_never_had_a_genome_has_a_note() -> None:

@@ -23,7 +23,7 @@ from dashboards.study import reader as reading
 from nas.outputs.curve import draw_curve, read_curve
 from nas.outputs.store import ARTIFACTS, FILES, LinkingStore, shares
 from nas.study.records import finished, read_rows
-from space import SEEDS, Genome, count_cost
+from space import BASELINES, Genome, count_cost
 
 Read = Callable[[], optuna.Study]
 
@@ -208,7 +208,7 @@ def test_what_is_left_is_there_before_the_trial_is_told(
 
 
 def test_shares_are_those_of_the_parts() -> None:
-    cost = count_cost(SEEDS["MO"], 512, 512).to_dict()
+    cost = count_cost(BASELINES["MO"], 512, 512).to_dict()
     assert shares(cost) == {name: macs / cost["macs"] for name, macs in cost["parts"].items()}
     assert shares({}) is None and shares({"macs": 5}) is None
 

@@ -9,14 +9,14 @@ from typing import Any
 import optuna
 from stand_ins import Command, Runner
 
-from nas.samplers.fresh import DRAWS, FreshSampler
-from nas.samplers.imputation import Foresight
+from nas.samplers.fresh import DRAWS, DeduplicatingSampler
+from nas.samplers.imputation import Imputation
 from nas.samplers.registry import suggest
 from nas.study.store import DIRECTIONS
-from space import SEEDS, DesignSpace
+from space import BASELINES, DesignSpace
 
 SPACE = DesignSpace()
-MO = SPACE.encode(SEEDS["MO"])
+MO = SPACE.encode(BASELINES["MO"])
 
 
 class Stubborn(optuna.samplers.RandomSampler):
@@ -51,29 +51,43 @@ def ask(sampler: optuna.samplers.BaseSampler) -> dict[str, Any]:
 
 def test_a_network_that_is_not_known_is_left_as_it_is() -> None:
     model = Stubborn(MO)
-    assert ask(FreshSampler(model, SPACE, lambda digest: False, seed=0)) == MO and model.asked == 1
+    assert (
+        ask(DeduplicatingSampler(model, SPACE, lambda digest: False, seed=0)) == MO
+        and model.asked == 1
+    )
 
 
 def test_a_known_one_is_drawn_anew() -> None:
-    m1 = SPACE.encode(SEEDS["M1"])
+    m1 = SPACE.encode(BASELINES["M1"])
     model = Stubborn(MO, m1)
     assert (
-        ask(FreshSampler(model, SPACE, lambda digest: digest == SEEDS["MO"].digest, seed=0)) == m1
+        ask(
+            DeduplicatingSampler(
+                model, SPACE, lambda digest: digest == BASELINES["MO"].digest, seed=0
+            )
+        )
+        == m1
     )
 
 
 def test_where_the_model_insists_its_neighbour_is_taken() -> None:
     model = Stubborn(MO)
-    found = ask(FreshSampler(model, SPACE, lambda digest: digest == SEEDS["MO"].digest, seed=0))
-    assert SPACE.decode(found) != SEEDS["MO"] and model.asked == DRAWS
+    found = ask(
+        DeduplicatingSampler(model, SPACE, lambda digest: digest == BASELINES["MO"].digest, seed=0)
+    )
+    assert SPACE.decode(found) != BASELINES["MO"] and model.asked == DRAWS
     assert sum(found[name] != MO[name] for name in MO) == 1
     assert found == ask(
-        FreshSampler(Stubborn(MO), SPACE, lambda digest: digest == SEEDS["MO"].digest, seed=0)
+        DeduplicatingSampler(
+            Stubborn(MO), SPACE, lambda digest: digest == BASELINES["MO"].digest, seed=0
+        )
     )
 
 
 def test_an_exhausted_space_is_no_endless_search() -> None:
-    assert set(ask(FreshSampler(Stubborn(MO), SPACE, lambda digest: True, seed=0))) == set(MO)
+    assert set(ask(DeduplicatingSampler(Stubborn(MO), SPACE, lambda digest: True, seed=0))) == set(
+        MO
+    )
 
 
 def test_a_search_hardly_repeats_itself(
@@ -96,7 +110,7 @@ def test_what_runs_and_what_has_a_verdict_is_known(
     study = read_study()
     running = study.ask()
     running.set_user_attr("digest", "runs")
-    foresight = Foresight(study.directions)
+    foresight = Imputation(study.directions)
     foresight.update(study)
     kinds = {trial.user_attrs["digest"]: trial.user_attrs.get("kind") for trial in study.trials}
     assert foresight.digests == {

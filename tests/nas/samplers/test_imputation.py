@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from stand_ins import Command, Runner
 
-from nas.samplers.imputation import STEEPEST, Foresight, foretell
+from nas.samplers.imputation import STEEPEST, Imputation, predict
 
 Read = Callable[[], Any]
 RUNGS = (20, 60, 180)
@@ -21,17 +21,17 @@ DB = st.floats(10, 40)
 
 
 def test_without_whole_trainings_a_rung_is_all_there_is() -> None:
-    assert foretell([], 21.0) == 21.0
+    assert predict([], 21.0) == 21.0
 
 
 def test_few_whole_trainings_tell_their_mean_gain() -> None:
-    assert foretell([(20.0, 24.0), (21.0, 24.0)], 19.0) == pytest.approx(19.0 + 3.5)
+    assert predict([(20.0, 24.0), (21.0, 24.0)], 19.0) == pytest.approx(19.0 + 3.5)
 
 
 def test_many_tell_a_line() -> None:
     """Final = 14 + 0.5 x rung, over a wide spread: the prior towards a slope of 1 hardly counts."""
     pairs = [(float(at), 14 + 0.5 * at) for at in range(0, 100, 5)]
-    assert foretell(pairs, 20.0) == pytest.approx(24.0, abs=0.1)
+    assert predict(pairs, 20.0) == pytest.approx(24.0, abs=0.1)
 
 
 @given(st.lists(st.tuples(DB, DB), max_size=20), DB, DB)
@@ -39,7 +39,7 @@ def test_a_better_rung_never_foretells_a_worse_end(
     pairs: list[tuple[float, float]], one: float, other: float
 ) -> None:
     low, high = sorted((one, other))
-    first, second = foretell(pairs, low), foretell(pairs, high)
+    first, second = predict(pairs, low), predict(pairs, high)
     assert first <= second + 1e-9 and second - first <= STEEPEST * (high - low) + 1e-9
 
 
@@ -48,7 +48,7 @@ def test_the_sampler_sees_stopped_trials_as_complete_and_the_study_does_not(
 ) -> None:
     run_search("--steps", 180, "--trials", 16, "--sampler", "random", runner=Runner(rungs=RUNGS))
     study: optuna.Study = read_study()
-    foresight = Foresight(study.directions)
+    foresight = Imputation(study.directions)
     foresight.update(study)
     shown = foresight.shown.get_trials(deepcopy=False)
     real = [

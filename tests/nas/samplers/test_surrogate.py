@@ -24,11 +24,11 @@ from nas.samplers.surrogate import (
     Process,
     StructureSampler,
     expected_gain,
-    foretell_rungs,
+    predict_rungs,
 )
 from nas.study.pareto import Reference, hypervolume
 from nas.study.store import DIRECTIONS
-from space import SEEDS, DesignSpace, Genome, count_cost
+from space import BASELINES, DesignSpace, Genome, count_cost
 
 SPACE = DesignSpace()
 REFERENCE = Reference(psnr_db=10.0, latency_ms=1000.0)
@@ -46,14 +46,14 @@ def test_works_are_those_that_a_trace_counts(seed: int) -> None:
 
 
 def test_the_published_networks_works_are_those_that_a_trace_counts() -> None:
-    for genome in SEEDS.values():
+    for genome in BASELINES.values():
         assert round(64 * 64 * sum(works(genome).values())) == count_cost(genome, 64, 64).macs
 
 
 @given(st.integers(0, 10**9))
 def test_numbers_are_finite_and_equally_many(seed: int) -> None:
     told = numbers(SPACE.decode(SPACE.sample(random.Random(seed))))
-    assert len(told) == len(numbers(SEEDS["MO"])) and all(map(math.isfinite, told))
+    assert len(told) == len(numbers(BASELINES["MO"])) and all(map(math.isfinite, told))
 
 
 @given(st.lists(GAIN, max_size=8), GAIN)
@@ -96,7 +96,7 @@ def test_a_process_foretells_what_it_has_seen_closer_than_their_mean(
 ) -> None:
     x = np.random.default_rng(seed).normal(size=(count, 5))
     z = x @ np.arange(5.0) + 20
-    means, variances = Process(x, z, spread=1.0).foretell(x)
+    means, variances = Process(x, z, spread=1.0).predict(x)
     assert ((means - z) ** 2).sum() <= ((z - z.mean()) ** 2).sum() + 1e-9 and (variances > 0).all()
 
 
@@ -111,13 +111,13 @@ def test_stopped_networks_teach_the_end_through_the_rungs() -> None:
         {17.0: float(z)} | ({math.inf: float(z) + 5} if k < 10 else {})
         for k, z in enumerate(first)
     ]
-    means, deviations = foretell_rungs(x, seen, x[10:])[math.inf]
+    means, deviations = predict_rungs(x, seen, x[10:])[math.inf]
     assert np.abs(means - first[10:] - 5).mean() < 0.4 and (deviations < 3).all()
 
 
 def test_without_any_end_the_last_rung_is_foretold() -> None:
     x = np.eye(3)
-    found = foretell_rungs(x, [{17.0: 15.0}, {17.0: 16.0, 50.0: 18.0}, {17.0: 15.5}], x)
+    found = predict_rungs(x, [{17.0: 15.0}, {17.0: 16.0, 50.0: 18.0}, {17.0: 15.5}], x)
     means, _ = found[50.0]
     assert list(found) == [17.0, 50.0] and (means > 16).all() and (means < 20).all()
 

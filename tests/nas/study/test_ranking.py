@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.study.ranking import Standing, fronts, goes_on, named, needed_psnr_db, spread
+from nas.study.ranking import RungEntry, fronts, is_promoted, named, needed_psnr_db, spread
 
 # Few values, so that equals and dominance happen often; and free ones.
 PSNR = st.one_of(st.integers(18, 24).map(float), st.floats(5, 40, allow_nan=False))
@@ -18,21 +18,21 @@ LATENCY = st.one_of(st.integers(1, 6).map(float), st.floats(0.01, 1000, allow_na
 
 
 @st.composite
-def rungs(draw: st.DrawFn, low: int = 1, high: int = 30) -> list[Standing]:
+def rungs(draw: st.DrawFn, low: int = 1, high: int = 30) -> list[RungEntry]:
     points = draw(st.lists(st.tuples(PSNR, LATENCY), min_size=low, max_size=high))
     return [
-        Standing(psnr_db=p, latency_ms=ms, digest=f"{i:04d}") for i, (p, ms) in enumerate(points)
+        RungEntry(psnr_db=p, latency_ms=ms, digest=f"{i:04d}") for i, (p, ms) in enumerate(points)
     ]
 
 
-def dominates(a: Standing, b: Standing) -> bool:
+def dominates(a: RungEntry, b: RungEntry) -> bool:
     better = a.psnr_db > b.psnr_db or a.latency_ms < b.latency_ms
     return better and a.psnr_db >= b.psnr_db and a.latency_ms <= b.latency_ms
 
 
 @given(rungs())
 @settings(max_examples=1000)
-def test_exactly_a_third_is_named(standings: list[Standing]) -> None:
+def test_exactly_a_third_is_named(standings: list[RungEntry]) -> None:
     chosen = named(standings)
     assert len(chosen) == math.ceil(len(standings) / 3) and chosen <= {
         one.digest for one in standings
@@ -42,26 +42,26 @@ def test_exactly_a_third_is_named(standings: list[Standing]) -> None:
 @given(rungs(), st.sampled_from([(0.0, 0.5), (0.1, 1.0), (0.1, 0.5)]))
 @settings(max_examples=1000)
 def test_a_newcomer_that_dominates_all_goes_on(
-    standings: list[Standing], gain: tuple[float, float]
+    standings: list[RungEntry], gain: tuple[float, float]
 ) -> None:
     psnr_db, latency_ms = (
         max(s.psnr_db for s in standings) + gain[0],
         min(s.latency_ms for s in standings) * gain[1],
     )
-    newcomer = Standing(psnr_db=psnr_db, latency_ms=latency_ms, digest="zzzz")
+    newcomer = RungEntry(psnr_db=psnr_db, latency_ms=latency_ms, digest="zzzz")
     assert all(dominates(newcomer, one) for one in standings)
-    assert goes_on(newcomer, standings)
+    assert is_promoted(newcomer, standings)
 
 
 @given(rungs(low=0), PSNR, LATENCY)
 @settings(max_examples=1000)
 def test_a_newcomer_goes_on_only_with_what_it_needs(
-    standings: list[Standing], psnr_db: float, latency_ms: float
+    standings: list[RungEntry], psnr_db: float, latency_ms: float
 ) -> None:
-    newcomer = Standing(psnr_db=psnr_db, latency_ms=latency_ms, digest="zzzz")
+    newcomer = RungEntry(psnr_db=psnr_db, latency_ms=latency_ms, digest="zzzz")
     (needed,) = needed_psnr_db(standings, [latency_ms])
     if psnr_db < needed:
-        assert not goes_on(newcomer, standings)
+        assert not is_promoted(newcomer, standings)
     elif psnr_db > needed:
         room = math.ceil((len(standings) + 1) / 3)
         reached = next(
@@ -73,7 +73,7 @@ def test_a_newcomer_goes_on_only_with_what_it_needs(
 @given(rungs(low=2), st.randoms(use_true_random=False))
 @settings(max_examples=1000)
 def test_the_order_of_arrival_does_not_matter(
-    standings: list[Standing], chance: random.Random
+    standings: list[RungEntry], chance: random.Random
 ) -> None:
     mixed = list(standings)
     chance.shuffle(mixed)
@@ -82,10 +82,10 @@ def test_the_order_of_arrival_does_not_matter(
 
 @given(rungs(low=2))
 @settings(max_examples=1000)
-def test_equal_networks_are_told_apart_by_digest_alone(standings: list[Standing]) -> None:
+def test_equal_networks_are_told_apart_by_digest_alone(standings: list[RungEntry]) -> None:
     """Two equal networks that arrive the other way round: the same values go on."""
     mixed = [
-        Standing(psnr_db=s.psnr_db, latency_ms=s.latency_ms, digest=s.digest)
+        RungEntry(psnr_db=s.psnr_db, latency_ms=s.latency_ms, digest=s.digest)
         for s in reversed(standings)
     ]
     by_digest = {s.digest: (s.psnr_db, s.latency_ms) for s in standings}
@@ -100,7 +100,7 @@ def test_with_one_objective_constant_it_is_successive_halving(
     values: list[float], by_latency: bool
 ) -> None:
     standings = [
-        Standing(
+        RungEntry(
             psnr_db=25.0 if by_latency else value,
             latency_ms=value if by_latency else 3.0,
             digest=f"{i:04d}",
@@ -114,7 +114,7 @@ def test_with_one_objective_constant_it_is_successive_halving(
 
 @given(rungs())
 @settings(max_examples=1000)
-def test_no_network_goes_on_in_place_of_one_that_dominates_it(standings: list[Standing]) -> None:
+def test_no_network_goes_on_in_place_of_one_that_dominates_it(standings: list[RungEntry]) -> None:
     chosen = named(standings)
     stopped = [one for one in standings if one.digest not in chosen]
     assert not any(dominates(a, b) for a in stopped for b in standings if b.digest in chosen)
@@ -122,7 +122,7 @@ def test_no_network_goes_on_in_place_of_one_that_dominates_it(standings: list[St
 
 @given(rungs())
 @settings(max_examples=1000)
-def test_fronts_are_those_of_the_definition(standings: list[Standing]) -> None:
+def test_fronts_are_those_of_the_definition(standings: list[RungEntry]) -> None:
     left, expected = list(standings), []
     while left:
         front = [one for one in left if not any(dominates(other, one) for other in left)]
@@ -133,7 +133,7 @@ def test_fronts_are_those_of_the_definition(standings: list[Standing]) -> None:
 
 @given(rungs(low=2), st.integers(1, 30))
 @settings(max_examples=1000)
-def test_a_front_is_thinned_from_its_ends(standings: list[Standing], count: int) -> None:
+def test_a_front_is_thinned_from_its_ends(standings: list[RungEntry], count: int) -> None:
     front = fronts(standings)[0]
     count = min(count, len(front))
     chosen = spread(front, count)
@@ -148,7 +148,9 @@ def test_a_thinned_front_keeps_its_middle() -> None:
     ends and the middle.
     """
     points = [(20.0, 1.0), (20.1, 1.05), (22.0, 4.0), (23.9, 15.0), (24.0, 16.0)]
-    front = [Standing(psnr_db=p, latency_ms=ms, digest=str(i)) for i, (p, ms) in enumerate(points)]
+    front = [
+        RungEntry(psnr_db=p, latency_ms=ms, digest=str(i)) for i, (p, ms) in enumerate(points)
+    ]
     assert {one.digest for one in spread(front, 3)} == {"0", "2", "4"}
 
 
@@ -168,11 +170,11 @@ def test_a_recorded_order_of_arrival(order: int) -> None:
         ("e", 22.4, 22.0, True),
         ("f", 22.0, 12.0, False),
     ]
-    seen: list[Standing] = []
+    seen: list[RungEntry] = []
     for digest, psnr_db, latency_ms, expected in recorded:
-        one = Standing(psnr_db=psnr_db, latency_ms=latency_ms, digest=digest)
+        one = RungEntry(psnr_db=psnr_db, latency_ms=latency_ms, digest=digest)
         others = seen if order == 0 else list(reversed(seen))
-        assert goes_on(one, others) is expected, digest
+        assert is_promoted(one, others) is expected, digest
         seen.append(one)
 
 
@@ -182,7 +184,7 @@ def test_the_largest_rung_is_ranked_at_once() -> None:
     """
     chance = random.Random(0)
     standings = [
-        Standing(psnr_db=chance.uniform(15, 25), latency_ms=chance.uniform(1, 100), digest=f"{i}")
+        RungEntry(psnr_db=chance.uniform(15, 25), latency_ms=chance.uniform(1, 100), digest=f"{i}")
         for i in range(5000)
     ]
     assert len(named(standings)) == 1667

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from servers import Line, Server, postgresql
 
 from nas.study import storage as storages
-from nas.study.retrying_storage import NoAnswerError, Patience, PatientStorage, together
+from nas.study.retrying_storage import NoAnswerError, Retry, RetryingStorage, together
 from nas.study.storage import is_storage_error, open_storage
 
 BOTH = ["maximize", "minimize"]
@@ -47,7 +47,7 @@ def told() -> list[str]:
 @pytest.fixture
 def locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
-) -> Iterator[tuple[PatientStorage, sqlite3.Connection]]:
+) -> Iterator[tuple[RetryingStorage, sqlite3.Connection]]:
     """A study's SQLite file, and another program's connection that can lock it; a writer gives up
     on the lock quickly.
     """
@@ -72,12 +72,12 @@ def test_every_question_to_the_database_is_asked_patiently() -> None:
     ]
     assert len(sessions) > 20
     assert [
-        name for name in sessions if getattr(PatientStorage, name) is getattr(RDBStorage, name)
+        name for name in sessions if getattr(RetryingStorage, name) is getattr(RDBStorage, name)
     ] == []
 
 
 def test_a_locked_file_is_waited_for_and_that_is_told_once(
-    locked: tuple[PatientStorage, sqlite3.Connection], told: list[str]
+    locked: tuple[RetryingStorage, sqlite3.Connection], told: list[str]
 ) -> None:
     storage, other = locked
     other.execute("BEGIN IMMEDIATE")
@@ -97,7 +97,7 @@ def test_a_locked_file_is_waited_for_and_that_is_told_once(
 
 
 def test_it_gives_up_in_one_line_and_does_not_wait_again_until_the_database_answers(
-    locked: tuple[PatientStorage, sqlite3.Connection], told: list[str]
+    locked: tuple[RetryingStorage, sqlite3.Connection], told: list[str]
 ) -> None:
     storage, other = locked
     storage.patience.give_up_s = 3.0
@@ -121,7 +121,7 @@ def test_it_gives_up_in_one_line_and_does_not_wait_again_until_the_database_answ
 
 
 def test_who_was_asked_to_stop_waits_no_longer_than_a_moment(
-    locked: tuple[PatientStorage, sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+    locked: tuple[RetryingStorage, sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, other = locked
     monkeypatch.setattr("nas.study.retrying_storage.ASKED_GIVE_UP_S", 0.5)
@@ -136,7 +136,7 @@ def test_who_was_asked_to_stop_waits_no_longer_than_a_moment(
 
 
 def test_what_is_wrong_for_good_passes_at_once(
-    locked: tuple[PatientStorage, sqlite3.Connection], told: list[str], tmp_path: Path
+    locked: tuple[RetryingStorage, sqlite3.Connection], told: list[str], tmp_path: Path
 ) -> None:
     storage, other = locked
     with pytest.raises(KeyError):
@@ -152,7 +152,7 @@ def test_what_is_wrong_for_good_passes_at_once(
 def test_an_older_silence_that_is_being_handled_says_nothing_about_a_new_error(
     tmp_path: Path,
 ) -> None:
-    patience = Patience(
+    patience = Retry(
         explain=lambda error: storages.storage_error(error, "sqlite:///x.db"), give_up_s=0.1
     )
     calls = []
@@ -306,7 +306,7 @@ def test_trials_are_read_as_optuna_reads_them(server: Server) -> None:
 
 
 def test_a_waiting_trial_that_another_took_meanwhile_is_not_ours(
-    locked: tuple[PatientStorage, sqlite3.Connection], told: list[str]
+    locked: tuple[RetryingStorage, sqlite3.Connection], told: list[str]
 ) -> None:
     storage, other = locked
     study = optuna.load_study(study_name="s", storage=storage)
@@ -322,7 +322,7 @@ def test_a_waiting_trial_that_another_took_meanwhile_is_not_ours(
 
 
 def test_a_trial_that_another_told_meanwhile_with_other_values_is_an_error(
-    locked: tuple[PatientStorage, sqlite3.Connection], told: list[str]
+    locked: tuple[RetryingStorage, sqlite3.Connection], told: list[str]
 ) -> None:
     storage, other = locked
     study = optuna.load_study(study_name="s", storage=storage)

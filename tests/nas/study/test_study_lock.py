@@ -16,7 +16,7 @@ import optuna
 import pytest
 from servers import Server, postgresql
 
-from nas.study.lock import asking
+from nas.study.lock import study_lock
 from nas.study.storage import open_storage, quiet_optuna
 
 ROOT = Path(__file__).parents[3]
@@ -123,7 +123,7 @@ def test_a_process_killed_inside_lets_the_next_one_in_at_once(url: str, tmp_path
     entered: list[float] = []
 
     def enter() -> None:
-        with asking(tmp_path / "b", study):
+        with study_lock(tmp_path / "b", study):
             entered.append(time.monotonic())
 
     thread = threading.Thread(target=enter)
@@ -149,13 +149,13 @@ def test_a_lock_that_was_lost_with_its_server_is_taken_again_before_anything_is_
         study_name="lost lock", storage=open_storage(server.url, tell=lambda text: None)
     )
     order: list[str] = []
-    with asking(tmp_path / "ours", ours):
+    with study_lock(tmp_path / "ours", ours):
         server.stop()
         server.start()
         inside = threading.Event()
 
         def enter() -> None:
-            with asking(tmp_path / "theirs", theirs):
+            with study_lock(tmp_path / "theirs", theirs):
                 inside.set()
                 time.sleep(0.4)
                 theirs.set_user_attr("theirs", 1)
@@ -171,5 +171,5 @@ def test_a_lock_that_was_lost_with_its_server_is_taken_again_before_anything_is_
 
 
 def test_a_study_in_memory_needs_only_its_folder(tmp_path: Path) -> None:
-    with asking(tmp_path, optuna.create_study()):
+    with study_lock(tmp_path, optuna.create_study()):
         assert (tmp_path / "lock").exists()

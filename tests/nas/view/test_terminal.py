@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nas.study.pareto import Reference
 from nas.study.records import Row
-from nas.view.state import ALONE, Board, Current
+from nas.view.state import ALONE, Current, SearchState
 from nas.view.tables import duration, front_table, trials_table
 from nas.view.terminal import LogView, TableView, make_view
 
@@ -39,7 +39,7 @@ ROWS = [
 ]
 
 
-def board(**values: object) -> Board:
+def board(**values: object) -> SearchState:
     facts = {
         "study": "dark",
         "total": 12,
@@ -47,7 +47,7 @@ def board(**values: object) -> Board:
         "reference": Reference(psnr_db=20, latency_ms=400),
         "rows": ROWS,
     }
-    return Board(**{**facts, **values})
+    return SearchState(**{**facts, **values})
 
 
 def text_of(thing: object, width: int = 110) -> str:

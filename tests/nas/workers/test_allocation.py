@@ -10,7 +10,7 @@ import torch
 from stand_ins import Command, replaced
 
 from nas.study.config import StudyConfig, load_config, settle
-from nas.workers.allocation import Wanted, flat, gpus, share_out
+from nas.workers.allocation import WorkerOptions, allocate, flat, gpus
 from nas.workers.worker import Assignment
 from space import InputError
 
@@ -25,9 +25,9 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shared(device: str, **flags: Any) -> list[Assignment]:
-    wanted, config = Wanted(**flags), StudyConfig(name="x", device=device)
+    wanted, config = WorkerOptions(**flags), StudyConfig(name="x", device=device)
     wanted.check(device, SQLITE)
-    return share_out(wanted, config, study="dark", runs=Path("r"), storage=None)
+    return allocate(wanted, config, study="dark", runs=Path("r"), storage=None)
 
 
 def refused(device: str, **flags: Any) -> str:
@@ -72,7 +72,8 @@ def test_gpus_of_two_models_need_a_judge(two_gpus: None, monkeypatch: pytest.Mon
     )
     config = StudyConfig(name="x", device="cuda", judge="L4")
     assert (
-        len(share_out(Wanted(workers=2), config, study="dark", runs=Path("r"), storage=None)) == 2
+        len(allocate(WorkerOptions(workers=2), config, study="dark", runs=Path("r"), storage=None))
+        == 2
     )
 
 
@@ -88,7 +89,9 @@ def test_all_workers_get_the_study_as_it_is_here(
         )
     )
     assert config.latency.threads is not None
-    one = share_out(Wanted(workers=2), config, study="tiny.toml", runs=Path("r"), storage=None)[1]
+    one = allocate(
+        WorkerOptions(workers=2), config, study="tiny.toml", runs=Path("r"), storage=None
+    )[1]
     assert load_config(one.study, {**one.changes, "device": one.device}) == config
     assert one.runs == str(tmp_path / "r") and flat(config)["train.steps"] == 20
 

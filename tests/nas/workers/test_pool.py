@@ -28,15 +28,15 @@ from rich.console import Console
 from stand_ins import Command, Loader, Measure
 
 from nas import cli, search
-from nas.cli.signals import Asked
-from nas.loop.search_loop import Ending
+from nas.cli.signals import StopSignal
+from nas.loop.search_loop import SearchOutcome
 from nas.study.config import StudyConfig, load_config, settle
 from nas.study.records import finished, read_rows
-from nas.view.state import Board
+from nas.view.state import SearchState
 from nas.view.terminal import LogView
-from nas.view.worker_events import Shown
+from nas.view.worker_events import EventReplay
 from nas.workers import pool as workers
-from nas.workers.allocation import Wanted, share_out
+from nas.workers.allocation import WorkerOptions, allocate
 from nas.workers.pool import run_workers
 from nas.workers.worker import Assignment
 from space import InputError
@@ -75,20 +75,20 @@ STUBBORN = (
 )
 
 
-class Crew:
+class WorkerPool:
     """A study without trials (or another), its workers' `body`, and what was shown of them."""
 
     def __init__(self, folder: Path, study: optuna.Study | None = None) -> None:
-        self.folder, self.asked = folder, Asked()
+        self.folder, self.asked = folder, StopSignal()
         self.study = study or optuna.create_study(
             directions=["maximize", "minimize"], storage=optuna.storages.InMemoryStorage()
         )
         self.shown = io.StringIO()
         self.view = LogView(
-            Board(study="x", total=9, about=""), Console(file=self.shown, width=200)
+            SearchState(study="x", total=9, about=""), Console(file=self.shown, width=200)
         )
 
-    def run(self, body: str, count: int = 1, **config: Any) -> Ending:
+    def run(self, body: str, count: int = 1, **config: Any) -> SearchOutcome:
         told = {
             "study": "x.toml",
             "changes": {},
@@ -127,12 +127,12 @@ class Crew:
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Crew:
-    return Crew(tmp_path)
+def crew(tmp_path: Path) -> WorkerPool:
+    return WorkerPool(tmp_path)
 
 
-def test_a_worker_that_dies_is_started_again(crew: Crew) -> None:
-    assert crew.run(f"if start == 1: {DIES}end()\n") == Ending(
+def test_a_worker_that_dies_is_started_again(crew: WorkerPool) -> None:
+    assert crew.run(f"if start == 1: {DIES}end()\n") == SearchOutcome(
         reason="the rest run in other processes"
     )
     assert (
@@ -141,7 +141,9 @@ def test_a_worker_that_dies_is_started_again(crew: Crew) -> None:
     )
 
 
-def test_workers_that_die_again_and_again_end_the_search_with_their_last_words(crew: Crew) -> None:
+def test_workers_that_die_again_and_again_end_the_search_with_their_last_words(
+    crew: WorkerPool,
+) -> None:
     body = (
         'print("Traceback", file=sys.stderr)\nprint("RuntimeError: no driver", '
         "file=sys.stderr)\nsys.exit(3)\n"
@@ -160,7 +162,7 @@ def test_as_long_as_trials_get_finished_deaths_do_not_count(
     tmp_path: Path, run_search: Command, read_study: Read
 ) -> None:
     run_search("--trials", 3)
-    crew = Crew(tmp_path, read_study())
+    crew = WorkerPool(tmp_path, read_study())
     body = (
         f'if start < 6:\n  tell("started", number=1, name="M1")\n  tell("ended", number=1)\n '
         f" {DIES}end()\n"
@@ -170,7 +172,7 @@ def test_as_long_as_trials_get_finished_deaths_do_not_count(
     assert crew.view.board.running == {} and len(crew.view.board.rows) == 3
 
 
-def test_what_a_user_must_mend_ends_it_only_where_no_worker_can_go_on(crew: Crew) -> None:
+def test_what_a_user_must_mend_ends_it_only_where_no_worker_can_go_on(crew: WorkerPool) -> None:
     body = 'if index == 1: end("device cuda:0 is gone", 2)\n'
     assert crew.run(body + "end()\n", count=2).status == 0
     assert (
@@ -182,14 +184,16 @@ def test_what_a_user_must_mend_ends_it_only_where_no_worker_can_go_on(crew: Crew
 
 
 def test_one_that_had_nothing_left_to_do_takes_the_place_of_one_that_was_given_up(
-    crew: Crew,
+    crew: WorkerPool,
 ) -> None:
     assert crew.run(f"if index == 1: end()\ntime.sleep(0.2)\n{DIES}", count=2).status == 0
     assert [crew.starts(1), crew.starts(2)] == [2, 3]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_asked_to_stop_all_put_their_trials_back(crew: Crew, number: int, status: int) -> None:
+def test_asked_to_stop_all_put_their_trials_back(
+    crew: WorkerPool, number: int, status: int
+) -> None:
     crew.signal_when("trial 2: new starts", number)
     with crew.asked.installed():
         ending = crew.run(OBEYS, count=2)
@@ -198,7 +202,7 @@ def test_asked_to_stop_all_put_their_trials_back(crew: Crew, number: int, status
 
 
 def test_a_worker_that_does_not_stop_is_killed(
-    crew: Crew, monkeypatch: pytest.MonkeyPatch
+    crew: WorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "LEAVE_S", 0.5)
     crew.signal_when("trial 1: new starts", signal.SIGTERM)
@@ -208,7 +212,7 @@ def test_a_worker_that_does_not_stop_is_killed(
     assert time.monotonic() - began < 45
 
 
-def test_asked_twice_it_kills_them_at_once(crew: Crew) -> None:
+def test_asked_twice_it_kills_them_at_once(crew: WorkerPool) -> None:
     crew.signal_when("trial 1: new starts", signal.SIGINT, signal.SIGINT)
     began = time.monotonic()
     with crew.asked.installed():
@@ -216,7 +220,7 @@ def test_asked_twice_it_kills_them_at_once(crew: Crew) -> None:
     assert time.monotonic() - began < 45
 
 
-def test_what_is_no_event_is_left_out(crew: Crew) -> None:
+def test_what_is_no_event_is_left_out(crew: WorkerPool) -> None:
     body = (
         'print("hello", flush=True)\nprint(\'{"event": "no\', flush=True)\nprint(7, '
         'flush=True)\ntell("note", text="[b]")\nend()\n'
@@ -226,10 +230,10 @@ def test_what_is_no_event_is_left_out(crew: Crew) -> None:
 
 
 def test_a_trial_that_begins_while_another_s_end_is_shown_stays(
-    crew: Crew, run_search: Command, read_study: Read
+    crew: WorkerPool, run_search: Command, read_study: Read
 ) -> None:
     run_search("--trials", 3)
-    shown = Shown(read_study(), crew.view)
+    shown = EventReplay(read_study(), crew.view)
     for event in (
         {"event": "started", "number": 1, "name": "M1"},
         {"event": "ended", "number": 1},
@@ -244,12 +248,12 @@ def test_a_trial_that_begins_while_another_s_end_is_shown_stays(
     assert not shown.gone(4) and crew.view.board.running == {}
 
 
-def test_the_same_word_from_several_is_told_once(crew: Crew) -> None:
+def test_the_same_word_from_several_is_told_once(crew: WorkerPool) -> None:
     assert crew.run('tell("note", text="no answer")\nend()\n', count=3).status == 0
     assert crew.shown.getvalue().count("no answer") == 1
 
 
-def test_a_password_is_on_no_command_line_and_in_no_environment(crew: Crew) -> None:
+def test_a_password_is_on_no_command_line_and_in_no_environment(crew: WorkerPool) -> None:
     body = """
 secret = told["storage"].split(":")[2].split("@")[0].encode()
 assert len(secret) == 6
@@ -265,7 +269,7 @@ end()
     )
 
 
-def test_a_worker_started_again_has_the_time_that_is_left(crew: Crew) -> None:
+def test_a_worker_started_again_has_the_time_that_is_left(crew: WorkerPool) -> None:
     body = (
         f'tell("note", text=str(told["changes"]["timeout_min"]))\ntime.sleep(0.3)\nif start '
         f"< 3: {DIES}end()\n"
@@ -358,7 +362,7 @@ def test_a_worker_whose_starter_is_gone_puts_its_trial_back(
 ) -> None:
     run_search("--trials", 3)
     config = settle(load_config(str(tiny), {"trials": 5, "device": "cpu"}))
-    (one,) = share_out(Wanted(), config, study=str(tiny), runs=runs, storage=None)
+    (one,) = allocate(WorkerOptions(), config, study=str(tiny), runs=runs, storage=None)
     with subprocess.Popen(
         worker_program(30), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

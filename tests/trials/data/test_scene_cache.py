@@ -9,23 +9,23 @@ import torch
 
 from trials import DataConfig, load_data
 from trials.data import scene_cache as drawn
-from trials.data.scene_cache import drawn_scenes
+from trials.data.scene_cache import cached_scenes
 
-SEEDS = [3, 1, 4]
+BASELINES = [3, 1, 4]
 
 
 def test_kept_scenes_are_the_drawn_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
-    fresh = drawn_scenes(SEEDS, 64, recipe=1, folder=tmp_path / "cache", on_drawn=told.append)
+    fresh = cached_scenes(BASELINES, 64, recipe=1, folder=tmp_path / "cache", on_drawn=told.append)
     assert fresh.shape == (3, 3, 64, 64) and fresh.dtype == torch.half and told == [1, 2, 3]
-    assert torch.equal(fresh, drawn_scenes(SEEDS, 64, recipe=1))
+    assert torch.equal(fresh, cached_scenes(BASELINES, 64, recipe=1))
     monkeypatch.setattr(drawn, "draw_scene", None)
-    again = drawn_scenes(SEEDS, 64, recipe=1, folder=tmp_path / "cache", on_drawn=told.append)
+    again = cached_scenes(BASELINES, 64, recipe=1, folder=tmp_path / "cache", on_drawn=told.append)
     assert torch.equal(fresh, again) and told[3:] == [3]
     for others in ({"recipe": 2}, {"seeds": [3, 1]}, {"size": 32}):
-        asked = {"seeds": SEEDS, "size": 64, "recipe": 1, **others}
+        asked = {"seeds": BASELINES, "size": 64, "recipe": 1, **others}
         with pytest.raises(TypeError):  # nothing is there: they would be drawn
-            drawn_scenes(
+            cached_scenes(
                 asked["seeds"], asked["size"], recipe=asked["recipe"], folder=tmp_path / "cache"
             )  # type: ignore[arg-type]
 
@@ -35,19 +35,19 @@ def test_kept_scenes_are_the_drawn_ones(tmp_path: Path, monkeypatch: pytest.Monk
     [lambda b: b[:-1], lambda b: b + b"x", lambda b: b"", lambda b: b[:5000] + b"?" + b[5001:]],
 )
 def test_a_damaged_file_is_drawn_anew(tmp_path: Path, damage: object) -> None:
-    fresh = drawn_scenes(SEEDS, 64, recipe=1, folder=tmp_path)
+    fresh = cached_scenes(BASELINES, 64, recipe=1, folder=tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.write_bytes(damage(whole))  # type: ignore[operator]
     assert (
-        torch.equal(fresh, drawn_scenes(SEEDS, 64, recipe=1, folder=tmp_path))
+        torch.equal(fresh, cached_scenes(BASELINES, 64, recipe=1, folder=tmp_path))
         and path.read_bytes() == whole
     )
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
-    assert len(drawn_scenes(SEEDS, 64, recipe=1, folder=tmp_path / "cache")) == 3
+    assert len(cached_scenes(BASELINES, 64, recipe=1, folder=tmp_path / "cache")) == 3
 
 
 def test_the_data_are_the_same_with_and_without(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from space import SEEDS, Genome, InputError, build_model
+from space import BASELINES, Genome, InputError, build_model
 from space.branches import Parallel
 from trials import LatencyConfig
 from trials.latency.deployment import ForkedParallel, check_form, deploy, forked, judged_form
@@ -32,11 +32,11 @@ def mosaic():
     return torch.rand(1, 1, 128, 192, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("memory_format", ["channels_last", "contiguous", "auto"])
 def test_the_deployed_form_gives_the_trained_networks_picture(name, memory_format, mosaic):
     torch.manual_seed(0)
-    model = build_model(SEEDS[name]).eval()
+    model = build_model(BASELINES[name]).eval()
     with torch.no_grad():
         trained = model(mosaic)
     told, one = picture(model, mosaic, memory_format=memory_format)
@@ -50,7 +50,7 @@ def test_the_deployed_form_gives_the_trained_networks_picture(name, memory_forma
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 2e-2), ("float16", 2e-3)])
 def test_half_precision_is_near(dtype, tolerance, mosaic):
     torch.manual_seed(0)
-    model = build_model(SEEDS["MO"]).eval()
+    model = build_model(BASELINES["MO"]).eval()
     with torch.no_grad():
         trained = model(mosaic)
     told, one = picture(model, mosaic, dtype=dtype)
@@ -62,7 +62,7 @@ def test_half_precision_is_near(dtype, tolerance, mosaic):
 
 
 def test_channels_last_reaches_the_weights(mosaic):
-    _, one = picture(build_model(SEEDS["MO"]), mosaic)
+    _, one = picture(build_model(BASELINES["MO"]), mosaic)
     weights = [
         p for p in one.network.parameters() if p.ndim == 4 and p.shape[2] > 1 and p.shape[1] > 1
     ]
@@ -70,7 +70,7 @@ def test_channels_last_reaches_the_weights(mosaic):
 
 
 def test_what_is_judged_has_the_same_arithmetic(mosaic):
-    model = build_model(SEEDS["MO"])
+    model = build_model(BASELINES["MO"])
     told, _ = picture(model, mosaic, dtype="bfloat16")
     network = judged_form(model, replace(CONFIG, dtype="bfloat16"), "cpu")
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_what_is_judged_has_the_same_arithmetic(mosaic):
 
 @pytest.mark.slow
 def test_compiled_gives_the_same_picture(mosaic):
-    model = build_model(SEEDS["MO"]).eval()
+    model = build_model(BASELINES["MO"]).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own
         told, one = picture(model, mosaic, runtime="compile")
@@ -110,10 +110,10 @@ def test_the_ninth_network_is_compiled_too(mosaic):
 
 
 def test_forked_branches_are_the_same_module():
-    model = build_model(SEEDS["M2"])
+    model = build_model(BASELINES["M2"])
     names = list(model.state_dict())
     assert isinstance(forked(model).deep, ForkedParallel) and list(model.state_dict()) == names
-    assert isinstance(forked(build_model(SEEDS["MO"])).deep, Parallel)
+    assert isinstance(forked(build_model(BASELINES["MO"])).deep, Parallel)
 
 
 @pytest.mark.parametrize(
@@ -158,10 +158,10 @@ def test_compile_without_a_compiler_is_told(tmp_path):
 
 
 @needs_gpu
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("runtime", ["eager", "cuda_graph"])
 def test_on_a_gpu_every_runtime_gives_the_same_picture(name, runtime, mosaic):
-    model = build_model(SEEDS[name]).eval()
+    model = build_model(BASELINES[name]).eval()
     with torch.no_grad():
         trained = model(mosaic)
     told, _ = picture(model, mosaic.cuda(), runtime=runtime)

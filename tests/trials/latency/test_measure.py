@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from space import SEEDS, Genome, InputError, build_model
+from space import BASELINES, Genome, InputError, build_model
 from trials import LatencyConfig, measure_against, measure_all, measure_latency
 from trials.latency import deployment as deployed
 from trials.latency import measure as latency
@@ -43,7 +43,7 @@ def as_it_is(monkeypatch):
 
 
 def test_what_is_stored_with_a_figure():
-    measured = measure_latency(build_model(SEEDS["MO"]), QUICK)
+    measured = measure_latency(build_model(BASELINES["MO"]), QUICK)
     assert measured.low_ms <= measured.median_ms <= measured.high_ms
     assert measured.p10_ms <= measured.median_ms <= measured.p90_ms <= measured.p99_ms
     assert (measured.height, measured.width, measured.dtype, measured.threads) == (
@@ -75,7 +75,7 @@ def test_the_protocol_asks_for_fifty_runs_and_one_percent():
 
 
 def test_the_frame_is_rounded_up_to_what_the_network_takes():
-    measured = measure_latency(build_model(SEEDS["MO"]), replace(QUICK, height=50, width=90))
+    measured = measure_latency(build_model(BASELINES["MO"]), replace(QUICK, height=50, width=90))
     assert (measured.height, measured.width) == (64, 96)
 
 
@@ -104,7 +104,7 @@ def test_a_ratio_is_timed_in_turn(monkeypatch):
         Timed, "run_ms", lambda self, turn: turns.append(self) or run_ms(self, turn)
     )
     measured, ratio = measure_against(
-        build_model(SEEDS["M2"]), build_model(SEEDS["MO"]), replace(QUICK, precision=0.2)
+        build_model(BASELINES["M2"]), build_model(BASELINES["MO"]), replace(QUICK, precision=0.2)
     )
     assert ratio.low <= ratio.value <= ratio.high and ratio.value > 1.5
     assert measured.median_ms > 0 and ratio.rounds >= 3
@@ -127,7 +127,7 @@ def test_many_networks_are_timed_in_one_run(monkeypatch, as_it_is):
 
 def test_a_network_against_itself_is_one():
     _, ratio = measure_against(
-        build_model(SEEDS["MO"]), build_model(SEEDS["MO"]), replace(QUICK, min_runs=40)
+        build_model(BASELINES["MO"]), build_model(BASELINES["MO"]), replace(QUICK, min_runs=40)
     )
     assert ratio.low - 0.1 <= 1.0 <= ratio.high + 0.1
 
@@ -217,7 +217,7 @@ def test_impossible_settings_are_told(changes, message):
 def test_a_gpus_own_time_is_kept_apart():
     config = replace(QUICK, height=512, width=512, threads=None)
     measured, _ = measure_against(
-        build_model(SEEDS["M1"]), build_model(SEEDS["MO"]), config, device="cuda"
+        build_model(BASELINES["M1"]), build_model(BASELINES["MO"]), config, device="cuda"
     )
     assert measured.runtime == "cuda_graph" and measured.device_time is not None
     assert measured.device_time.median_ms <= measured.median_ms

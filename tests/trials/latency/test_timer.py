@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 import torch
 
-from space import SEEDS, Genome, InputError, build_model, fold
+from space import BASELINES, Genome, InputError, build_model, fold
 from trials import LatencyConfig, measure_latency
 from trials.latency import deployment as deployed
 from trials.latency import timer as clock
@@ -109,8 +109,8 @@ def test_weight_norm_left_on_is_another_number():
     moment cancels out.
     """
     unfolded, folded = (
-        ready(build_model(SEEDS["MO"]).eval()),
-        ready(fold(build_model(SEEDS["MO"]))),
+        ready(build_model(BASELINES["MO"]).eval()),
+        ready(fold(build_model(BASELINES["MO"]))),
     )
     rounds = []
     with torch.no_grad():
@@ -166,7 +166,7 @@ def test_networks_take_turns_and_inputs_too(monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_an_unsynchronised_timer_is_refused():
-    one = Deployed(fold(build_model(SEEDS["M2"])), FORM, torch.device("cuda"), 2048, 2048)
+    one = Deployed(fold(build_model(BASELINES["M2"])), FORM, torch.device("cuda"), 2048, 2048)
     timed = Timed(one, random_mosaics(one, 2048, 2048))
     _, right = time_round([timed], 0)
     one.finish = lambda: None

@@ -13,7 +13,7 @@ from shared_data import SID_SAMPLE, needs_sid_sample
 from sid_folder import write_list, write_pair
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from space import SEEDS, Genome, InputError, build_model
+from space import BASELINES, Genome, InputError, build_model
 from trials import Pair, evaluate, load_pairs, psnr_db, ssim
 from trials.data.cache import DecodedCache
 from trials.data.splits import split_rows
@@ -295,7 +295,7 @@ def test_ssim_of_the_published_mo_on_real_pictures_is_scikit_images(shared, tmp_
     from space import load_reference_checkpoint
 
     model = load_reference_checkpoint("MO", str(shared / "reference" / "mo_checkpoint.pt"))
-    assert model.genome == SEEDS["MO"]
+    assert model.genome == BASELINES["MO"]
     cache = DecodedCache(tmp_path)
     (picture,) = load_pictures(split_rows(SID_SAMPLE, "test", cache)[:1], cache)
     restorer = network_restorer(model, white_balanced_input=False)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from space import SEEDS, InputError, build_model
+from space import BASELINES, InputError, build_model
 from space.model import DarkUNet
 from trials import DataConfig, TrainConfig, evaluate, load_data, psnr_db, train
 from trials.config import TrainConfig as Recipe
 from trials.data.pair import Pair
 from trials.data.synthetic import SyntheticData
 from trials.device.precision import has_bfloat16, settled_dtype
-from trials.training.divergence import LossWatch
+from trials.training.divergence import DivergenceDetector
 from trials.training.loop import TrainLog
 from trials.training.losses import restoration_loss
 from trials.training.trainer import learning_rate
@@ -43,7 +43,7 @@ def data() -> SyntheticData:
 
 def new_model(seed: int = 0) -> DarkUNet:
     torch.manual_seed(seed)
-    return build_model(SEEDS["MO"])
+    return build_model(BASELINES["MO"])
 
 
 def weights(model: nn.Module) -> list[Tensor]:
@@ -113,7 +113,7 @@ def test_a_rate_far_too_high_is_noticed_or_survived(data: SyntheticData) -> None
 
 
 def test_the_watch_forgives_a_single_bad_step() -> None:
-    watch = LossWatch()
+    watch = DivergenceDetector()
     assert all(watch.healthy(0.1, 1.0) for _ in range(100))
     assert watch.healthy(0.3, 5.0)
     assert all(watch.healthy(0.1, 1.0) for _ in range(20))

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from space import SEEDS, Genome
+from space import BASELINES, Genome
 from trials import (
+    Checkpointer,
     DataConfig,
-    Keeper,
     LatencyConfig,
     PreemptedError,
     TrainConfig,
@@ -53,7 +53,7 @@ def unbroken(tmp_path_factory, data):
 def broken_off(tmp_path, data, step, *, config=CONFIG, every_s=0.0):
     """A trial that was asked to stop after `step` steps."""
     asked = []
-    keeper = Keeper(
+    keeper = Checkpointer(
         folder=tmp_path / "kept",
         every_s=every_s,
         stop=lambda: asked.append(1) or len(asked) >= step,
@@ -73,7 +73,7 @@ def broken_off(tmp_path, data, step, *, config=CONFIG, every_s=0.0):
 def gone_on(tmp_path, data, *, config=CONFIG, genome=SMALL, decide=lambda score: True):
     """The same trial again: what it told of going on, its keeper and its result."""
     told = []
-    keeper = Keeper(folder=tmp_path / "kept")
+    keeper = Checkpointer(folder=tmp_path / "kept")
     result = run_trial(
         genome,
         config,
@@ -165,14 +165,14 @@ def test_what_was_kept_of_something_else_is_not_used(tmp_path, data, what):
         "network": CONFIG,
     }[what]
     genome = replace(SMALL, merge_width=24) if what == "network" else SMALL
-    assert genome != SEEDS["MO"]
+    assert genome != BASELINES["MO"]
     resumed, _, _ = gone_on(tmp_path, data, config=config, genome=genome)
     assert [told[1] for told in resumed] == [0]
 
 
 def test_it_is_kept_by_time_and_at_rungs(tmp_path):
     now = [0.0]
-    keeper = Keeper(folder=tmp_path / "kept", every_s=10.0, clock=lambda: now[0])
+    keeper = Checkpointer(folder=tmp_path / "kept", every_s=10.0, clock=lambda: now[0])
     made = []
 
     def keep(step, at, due=False):
@@ -186,6 +186,9 @@ def test_it_is_kept_by_time_and_at_rungs(tmp_path):
     keep(5, 29.0)
     keep(6, 29.5)
     assert made == [2, 4, 6]
-    assert Keeper(folder=tmp_path / "kept").found({}) == {"identity": {}, "step": 6}
+    assert Checkpointer(folder=tmp_path / "kept").found({}) == {"identity": {}, "step": 6}
     keeper.discard()
-    assert not (tmp_path / "kept").exists() and Keeper(folder=tmp_path / "kept").found({}) is None
+    assert (
+        not (tmp_path / "kept").exists()
+        and Checkpointer(folder=tmp_path / "kept").found({}) is None
+    )

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from space import SEEDS, DesignSpace, Genome, InputError, build_model
+from space import BASELINES, DesignSpace, Genome, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
-from trials.data.crops import gathered
+from trials.data.crops import gather_crops
 from trials.device import cuda_graph as capturing
-from trials.device.cuda_graph import captured
+from trials.device.cuda_graph import capture
 from trials.raw.colour import orient
-from trials.training.flat_parameters import Twin
+from trials.training.flat_parameters import FlatParameters
 from trials.training.losses import restoration_loss
 from trials.training.trainer import READ_STEPS, Trainer, learning_rate
 
@@ -46,7 +46,7 @@ def one_thread():
 
 def genomes():
     chance, space = random.Random(0), DesignSpace()
-    return [*SEEDS.values(), SMALL, *(space.decode(space.sample(chance)) for _ in range(6))]
+    return [*BASELINES.values(), SMALL, *(space.decode(space.sample(chance)) for _ in range(6))]
 
 
 def new_model(genome=SMALL):
@@ -77,7 +77,7 @@ def same(first, second):
 def test_the_twin_is_the_network_and_its_gradient_too(genome, dtype):
     model = new_model(genome)
     own = copy.deepcopy(model)
-    twin = Twin(model, dtype)
+    twin = FlatParameters(model, dtype)
     for before, after in zip(own.parameters(), model.parameters(), strict=True):
         assert (
             torch.equal(before, after)
@@ -94,17 +94,17 @@ def test_the_twin_is_the_network_and_its_gradient_too(genome, dtype):
     twin.slope(loss)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
     assert output.dtype == dtype and (output - wanted).abs().max() < tolerance
-    slopes = torch.cat(
-        [slope.flatten() for slope in twin.views(twin.slopes, list(model.parameters()))]
+    grads = torch.cat(
+        [slope.flatten() for slope in twin.views(twin.grads, list(model.parameters()))]
     )
     own_slopes = torch.cat([parameter.grad.flatten() for parameter in own.parameters()])
-    assert (slopes - own_slopes).norm() < tolerance * own_slopes.norm()
+    assert (grads - own_slopes).norm() < tolerance * own_slopes.norm()
 
 
 @torch.no_grad()
 def test_the_twin_follows_when_the_parameters_change():
     model = new_model()
-    twin = Twin(model, torch.float32)
+    twin = FlatParameters(model, torch.float32)
     ((mosaic, _),) = batches(1)
     before = twin.network(mosaic)
     for parameter in model.parameters():
@@ -125,7 +125,7 @@ def test_an_update_is_clipped_adam_and_the_average_follows():
     adam = torch.optim.Adam([mine], betas=(0.9, 0.99))
     for step, (mosaic, target) in enumerate(batches(12)):
         trainer.descent.look(mosaic, target)
-        mine.grad = trainer.descent.twin.slopes.clone()
+        mine.grad = trainer.descent.twin.grads.clone()
         assert trainer.step(step, mosaic, target)
         clipped = float(nn.utils.clip_grad_norm_([mine], CONFIG.grad_clip)) > CONFIG.grad_clip
         assert clipped or step > 0
@@ -178,7 +178,7 @@ def test_ahead_a_bad_loss_is_seen_later_and_nothing_is_spoilt():
     given = list(batches(READ_STEPS + 2))
     for step, (mosaic, target) in enumerate(given):
         healthy.append(trainer.step(step, mosaic, target * (math.nan if step == 5 else 1.0)))
-    assert healthy == [True] * (READ_STEPS - 1) + [False] * 3 and trainer.watch.came_apart
+    assert healthy == [True] * (READ_STEPS - 1) + [False] * 3 and trainer.watch.diverged
     assert all(bool(torch.isfinite(weight).all()) for weight in weights(trainer))
     again = ahead()
     again.restore(trainer.state())
@@ -217,7 +217,7 @@ def test_it_goes_on_from_a_state_of_torchs_own_adam():
     told = trainer.state()
     assert same(told["weights"], kept["weights"]) and told["watch"] == {
         **kept["watch"],
-        "came_apart": False,
+        "diverged": False,
     }
     for index, moments in adam.state_dict()["state"].items():
         for name in ("step", "exp_avg", "exp_avg_sq"):
@@ -238,7 +238,7 @@ def test_gathered_crops_are_slices_in_their_orientation():
         orient(scenes[which, :, top : top + 18, left : left + 18], turn)
         for which, top, left, turn in places.tolist()
     ]
-    found = gathered(scenes, places, 18)
+    found = gather_crops(scenes, places, 18)
     assert torch.equal(found, torch.stack(wanted)) and found.is_contiguous()
 
 
@@ -246,7 +246,7 @@ def test_on_a_cpu_nothing_is_captured():
     def work():
         raise AssertionError("not run either")
 
-    assert captured(work, [], CPU) is work
+    assert capture(work, [], CPU) is work
 
 
 @pytest.mark.parametrize("error", [None, "operation not permitted\nwhen a stream is capturing"])
@@ -285,7 +285,7 @@ def test_warming_up_does_not_count_and_a_capture_that_fails_is_told_once(
     value.fill_(7)
     for _ in range(2):
         value.fill_(7)
-        run = captured(lambda: value.add_(1), [value], torch.device("cuda"))
+        run = capture(lambda: value.add_(1), [value], torch.device("cuda"))
     value.fill_(7)
     run()
     assert value == (8 if error else 107)
@@ -301,7 +301,7 @@ def test_warming_up_does_not_count_and_a_capture_that_fails_is_told_once(
 def test_on_a_gpu_the_graph_learns_what_the_same_kernels_learn_one_by_one(name, capsys):
     device = torch.device("cuda")
     trainers = [
-        Trainer(new_model(SEEDS[name]), CONFIG, device, graph=graph) for graph in (True, False)
+        Trainer(new_model(BASELINES[name]), CONFIG, device, graph=graph) for graph in (True, False)
     ]
     for step, (mosaic, target) in enumerate(batches(READ_STEPS + 5, device=device)):
         assert all(trainer.step(step, mosaic, target) for trainer in trainers)
