@@ -3,6 +3,8 @@ in a log file.
 """
 
 
+from __future__ import annotations
+
 import datetime
 import time
 from pathlib import Path
