@@ -35,6 +35,8 @@ from space import InputError
 
 if TYPE_CHECKING:
     from space import DarkUNet
+    from trials import Checkpointer
+    from trials.training.checkpoints import State
 
 EXIT_DIVERGED = 1
 EXIT_TERMINATED = 143
@@ -137,33 +139,11 @@ def _retrain(
         view.note(f"finished already: {_figures(out)} -> {out}")
         return 0
     write_settings(out, settings, plan.genome)
-    state = checkpointer.load(settings)
-    for path in checkpointer.damaged:
-        view.note(f"checkpoint {path} is damaged and was left out")
-    first = state["log"]["steps"] if state else 0
-    if state:
-        view.note(f"resuming at step {first:,} of {plan.train.steps:,}")
-    else:
-        if earlier is not None:
-            view.note("no checkpoint to resume from: beginning again")
-        view.note(
-            f"{plan.name} ({plan.genome.digest[:8]}), {plan.train.steps:,} steps from {plan.start} "
-            f"on {data.description.get('folder', SYNTHETIC)}, {plan.device}, {plan.precision}"
-        )
-    view.begin(first)
+    state = _load(checkpointer, plan, settings, view, is_new=earlier is None)
     stop.deferring = True
     try:
         with stop.installed(), _device_errors(plan):
-            log = run(
-                plan,
-                model,
-                data,
-                settings,
-                folder=out,
-                checkpointer=checkpointer,
-                state=state,
-                view=view,
-            )
+            log = run(plan, model, data, settings, out, checkpointer, state, view)
     except PreemptedError:
         again = shlex.join(["python", "-m", "nas.retrain", *argv])
         view.note(
@@ -191,6 +171,28 @@ def _retrain(
     evaluate = ["python", "-m", "nas.evaluate", "--model", str(out), "--data", source]
     view.note(f"evaluate it: {shlex.join(evaluate)}")
     return 0
+
+
+def _load(
+    checkpointer: Checkpointer, plan: Plan, settings: dict[str, Any], view: View, *, is_new: bool
+) -> State | None:
+    """The state to resume from, if there is one, and where the training begins as a note."""
+    state = checkpointer.load(settings)
+    for path in checkpointer.damaged:
+        view.note(f"checkpoint {path} is damaged and was left out")
+    if state is not None:
+        step = state["log"]["steps"]
+        view.note(f"resuming at step {step:,} of {plan.train.steps:,}")
+        view.begin(step)
+        return state
+    if not is_new:
+        view.note("no checkpoint to resume from: beginning again")
+    view.note(
+        f"{plan.name} ({plan.genome.digest[:8]}), {plan.train.steps:,} steps from {plan.start} on "
+        f"{plan.data.source}, {plan.device}, {plan.precision}"
+    )
+    view.begin(0)
+    return None
 
 
 def _figures(folder: Path) -> str:

@@ -38,7 +38,6 @@ def run(
     model: DarkUNet,
     data: TrialData,
     settings: Mapping[str, Any],
-    *,
     folder: Path,
     checkpointer: Checkpointer,
     state: State | None,
