@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stopping import StopAt
 from torch import Tensor, nn
 
 from space import BASELINES, DarkUNet, Genome, InputError, build_model
@@ -155,10 +156,10 @@ def test_the_average_forgets_where_it_began(data: SyntheticData) -> None:
     train(averaged, data, replace(QUICK, steps=30, ema_decay=0.999), seed=0)
     start = weights(new_model())
     moved = sum(float((a - b).square().sum()) for a, b in zip(weights(plain), start, strict=True))
-    kept = sum(
+    averaged_moved = sum(
         float((a - b).square().sum()) for a, b in zip(weights(averaged), start, strict=True)
     )
-    assert kept > 0.25 * moved
+    assert averaged_moved > 0.25 * moved
 
 
 def test_the_loss_is_a_blend() -> None:
@@ -265,18 +266,6 @@ def test_what_a_step_computes_in_is_a_setting(data: SyntheticData) -> None:
         match=r"train\.dtype must be auto, float32 or bfloat16, but got 'float8'; change it",
     ):
         train(new_model(), data, replace(QUICK, dtype="float8"), seed=0)
-
-
-class StopAt(Checkpointer):
-    """Stops the training after a step."""
-
-    def __init__(self, folder: Path, step: float = math.inf, every_s: float = math.inf) -> None:
-        super().__init__(folder=folder, every_s=every_s)
-        self.at = step
-
-    def save(self, step: int, state: Callable[[], Any], *, due: bool = False) -> None:
-        self.stop = lambda: step >= self.at
-        super().save(step, state, due=due)
 
 
 def run(

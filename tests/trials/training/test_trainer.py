@@ -264,11 +264,11 @@ def test_warming_up_does_not_count_and_a_capture_that_fails_is_told_once(
     value.fill_(7)
     run()
     assert value == (8 if error else 107)
-    told = (
+    note = (
         "note: the training step runs eagerly, since cuda did not capture it: operation not "
         "permitted\n"
     )
-    assert capsys.readouterr().err == (told if error else "")
+    assert capsys.readouterr().err == (note if error else "")
 
 
 @needs_gpu
