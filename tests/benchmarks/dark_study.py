@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from first_screen import table
+from dark_tables import networks_table
 
 from nas.cli.networks import load_network
 from space import BASELINES
@@ -83,7 +83,7 @@ def main() -> int:
         return train_all(args)
     found = judge(args.out, args.real, args.split, json.loads(args.bench.read_text()))
     args.json.write_text(json.dumps(found, indent=1) + "\n")
-    print(table(found))
+    print(networks_table(found))
     return 0
 
 
