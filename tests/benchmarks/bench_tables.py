@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tables import interval, listed, markdown, paragraph, read
+from tables import interval, listed, markdown, paragraph, read, spelt
 
 # The replay's rows: the name in the results, and in the table.
 METHODS = {
@@ -25,7 +25,8 @@ GOALS = ("random", "optuna default")
 
 
 def records(results: Path) -> str:
-    """Every stored result: what it shows, when it was stored, at which commit, by which command."""
+    """Every stored result: what it shows, when it was stored, at which commit, by which "
+    "command."""
     rows = [
         [
             f"[{name}.json](results/{name}.json)",
@@ -95,8 +96,8 @@ def replay(results: Path) -> str:
                 f"{found['seeds']} seeds (-: more than half of the seeds, or a quarter, never got "
                 f"there). The trainings are looked up in a table of "
                 f"{surrogate['networks']:.0f} trained networks (search/table.json.gz); a Gaussian "
-                f"process answers for all others (left-out R² {surrogate['psnr_r2']:.2f} for PSNR, "
-                f"{surrogate['ratio_r2']:.2f} for latency)."
+                f"process answers for all others (left-out R² {surrogate['psnr_r2']:.2f} for "
+                f"PSNR, {surrogate['ratio_r2']:.2f} for latency)."
             ),
         ]
     )
@@ -144,9 +145,7 @@ def stopping(results: Path) -> str:
     heads = ["search", "networks", "stopped", "training", "hypervolume", "best PSNR"]
     off = found["searches"]["off"]
     tau = off["tau"]
-    taus = [
-        listed(f"{value:.2f}" for value in tau[which]) for which in ("all", "best_half")
-    ]
+    taus = [listed(f"{value:.2f}" for value in tau[which]) for which in ("all", "best_half")]
     return "\n\n".join(
         [
             markdown([*heads, "best at 0.4 of MO's latency or less"], rows),
@@ -181,8 +180,8 @@ def scale(results: Path) -> str:
             paragraph(
                 f"{through['workers']} workers with trials of 2 s finished "
                 f"{through['trials_per_s']:.1f} trials a second; "
-                f"{through['shares']['waiting to ask']:.0%} of their time they waited for the lock "
-                f"of the study, which a proposal holds for "
+                f"{through['shares']['waiting to ask']:.0%} of their time they waited for the "
+                f"lock of the study, which a proposal holds for "
                 f"{through['ask_lock_held_ms'] / 1000:.2f} s (PostgreSQL, two busy cores; "
                 "processor time). For each trial the search itself takes"
             ).replace("%", " %"),
@@ -217,7 +216,7 @@ def measured(results: Path) -> str:
             "deployed_forms_cpu",
         ),
         (
-            f"{_words(locked['processes'])} fresh processes agree on M1's latency in units of MO's "
+            f"{spelt(locked['processes'])} fresh processes agree on M1's latency in units of MO's "
             "while another process trains",
             stored["ratio_spread"]["command"],
             f"{locked['lowest']:.2f} to {locked['highest']:.2f}, a spread of "
@@ -258,9 +257,9 @@ def measured(results: Path) -> str:
             "served_search",
         ),
         (
-            "Eight workers on PostgreSQL, killed and stopped at any moment: every finished network "
-            "is there once, with whole files, nothing runs for ever, no network is trained by two "
-            "at once",
+            "Eight workers on PostgreSQL, killed and stopped at any moment: every finished "
+            "network is there once, with whole files, nothing runs for ever, no network is "
+            "trained by two at once",
             "python tests/benchmarks/soak/soak.py --kills 100, and with --machines 2 --seed 1",
             _soak(soak),
             "soak",
@@ -311,10 +310,6 @@ def _share(reached: dict[str, float | None]) -> str:
         for value in (reached[key] for key in ("median", "low", "high"))
     )
     return f"{median} ({low} to {high})"
-
-
-def _words(count: int) -> str:
-    return {3: "Three", 8: "Eight", 10: "Ten"}.get(count, str(count))
 
 
 def _code(command: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tables import difference, each, interval, listed, markdown, paragraph, read
+from tables import difference, each, interval, listed, markdown, paragraph, read, spelt
 
 PUBLISHED = ("MO", "M1", "M2")
 WINNERS = ("F1", "F2", "F3")
@@ -62,11 +62,11 @@ def winners(results: Path) -> str:
                 ["network", "times MO", "PSNR minus MO, synthetic", "PSNR minus MO, real"], rows
             ),
             paragraph(
-                f"Trained from scratch with {one['seeds']} seeds, on synthetic scenes only; scored "
-                f"on {study['judging']['scenes']} other synthetic scenes and "
-                f"{one['real']['pictures']} real crops of four scenes. In brackets 95 % intervals. "
-                f"Latency on {study['machine']['cores']} cores of an {study['machine']['device']}, "
-                "float32, a 512 x 512 mosaic. The plot is the search that found F2. Every other "
+                f"Trained from scratch with {one['seeds']} seeds, on synthetic scenes only; "
+                f"scored on {study['judging']['scenes']} other synthetic scenes and "
+                f"{one['real']['pictures']} real crops of four scenes. In brackets 95 % "
+                f"intervals. Latency on {study['machine']['cores']} cores of an "
+                f"{study['machine']['device']}, float32, a 512 x 512 mosaic. The plot is the search that found F2. Every other "
                 "table: [tests/benchmarks](tests/benchmarks/README.md)."
             ),
         ]
@@ -92,20 +92,21 @@ def trust(results: Path) -> str:
     few, more = ranking["12"], ranking["48"]
     bullets = [
         "**The recipe ranks.** A short training shows how fast a network learns, not how good it "
-        "gets; most of the winners' lead comes from that (top of this page).",
-        f"**Twelve held-out scenes are few.** {ranking['networks']} networks near a front, ranked "
-        f"after 450 steps as after 1,500: Kendall's tau {few['tau'][0]} to {few['tau'][1]} with "
-        f"12 scenes, {more['tau'][0]} to {more['tau'][1]} with 48 (*). Let finalists meet in "
+        "gets; most of F2's lead comes from that (top of this page).",
+        f"**Twelve held-out scenes are few.** {spelt(ranking['networks'])} networks near a front, "
+        f"ranked after 450 steps as after 1,500: Kendall's tau {few['tau'][0]} to {few['tau'][1]} "
+        f"with 12 scenes, {more['tau'][0]} to {more['tau'][1]} with 48 (*). Let finalists meet in "
         "`--study dark-long`.",
         "**These are short trainings.** MO's published weights, trained for long on real photos, "
         f"score {published:.2f} dB on the real crops, F2 {study['F2']['real']['psnr_db']:.2f}. "
         "Train a winner for long, on your own pairs.",
-        "**Deep branches may be worth more than it seems.** From 1,500 to 6,000 steps of the other "
-        f"recipe MO falls from {mo['1500']:.2f} to {mo['6000']:.2f} dB on real crops (*): it seems "
-        "to learn the synthetic scenes by heart. Their verdict on depth may be true of them only.",
-        "**Colour.** The synthetic scenes hardly know green and magenta, so that greens turn olive "
-        "and magentas blue. The twelve crops, greyish ones, cannot show it, and the recipe's "
-        "settings were chosen on them.",
+        "**Deep branches may be worth more than it seems.** From 1,500 to 6,000 steps of the "
+        f"other recipe MO falls from {mo['1500']:.2f} to {mo['6000']:.2f} dB on real crops (*): "
+        "it seems to learn the synthetic scenes by heart. Their verdict on depth may be true of "
+        "them only.",
+        "**Colour.** The synthetic scenes hardly know green and magenta, so that greens turn "
+        "olive and magentas blue. The twelve crops, greyish ones, cannot show it, and the "
+        "recipe's settings were chosen on them.",
         "**Latency is of one device.** Nothing has run on a GPU yet, and a CPU's figures say "
         "nothing about one. Compare networks within one run, by their ratio to MO.",
     ]
@@ -131,7 +132,10 @@ def recipes(results: Path) -> str:
             f"{mo['steps']:,}",
             f"{other['recipes']['today']} (the table above)",
             str(mo["seeds"]),
-            *(f"{one['synthetic']['psnr_db']:.2f}, {one['real']['psnr_db']:.2f}" for one in (mo, f2)),
+            *(
+                f"{one['synthetic']['psnr_db']:.2f}, {one['real']['psnr_db']:.2f}"
+                for one in (mo, f2)
+            ),
             *(difference(f2[key]["minus"]["MO"]["psnr_db"]) for key in SETS),
         ],
     )
@@ -142,9 +146,9 @@ def recipes(results: Path) -> str:
             markdown(heads, rows),
             paragraph(
                 f"Three of these rows were measured {other['where']}, on the same "
-                f"{other['synthetic_scenes']} scenes and {other['real_crops']} crops. Muon: Jordan "
-                "et al. 2024, momentum 0.95, three times the scale of Liu et al. 2025; Adam for "
-                "the other weights."
+                f"{other['synthetic_scenes']} scenes and {other['real_crops']} crops. Muon: "
+                "Jordan et al. 2024, momentum 0.95, three times the scale of Liu et al. 2025; "
+                "Adam for the other weights."
             ),
         ]
     )
@@ -162,9 +166,9 @@ def networks(results: Path) -> str:
                 f"synthetic scenes only. *Synthetic* are {study['judging']['scenes']} scenes of "
                 f"another seed than any training's or search's, *real* {one['real']['pictures']} "
                 "crops of four scenes from a Sony A7S2; both judged, and chose none of these "
-                "networks. In brackets 95 % intervals, of PSNR paired by picture, of its mean over "
-                "the seeds. MiB are a restoration's peak. Latency (float32, a 512 x 512 mosaic) "
-                "and memory by `nas.bench`, in turn with MO."
+                "networks. In brackets 95 % intervals, of PSNR paired by picture, of its mean "
+                "over the seeds. MiB are a restoration's peak. Latency (float32, a 512 x 512 "
+                "mosaic) and memory by `nas.bench`, in turn with MO."
             ),
         ]
     )
@@ -195,7 +199,11 @@ def against(results: Path) -> str:
 
 def against_table(study: dict[str, Any]) -> str:
     """Differences from MO, M1 and M2 on both sets, for each network that is none of them."""
-    heads = ["network", "times MO", *(f"minus {name}, {key}" for key in SETS for name in PUBLISHED)]
+    heads = [
+        "network",
+        "times MO",
+        *(f"minus {name}, {key}" for key in SETS for name in PUBLISHED),
+    ]
     rows = []
     for one in longest(study):
         if one["name"] not in PUBLISHED:
@@ -287,7 +295,8 @@ def again(results: Path) -> str:
 
 
 def learnt(results: Path) -> str:
-    """How much the stage at 4x goes with, and what a head that adds costs, in the second search."""
+    """How much the stage at 4x goes with, and what a head that adds costs, in the second "
+    "search."""
     search = read(results, "dark_search")
     stage = next(row for row in search["importance"]["rows"] if row[0] == "4x stage")
     psnr, low, high, latency, latency_low, latency_high = (
@@ -300,19 +309,19 @@ def learnt(results: Path) -> str:
         for one in each(results, "dark_search_again_*")
     ]
     bullets = [
-        "**The way back up matters most.** The published networks go from 8x to 2x at once, by one "
-        "3x3 that makes 192 channels. A stage at 4x in between, without blocks of its own, is in "
-        f"every winner. Its being there goes with {psnr} % ({low} to {high} %) of the variance of "
-        f"PSNR among the {search['complete']} trained networks of the second search, and with "
-        f"{latency} % ({latency_low} to {latency_high} %) of latency's (a forest on the genes; the "
-        "search chose what to try, so these are observations).",
+        "**The way back up matters most.** The published networks go from 8x to 2x at once, by "
+        "one 3x3 that makes 192 channels. A stage at 4x in between, without blocks of its own, is "
+        f"in every winner. Its being there goes with {psnr} % ({low} to {high} %) of the variance "
+        f"of PSNR among the {search['complete']} trained networks of the second search, and with "
+        f"{latency} % ({latency_low} to {latency_high} %) of latency's (a forest on the genes; "
+        "the search chose what to try, so these are observations).",
         f"**Other seeds find the same kind.** The best networks of the {len(fine)} repeated "
         f"searches have the stage at 4x ({listed(fine)} channels), no branch, and a trunk of "
         "re-parametrised blocks.",
         "**A head that adds a convolution of the dark mosaic** led after 900 steps "
         f"({head['psnr_db']:.2f} dB against {f2['psnr_db']:.2f} for F2, at the same latency) and "
-        f"cost SSIM ({head['ssim']:.3f} against {f2['ssim']:.3f}): what it adds is noisy. F1 to F3 "
-        "have none.",
+        f"cost SSIM ({head['ssim']:.3f} against {f2['ssim']:.3f}): what it adds is noisy. F1 to "
+        "F3 have none.",
     ]
     return "\n".join(paragraph(f"- {one}").replace("\n", "\n  ") for one in bullets)
 

@@ -1,6 +1,6 @@
 """The tables and figures of every README.md, each made by one function from stored results.
 
-    python tests/benchmarks/tables.py            # names each, and whether its page holds it as it is made now
+    python tests/benchmarks/tables.py            # which there are, and whether as stored
     python tests/benchmarks/tables.py --write    # puts them all into their pages
 
 A page holds `<!-- made by tests/benchmarks/dark_tables.py: winners -->`, the text, `<!-- end -->`:
@@ -87,6 +87,11 @@ def listed(words: Iterable[str]) -> str:
     """One, two and three."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def spelt(count: int) -> str:
+    """A count as a sentence begins with it."""
+    return {3: "Three", 8: "Eight", 10: "Ten", 12: "Twelve"}.get(count, str(count))
 
 
 def interval(values: dict[str, float]) -> str:
