@@ -282,7 +282,7 @@ def measured(results: Path) -> str:
             one["claim"],
             _code(one["command"]),
             one["seen"],
-            f"{stored['seen']['date']}, {one['commit']}, by hand",
+            f"{one['date']}, {one['commit']}, by hand",
         ]
         for one in read(results, "seen")
     ]

@@ -52,9 +52,7 @@ def winners(results: Path) -> str:
             rows.append(["MO", "1", *(f"{one[key]['psnr_db']:.2f} dB" for key in SETS)])
         elif one["name"] in WINNERS:
             minus = [one[key]["minus"]["MO"]["psnr_db"] for key in SETS]
-            rows.append(
-                [one["name"], interval(one["ratio_to_mo"]), *(difference(each) for each in minus)]
-            )
+            rows.append([one["name"], interval(one["ratio_to_mo"]), *map(difference, minus)])
     one = longest(study)[0]
     return "\n\n".join(
         [
@@ -66,8 +64,9 @@ def winners(results: Path) -> str:
                 f"scored on {study['judging']['scenes']} other synthetic scenes and "
                 f"{one['real']['pictures']} real crops of four scenes. In brackets 95 % "
                 f"intervals. Latency on {study['machine']['cores']} cores of an "
-                f"{study['machine']['device']}, float32, a 512 x 512 mosaic. The plot is the search that found F2. Every other "
-                "table: [tests/benchmarks](tests/benchmarks/README.md)."
+                f"{study['machine']['device']}, float32, a 512 x 512 mosaic. The plot is the search "
+                "that found F2. Every other table: "
+                "[tests/benchmarks](tests/benchmarks/README.md)."
             ),
         ]
     )
@@ -158,6 +157,7 @@ def networks(results: Path) -> str:
     """The winners and the published networks, with all their figures."""
     study = read(results, "dark_study")
     one = longest(study)[0]
+    minutes = sum(row["train_seconds"] for row in study["networks"]) / 60
     return "\n\n".join(
         [
             networks_table(study),
@@ -168,7 +168,8 @@ def networks(results: Path) -> str:
                 "crops of four scenes from a Sony A7S2; both judged, and chose none of these "
                 "networks. In brackets 95 % intervals, of PSNR paired by picture, of its mean "
                 "over the seeds. MiB are a restoration's peak. Latency (float32, a 512 x 512 "
-                "mosaic) and memory by `nas.bench`, in turn with MO."
+                "mosaic) and memory by `nas.bench`, in turn with MO. All trainings together took "
+                f"{minutes:.0f} minutes of one core."
             ),
         ]
     )
@@ -231,8 +232,8 @@ def twice(results: Path) -> str:
             by_seed = ", ".join(f"{value:.2f}" for value in one[key]["psnr_db_by_seed"])
             cells += [by_seed, f"{later[key]['psnr_db']:.2f}"]
         minus = [later[key]["minus"].get("MO") for key in SETS]
-        found = ", ".join(difference(each["psnr_db"], bold=True) for each in minus if each)
-        rows.append([*cells, found])
+        leads = [difference(lead["psnr_db"], bold=True) for lead in minus if lead]
+        rows.append([*cells, ", ".join(leads)])
     return markdown(["network", *heads, "minus MO, both"], rows)
 
 
