@@ -64,8 +64,8 @@ def winners(results: Path) -> str:
                 f"scored on {study['judging']['scenes']} other synthetic scenes and "
                 f"{one['real']['pictures']} real crops of four scenes. In brackets 95 % "
                 f"intervals. Latency on {study['machine']['cores']} cores of an "
-                f"{study['machine']['device']}, float32, a 512 x 512 mosaic. The plot is the search "
-                "that found F2. Every other table: "
+                f"{study['machine']['device']}, float32, a 512 x 512 mosaic. The plot is the "
+                "search that found F2. Every other table: "
                 "[tests/benchmarks](tests/benchmarks/README.md)."
             ),
         ]
@@ -78,7 +78,7 @@ def set_up(results: Path) -> str:
     return paragraph(
         f"Its {run['trials']} networks took {run['minutes']:.0f} minutes on "
         f"{run['machine']['cores']} cores. For a first taste add `--trials 4 --steps 30 --runs "
-        "/tmp/taste`. The second command installs and runs the tests:"
+        "taste`. The second command installs and runs the tests:"
     )
 
 
