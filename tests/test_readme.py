@@ -15,6 +15,9 @@ PAGES = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page 
 FRONT = PAGES["README.md"]
 COMMAND = re.compile(r"python -m ((?:nas|dashboards)(?:\.\w+)?)(?![\w.])([^`\n#&]*)")
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+FILE = re.compile(
+    r"(?<![\w/.])((?:space|trials|nas|dashboards|tests)/[\w/.-]*\w\.(?:py|toml|json|md))\b(?!\.\w)"
+)
 MODULES = sorted({module for text in PAGES.values() for module, _ in COMMAND.findall(text)})
 
 
@@ -57,8 +60,7 @@ def test_linked_files_exist(page):
     folder = (ROOT / page).parent
     for target in re.findall(r"\]\((?!https?:|mailto:)([^)#]+)\)", PAGES[page]):
         assert (folder / target).exists(), f"{page}: {target}"
-    named = r"(?<![\w/.])((?:space|trials|nas|dashboards|tests)/[\w/.-]*\w\.(?:py|toml|json|md))"
-    for path in re.findall(named, PAGES[page]):
+    for path in FILE.findall(PAGES[page]):
         assert (ROOT / path).exists(), f"{page}: {path}"
 
 
