@@ -150,7 +150,7 @@ def _try(path: Path, data: bytes, flags: dict[str, Any]) -> None:
 
 
 def _begin(config: Any) -> None:
-    """What the search does with it before anything is trained: all of it may be refused, in words."""
+    """What the search does with it before any training: all of it may be refused, in words."""
     try:
         settle(config)
         check_synthetic(config.data)
