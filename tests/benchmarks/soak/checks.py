@@ -191,7 +191,7 @@ def losses(soaked: Soaked) -> list[Loss]:
             continue
         began = run.steps[0][0]
         # When the killed run was where this one begins: the last sign of it that was no later.
-        kept_at = max(
+        saved_at = max(
             (at for step, at, _ in before.steps if step <= began), default=before.began_at
         )
         gaps = [b[1] - a[1] for a, b in pairwise(before.steps)]
@@ -201,7 +201,7 @@ def losses(soaked: Soaked) -> list[Loss]:
             Loss(
                 number,
                 max(0, last_step - began),
-                last_at - kept_at if began < last_step else 0.0,
+                last_at - saved_at if began < last_step else 0.0,
                 soaked.checkpoint_s + 2 * max(gaps, default=0.0),
             )
         )
@@ -304,7 +304,7 @@ def figures(soaked: Soaked) -> dict[str, Any]:
         "repeats_of_known": sum("repeat_of" in trial.user_attrs for trial in soaked.trials),
         "runs_begun": len(soaked.runs),
         "runs_cut": sum(run.kind is None for run in soaked.runs),
-        "ended_but_killed_before_told": _untold(soaked),
+        "ended_but_killed_before_told": _unreported(soaked),
         "cut_in_training_and_taken_over": len(lost),
         "of_these_from_a_checkpoint": len(resumed),
         "lost_steps_mean": sum(loss.steps for loss in lost) / len(lost) if lost else None,
@@ -317,7 +317,7 @@ def figures(soaked: Soaked) -> dict[str, Any]:
     }
 
 
-def _untold(soaked: Soaked) -> int:
+def _unreported(soaked: Soaked) -> int:
     done = {trial.number for trial in soaked.verdicts()}
     return sum(run.kind in VERDICTS and run.number not in done for run in soaked.runs)
 

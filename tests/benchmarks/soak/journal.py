@@ -57,7 +57,7 @@ class Run:
     digest: str
     began_at: float
     last_at: float
-    """When its life told anything for the last time, of this run or of one after it."""
+    """When its life wrote for the last time, of this run or of one after it."""
     steps: list[tuple[int, float, float]] = field(default_factory=list)
     """(step, time, seconds of training so far); the first is where it began or went on."""
     kind: str | None = None
