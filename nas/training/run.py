@@ -43,7 +43,7 @@ def run(
     state: State | None,
     view: View,
 ) -> TrainLog:
-    """Trains `model` from `state` on, and writes to `folder` what a trial writes, unless it diverges.
+    """Trains `model` from `state` on; unless it diverges, writes a trial's files to `folder`.
 
     Raises PreemptedError where the checkpointer's `stop` says so, and OSError for a full disk.
     """

@@ -10,8 +10,8 @@ import torch
 from space import DarkUNet, restore
 from trials.config import LatencyConfig
 from trials.data.pair import Pair, Progress
-from trials.device.lock import DeviceLock
-from trials.latency.deployment import judged_form, numerics
+from trials.device import DeviceLock
+from trials.latency.deployment import numerics, scoring_form
 from trials.scoring.metrics import psnr_db, ssim
 
 
@@ -51,7 +51,7 @@ def evaluate_deployed(
     Reports its progress as "evaluate". `check_stop` is called before each pair, and may raise.
     """
     images: list[ImageScore] = []
-    network = judged_form(model, config, device)
+    network = scoring_form(model, config, device)
     for pair in pairs:
         if on_progress:
             on_progress("evaluate", len(images), len(pairs), {})
