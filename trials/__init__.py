@@ -4,16 +4,21 @@ Names are loaded here, once: `trials.training.loop` is the function, not the mod
 """
 
 from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
-from trials.data.dataset import load_data, load_pairs
-from trials.data.pair import Pair, Progress, TrialData
+from trials.data import Pair, Progress, TrialData, load_data, load_pairs
 from trials.latency.measure import Latency, Measured, measure_against, measure_all, measure_latency
 from trials.latency.statistics import LatencyRatio, Timing
 from trials.latency.trial_timing import time_network
-from trials.raw.reader import RawImage, read_raw
-from trials.scoring.baseline import amplified_only, amplified_psnr_db
-from trials.scoring.metrics import psnr_db, ssim
+from trials.raw import RawFrame, read_frame
+from trials.scoring import (
+    ImageScore,
+    amplified_only,
+    amplified_psnr_db,
+    psnr_db,
+    score_images,
+    ssim,
+)
 from trials.training.checkpointer import Checkpointer, PreemptedError
-from trials.training.loop import ImageScore, TrainLog, evaluate, train
+from trials.training.loop import TrainLog, train
 from trials.training.rungs import RungScore, rung_steps
 from trials.trial import TrialResult, run_trial, train_to_the_end
 
@@ -28,7 +33,7 @@ __all__ = [
     "Pair",
     "PreemptedError",
     "Progress",
-    "RawImage",
+    "RawFrame",
     "RungScore",
     "Timing",
     "TrainConfig",
@@ -38,14 +43,14 @@ __all__ = [
     "TrialResult",
     "amplified_only",
     "amplified_psnr_db",
-    "evaluate",
+    "score_images",
     "load_data",
     "load_pairs",
     "measure_against",
     "measure_all",
     "measure_latency",
     "psnr_db",
-    "read_raw",
+    "read_frame",
     "run_trial",
     "rung_steps",
     "ssim",

@@ -27,8 +27,9 @@ from trials.latency.statistics import LatencyRatio
 from trials.latency.trial_timing import Timed, is_close, time_network
 from trials.outputs import write_weights
 from trials.preview import write_preview
+from trials.scoring import ImageScore, score_images
 from trials.training.checkpointer import Checkpointer
-from trials.training.loop import ImageScore, TrainLog, evaluate, train
+from trials.training.loop import TrainLog, train
 from trials.training.rungs import Decide, RungScore, rung_steps
 from trials.training.trial_checkpoint import TrialCheckpoint
 
@@ -254,7 +255,7 @@ def _scores(
     judged = judged_form(model, config.latency, config.device)
     for pair in pairs:
         with numerics(torch.device(config.device)):
-            images += evaluate(judged, [pair])
+            images += score_images(judged, [pair])
         tell("evaluate", len(images), len(pairs), {})
     return images
 

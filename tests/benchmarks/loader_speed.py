@@ -63,9 +63,9 @@ def main() -> int:
         ours = samples_per_s(
             lambda: data.sample(options.batch, options.crop, generator)[0], options.seconds
         )
-        height, width = data.shots[0].size
+        height, width = data.pairs[0].frame.size
         print(
-            f"{len(data.shots)} pairs of {height} x {width}, crops of {options.crop}, one "
+            f"{len(data.pairs)} pairs of {height} x {width}, crops of {options.crop}, one "
             f"thread draws"
         )
         print(f"plain loader, opens the raw for each crop: {plain:8.1f} samples/s")
@@ -100,7 +100,7 @@ def samples_per_s(draw, seconds: float) -> float:
 
 def plain_crop(data: RealData, crop: int):
     """A crop the plain way: both files opened and developed for it alone."""
-    row = random.choice(data.shots).row
+    row = random.choice(data.pairs).files
     frame = read_frame(row.short)
     height, width = frame.mosaic.shape
     target = read_target(row.long, frame.offset, (height, width))

@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 
 from space import DesignSpace, build_model, count_cost
-from trials import DataConfig, TrainConfig, amplified_psnr_db, evaluate, load_data, train
+from trials import DataConfig, TrainConfig, amplified_psnr_db, load_data, score_images, train
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
         psnr_db = (
             float("nan")
             if log.diverged
-            else sum(s.psnr_db for s in evaluate(model, data.held_out)) / len(data.held_out)
+            else sum(s.psnr_db for s in score_images(model, data.held_out)) / len(data.held_out)
         )
         bad = log.diverged or not psnr_db > baseline
         failed += bad

@@ -26,7 +26,7 @@ from nas.cli.networks import load_network
 from nas.retrain import main
 from nas.training.settings import claimed
 from space import BASELINES, Genome, build_model
-from trials import evaluate, load_data
+from trials import load_data, score_images
 from trials.config import DataConfig
 from trials.outputs import write_weights
 from trials.training.checkpoints import Checkpoints
@@ -114,7 +114,7 @@ def test_it_leaves_a_folder_like_a_trials(
         assert cv2.imread(str(folder / picture)) is not None
     network = load_network(str(folder), None)
     data = load_data(DataConfig(scenes=4, scene_size=128, held_out=2))
-    scores = evaluate(network.model, data.held_out)
+    scores = score_images(network.model, data.held_out)
     assert network.white_balanced_input
     assert sum(score.psnr_db for score in scores) / 2 == pytest.approx(result["psnr_db"], abs=1e-3)
 

@@ -30,16 +30,10 @@ from nas.study.records import Row
 from space import Genome, InputError, build_model, load_reference_checkpoint
 from space.export_format import MODEL, WEIGHTS, load_model, new_folder, save
 from trials.data.sid import read_lists
+from trials.raw import NotBayerError, read_frame, read_full_frame
 from trials.raw.images import write_picture
-from trials.raw.levels import refuse_absurd_levels
-from trials.raw.reader import (
-    NotBayerError,
-    develop_raw,
-    read_frame,
-    read_picture,
-    read_raw,
-    read_whole,
-)
+from trials.raw.reader import develop_raw, read_picture
+from trials.raw.validation import check_frame
 from trials.training.checkpoints import MAGIC, read
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -238,10 +232,10 @@ def test_a_raw_file_is_looked_through_before_it_is_decoded(tmp_path: Path) -> No
     wide = raw_file(
         tmp_path / "wide.dng", {256: struct.pack("<I", 60_000), 257: struct.pack("<I", 60_000)}
     )
-    assert "promises 60000 x 60000 pixels" in refusal(lambda: read_raw(wide))
+    assert "promises 60000 x 60000 pixels" in refusal(lambda: read_frame(wide))
     assert "promises 60000 x 60000 pixels" in refusal(lambda: develop_raw(wide))
     black = raw_file(tmp_path / "black.dng", {}, black=(20_000,) * 4)
-    for read_one in (read_raw, read_whole):
+    for read_one in (read_frame, read_full_frame):
         assert "black levels must be below its white level" in refusal(
             lambda read_one=read_one: read_one(black)
         )  # type: ignore[misc]
@@ -250,20 +244,20 @@ def test_a_raw_file_is_looked_through_before_it_is_decoded(tmp_path: Path) -> No
     for gain in (0.0, math.inf, math.nan, -1.0):  # LibRaw lets none of them through today
         odd = dataclasses.replace(frame, white_balance=(gain, 1.0, 1.0))
         assert "white balance must be from 0.001 to 1000" in refusal(
-            lambda odd=odd: refuse_absurd_levels(odd, whole)
+            lambda odd=odd: check_frame(odd, whole)
         )  # type: ignore[misc]
     odd = dataclasses.replace(frame, camera_to_srgb=np.full((3, 3), math.nan, np.float32))
-    assert "colour matrix must be" in refusal(lambda: refuse_absurd_levels(odd, whole))
+    assert "colour matrix must be" in refusal(lambda: check_frame(odd, whole))
     data = (
         whole.read_bytes()
     )  # filters that lie behind the file's end: LibRaw would take what is in memory by chance
     whole.write_bytes(
         data.replace(struct.pack("<HHI", 33422, 1, 4), struct.pack("<HHI", 33422, 16, 4))
     )
-    assert "ends at byte" in refusal(lambda: read_raw(whole))
+    assert "ends at byte" in refusal(lambda: read_frame(whole))
     unknown = raw_file(tmp_path / "cfa.dng", {33422: b"\7\7\7\7"})
     with pytest.raises(NotBayerError):
-        read_raw(unknown)
+        read_frame(unknown)
 
 
 def test_a_ground_truth_is_looked_through_before_it_is_decoded(tmp_path: Path) -> None:
@@ -299,8 +293,8 @@ def test_a_name_that_is_no_utf8_kills_no_library(tmp_path: Path) -> None:
     picture = np.zeros((8, 8, 3), np.uint16)
     for act in (
         lambda: read_picture(path),
-        lambda: read_raw(path),
-        lambda: write_picture(path, picture, "png"),
+        lambda: read_frame(path),
+        lambda: write_picture(path, picture),
     ):
         assert "must be UTF-8, but" in refusal(act)
 

@@ -1,4 +1,4 @@
-"""What training and evaluation see of any data: pairs, and a source of crops."""
+"""The interface of all data: pairs to score, and a source of crops to train on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

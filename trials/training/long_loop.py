@@ -24,9 +24,9 @@ from trials.data.pair import TrialData
 from trials.device.lock import DeviceLock
 from trials.device.memory import keep_freed_memory
 from trials.latency.deployment import judged_form, numerics
+from trials.scoring import ImageScore, score_images
 from trials.training.checkpoints import Checkpoints, Found
 from trials.training.log import Row, draw_curves, write_curve
-from trials.training.loop import ImageScore, evaluate
 from trials.training.prefetch import Batches
 from trials.training.trainer import Trainer, learning_rate
 
@@ -217,7 +217,7 @@ class LongTraining:
             if stop():
                 return None
             with numerics(self.data.device):
-                images += evaluate(model, [pair])
+                images += score_images(model, [pair])
             tell("evaluate", len(images), len(pairs), {})
         return images
 

@@ -10,19 +10,17 @@ exceed the difference between architectures).
 import contextlib
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from space import restore
 from space.model import DarkUNet
 from trials.config import TrainConfig
-from trials.data.pair import Pair, Progress, TrialData
+from trials.data.pair import Progress, TrialData
 from trials.device.lock import DeviceLock
 from trials.device.precision import training_dtype
-from trials.scoring.metrics import psnr_db, ssim
 from trials.training.trainer import Trainer, learning_rate
 
 # Progress and the curve's rows at most every so many steps.
@@ -51,15 +49,6 @@ Keep = Callable[[TrainLog, Callable[[], dict[str, Any]], bool], None]
 """Called after every step with the log, what makes the training's state, and whether the step was
 a rung.
 """
-
-
-@dataclass(frozen=True)
-class ImageScore:
-    """One picture's scores: float images, peak 1, SSIM with the 7 x 7 uniform window."""
-
-    name: str
-    psnr_db: float
-    ssim: float
 
 
 def train(
@@ -157,17 +146,3 @@ def train(
     if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.parameters):
         log.diverged = True
     return log
-
-
-@torch.no_grad()
-def evaluate(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
-    """Scores of each pair: float images in [0, 1], all channels and pixels together."""
-    scores = []
-    for pair in pairs:
-        with DeviceLock(str(pair.mosaic.device)).shared():
-            dtype = next(model.parameters()).dtype
-            output = restore(model, pair.mosaic.to(dtype)).float()
-            quality = psnr_db(output, pair.target, peak=1.0)
-            similarity = ssim(output, pair.target, peak=1.0)
-        scores.append(ImageScore(name=pair.name, psnr_db=float(quality), ssim=float(similarity)))
-    return scores

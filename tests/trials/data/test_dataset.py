@@ -11,15 +11,14 @@ import torch
 from dng import PHASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_data import SID_SAMPLE, needs_sid_sample
 from sid_folder import write_list, write_pair
 
 from space import InputError
 from trials import DataConfig, load_data, load_pairs
 from trials.data import cache as decoded
-from trials.data.dataset import RealData, place, spread
+from trials.data.dataset import RealData, crop_start, evenly_spaced
 from trials.data.sid import read_lists
-from trials.raw.reader import develop_raw, read_raw
+from trials.raw.reader import develop_raw, read_frame
 
 
 @pytest.fixture
@@ -45,18 +44,16 @@ def real(folder: Path, **change: object) -> RealData:
 
 def test_a_pair_is_the_amplified_mosaic_and_its_truth(folder: Path) -> None:
     (pair,) = load_pairs(folder, "test", cache_dir=folder.parent / "cache")
-    raw = read_raw(folder / "Sony" / "short" / "10001_00_0.1s.dng")
+    mosaic = read_frame(folder / "Sony" / "short" / "10001_00_0.1s.dng").normalised()
     gains = np.tile([[2.0, 1.0], [1.0, 2.5]], (32, 48))
-    assert np.allclose(
-        pair.mosaic[0, 0].numpy(), np.minimum(raw.mosaic * 100 * gains, 1), atol=1e-6
-    )
+    assert np.allclose(pair.mosaic[0, 0].numpy(), np.minimum(mosaic * 100 * gains, 1), atol=1e-6)
     truth = develop_raw(folder / "Sony" / "long" / "10001_00_10s.dng").astype(np.float32) / 65535
     assert np.allclose(pair.target[0].permute(1, 2, 0).numpy(), truth)
     assert pair.name == "10001_00_0.1s"
     (plain,) = load_pairs(
         folder, "test", white_balanced_input=False, cache_dir=folder.parent / "cache"
     )
-    assert np.allclose(plain.mosaic[0, 0].numpy(), np.minimum(raw.mosaic * 100, 1), atol=1e-6)
+    assert np.allclose(plain.mosaic[0, 0].numpy(), np.minimum(mosaic * 100, 1), atol=1e-6)
 
 
 def test_splits(folder: Path) -> None:
@@ -74,7 +71,7 @@ def test_splits(folder: Path) -> None:
 def test_a_validation_list_is_used(folder: Path) -> None:
     write_list(folder, "val", [write_pair(folder, "20001")])
     data = real(folder)
-    assert [pair.name for pair in data.held_out] == ["20001_00_0.1s"] and len(data.shots) == 6
+    assert [pair.name for pair in data.held_out] == ["20001_00_0.1s"] and len(data.pairs) == 6
 
 
 def test_lists_without_training(tmp_path: Path) -> None:
@@ -95,8 +92,7 @@ def test_every_crop_keeps_the_phase_and_the_register(tmp_path: Path) -> None:
         [write_pair(tmp_path, "00001", phase="GBRG"), write_pair(tmp_path, "00002")],
     )
     data = real(tmp_path)
-    (shot,) = data.shots
-    height, width = shot.size
+    height, width = data.pairs[0].frame.size
     colour = np.tile([[0, 1], [1, 2]], (height // 2, width // 2))
     seen = set()
     mosaics, targets = data.sample(64, 16, torch.Generator().manual_seed(0))
@@ -136,7 +132,7 @@ def test_every_crop_keeps_the_phase_and_the_register(tmp_path: Path) -> None:
 def test_places_are_even_or_odd_as_the_flip_asks(
     share: float, half_room: int, turn: int, flip: int
 ) -> None:
-    start, kept = place(share, 2 * half_room, turn, flip)
+    start, kept = crop_start(share, 2 * half_room, turn, flip)
     assert 0 <= start <= 2 * half_room
     assert start % 2 == (1 if kept & flip else 0)
     assert kept == turn or (half_room == 0 and kept == turn & ~flip)
@@ -168,7 +164,7 @@ def test_held_out_pairs_are_at_most_as_many_as_asked(folder: Path) -> None:
     names = [pair.name for pair in real(folder, held_out=3).held_out]
     assert names == ["20001_00_0.1s", "20001_03_0.1s", "20001_06_0.1s"]
     rows = read_lists(folder)["val"]
-    assert spread(rows, 100) == sorted(rows)
+    assert evenly_spaced(rows, 100) == sorted(rows)
 
 
 def test_files_are_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +247,7 @@ def test_cameras_without_a_bayer_pattern_are_left_out(folder: Path) -> None:
     write_list(folder, "train", fuji, camera="Fuji")
     data = real(folder)
     assert data.description["cameras_left_out"] == ["Fuji"]
-    assert len(data.shots) == 4
+    assert len(data.pairs) == 4
     for path in folder.glob("Sony_*_list.txt"):
         path.unlink()
     with pytest.raises(InputError, match="6 x 6"):
@@ -266,11 +262,10 @@ def test_descriptions_tell_data_apart(folder: Path) -> None:
     assert first["digest"] != real(folder).description["digest"]
 
 
-@needs_sid_sample
-def test_the_sample_of_sid_is_read(tmp_path: Path) -> None:
-    pairs = load_pairs(SID_SAMPLE, "all", cache_dir=tmp_path)
+def test_the_sample_of_sid_is_read(sid_sample: Path, tmp_path: Path) -> None:
+    pairs = load_pairs(sid_sample, "all", cache_dir=tmp_path)
     assert len(pairs) == 12
     assert pairs[0].mosaic.shape == (1, 1, 512, 512) and pairs[0].target.shape == (1, 3, 512, 512)
-    data = load_data(DataConfig(source=SID_SAMPLE), cache_dir=tmp_path)
+    data = load_data(DataConfig(source=sid_sample), cache_dir=tmp_path)
     mosaic, target = data.sample(4, 128, torch.Generator().manual_seed(0))
     assert mosaic.shape == (4, 1, 128, 128) and 0.02 < target.mean() < 0.5

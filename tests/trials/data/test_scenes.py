@@ -12,10 +12,13 @@ from trials.data.noise import load_sensor
 from trials.data.scenes import draw_scene
 from trials.data.synthetic import SyntheticData
 from trials.raw.colour import (
+    ALPHA,
+    POWER,
+    SLOPE,
+    TOE,
     apply_matrix,
     develop,
     draw_white_balance,
-    inverse_tone,
     mosaic_gains,
     orient,
     scale_mosaic,
@@ -24,6 +27,11 @@ from trials.raw.colour import (
 )
 
 SMALL = DataConfig(scenes=4, scene_size=96, held_out=2)
+
+
+def inverse_tone(display):
+    curved = ((display.clamp(min=SLOPE * TOE) + (ALPHA - 1.0)) / ALPHA).pow(1.0 / POWER)
+    return torch.where(display < SLOPE * TOE, display / SLOPE, curved)
 
 
 @pytest.fixture(scope="module")

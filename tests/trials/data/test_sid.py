@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shared_data import SID_SAMPLE, needs_sid_sample
 from sid_folder import write_list, write_pair
 
 from space import InputError
-from trials.data.sid import Row, hold_out, parse_name, read_lists
+from trials.data.sid import PairFiles, hold_out, parse_name, read_lists
 
 
-def rows_of(scenes: list[str], per_scene: int = 2) -> list[Row]:
+def rows_of(scenes: list[str], per_scene: int = 2) -> list[PairFiles]:
     return [
-        Row(
+        PairFiles(
             Path(f"{scene}_{index:02d}_0.1s.dng"),
             Path(f"{scene}_00_10s.dng"),
             scene,
@@ -129,9 +128,8 @@ def test_any_name_is_parsed_or_refused(stem: str) -> None:
     assert scene and seconds > 0
 
 
-@needs_sid_sample
-def test_the_sample_of_sid() -> None:
-    lists = read_lists(SID_SAMPLE)
+def test_the_sample_of_sid(sid_sample: Path) -> None:
+    lists = read_lists(sid_sample)
     assert {split: len(rows) for split, rows in lists.items()} == {"train": 7, "test": 5}
     assert {row.ratio for rows in lists.values() for row in rows} == {100.0}
     assert {row.scene for row in lists["test"]} == {"00024"}

@@ -5,9 +5,9 @@ import pytest
 from dng import IDENTITY, write_dng
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_data import SID_SAMPLE, needs_sid_sample
 
 from space import InputError
+from trials.raw import RawFrame, read_frame
 from trials.raw.amplification import (
     check_ratio,
     estimate_ratio,
@@ -15,7 +15,6 @@ from trials.raw.amplification import (
     green_blocks,
     reference_ratio,
 )
-from trials.raw.reader import RawFrame, read_frame
 
 BLACK, WHITE = 512.0, 16383.0
 
@@ -78,15 +77,14 @@ def test_any_even_size_has_blocks(size):
     assert blocks.size >= 1 and np.allclose(blocks, 0.1, atol=1e-4)
 
 
-@needs_sid_sample
-def test_the_sample_is_amplified_about_as_much_as_its_photographer_did():
+def test_the_sample_is_amplified_about_as_much_as_its_photographer_did(sid_sample):
     """True ratio: 100. Crops are darker and brighter than their photos, so single ones may be far
     from it.
     """
     ratios = np.array(
         [
             estimate_ratio(read_frame(path))
-            for path in (SID_SAMPLE / "Sony" / "short").glob("*.dng")
+            for path in (sid_sample / "Sony" / "short").glob("*.dng")
         ]
     )
     assert (
@@ -96,14 +94,13 @@ def test_the_sample_is_amplified_about_as_much_as_its_photographer_did():
     )
 
 
-@needs_sid_sample
-def test_exposures_from_metadata_and_names(tmp_path):
-    dark = SID_SAMPLE / "Sony" / "short" / "00004_14_0.1s.dng"
+def test_exposures_from_metadata_and_names(sid_sample, tmp_path):
+    dark = sid_sample / "Sony" / "short" / "00004_14_0.1s.dng"
     renamed = tmp_path / "dark.dng"
     renamed.symlink_to(dark)
     assert exposure_of(renamed).seconds == pytest.approx(0.1)  # the file's own
     assert reference_ratio(
-        renamed, SID_SAMPLE / "Sony" / "long" / "00004_14_10s.tiff"
+        renamed, sid_sample / "Sony" / "long" / "00004_14_10s.tiff"
     ) == pytest.approx(100)
 
 

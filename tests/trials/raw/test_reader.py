@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from dng import PHASES, write_dng
 from numpy.typing import NDArray
-from shared_data import SID_SAMPLE, needs_sid_sample
 from sid_folder import XTRANS
 
 from space import InputError
-from trials import read_raw
-from trials.raw.reader import NotBayerError, develop_raw, read_frame, read_target
+from trials.raw import NotBayerError, read_frame, read_target
+from trials.raw.reader import develop_raw
 
 # Where red lies in each phase; cropping so much aligns to RGGB.
 OFFSETS = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}
@@ -50,14 +49,14 @@ def test_every_phase_gives_the_mosaic_of_its_rggb_twin(
     phase: str, black: tuple[int, ...], scene: NDArray[np.float64], tmp_path: Path
 ) -> None:
     twin_values, twin_black = sensor_values(scene, black, (0, 0))
-    twin = read_raw(
+    twin = read_frame(
         write_dng(tmp_path / "twin.dng", twin_values, phase="RGGB", black=twin_black, white=WHITE)
     )
     down, right = OFFSETS[phase]
     # A sensor of this phase that starts inside the first RGGB cell: its first red is the next
     # cell's.
     values, file_black = sensor_values(scene, black, (down, right))
-    ours = read_raw(
+    ours = read_frame(
         write_dng(tmp_path / "ours.dng", values, phase=phase, black=file_black, white=WHITE)
     )
     assert ours.offset == (down, right)
@@ -75,7 +74,9 @@ def test_black_is_zero_white_is_one_and_nothing_lies_outside(
 ) -> None:
     black = (400, 500, 600, 777)
     values, file_black = sensor_values(scene, black, (0, 0))
-    mosaic = read_raw(write_dng(tmp_path / "a.dng", values, black=file_black, white=WHITE)).mosaic
+    mosaic = read_frame(
+        write_dng(tmp_path / "a.dng", values, black=file_black, white=WHITE)
+    ).mosaic
     assert np.allclose(mosaic, np.clip(scene, 0, 1), atol=1e-4)
     assert mosaic.min() == 0 and mosaic.max() == 1
 
@@ -88,7 +89,7 @@ def test_odd_sizes_lose_a_row_and_a_column(tmp_path: Path) -> None:
 
 def test_white_balance_has_green_one(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(600, 9000, (32, 32)).astype(np.uint16)
-    image = read_raw(write_dng(tmp_path / "a.dng", values, neutral=(0.5, 0.8, 0.4)))
+    image = read_frame(write_dng(tmp_path / "a.dng", values, neutral=(0.5, 0.8, 0.4)))
     assert image.white_balance == pytest.approx((1.6, 1.0, 2.0), rel=1e-4)
     assert image.camera_to_srgb.shape == (3, 3)
     assert image.camera_to_srgb.sum(axis=1) == pytest.approx(1.0, abs=1e-3)
@@ -133,14 +134,14 @@ def whole(tmp_path: Path) -> Path:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is none at"):
-        read_raw(tmp_path / "none.dng")
+        read_frame(tmp_path / "none.dng")
 
 
 def test_a_file_that_is_no_raw(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a kind LibRaw reads"):
-        read_raw(write_bytes(tmp_path / "a.dng", b"not a raw file at all" * 100))
+        read_frame(write_bytes(tmp_path / "a.dng", b"not a raw file at all" * 100))
     with pytest.raises(InputError):
-        read_raw(write_bytes(tmp_path / "b.dng", b""))
+        read_frame(write_bytes(tmp_path / "b.dng", b""))
 
 
 @pytest.mark.parametrize("share", [0.999, 0.9, 0.5, 0.1, 0.03, 0.005])
@@ -150,7 +151,7 @@ def test_a_truncated_raw(
     data = whole.read_bytes()
     cut = write_bytes(tmp_path / "cut.dng", data[: int(len(data) * share)])
     with pytest.raises(InputError, match=r"must be whole|LibRaw reads") as caught:
-        read_raw(cut)
+        read_frame(cut)
     assert "\n" not in str(caught.value) and str(cut) in str(caught.value)
     assert capfd.readouterr().err == "", "LibRaw's own lines would spoil the one that is ours"
 
@@ -161,12 +162,12 @@ def test_rows_that_a_decoder_made_up(damage: str, tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(600, 9000, (64, 64)).astype(np.uint16)
     values[40:] = 0 if damage == "zeros" else values[39]
     with pytest.raises(InputError, match="last rows"):
-        read_raw(write_dng(tmp_path / "a.dng", values))
+        read_frame(write_dng(tmp_path / "a.dng", values))
 
 
 def test_a_black_frame_is_a_photo(tmp_path: Path) -> None:
     assert (
-        read_raw(write_dng(tmp_path / "a.dng", np.full((32, 32), 512, np.uint16))).mosaic.max()
+        read_frame(write_dng(tmp_path / "a.dng", np.full((32, 32), 512, np.uint16))).mosaic.max()
         == 0
     )
 
@@ -174,7 +175,7 @@ def test_a_black_frame_is_a_photo(tmp_path: Path) -> None:
 def test_a_demosaiced_dng(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(600, 9000, (32, 32, 3)).astype(np.uint16)
     with pytest.raises(NotBayerError, match="no colour filter array"):
-        read_raw(write_dng(tmp_path / "a.dng", values, linear=True))
+        read_frame(write_dng(tmp_path / "a.dng", values, linear=True))
 
 
 def test_another_filter_array(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_another_filter_array(tmp_path: Path) -> None:
     entry = struct.pack("<HHI", 33422, 1, 4)
     assert data.count(entry) == 1
     with pytest.raises(NotBayerError, match=r"2 x 2 Bayer|one red, two green"):
-        read_raw(
+        read_frame(
             write_bytes(tmp_path / "b.dng", data.replace(entry + b"\0\1\1\2", entry + b"\0\0\1\2"))
         )
 
@@ -192,7 +193,7 @@ def test_another_filter_array(tmp_path: Path) -> None:
 def test_an_x_trans_like_array(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(600, 9000, (36, 36)).astype(np.uint16)
     with pytest.raises(NotBayerError, match="6 x 6"):
-        read_raw(write_dng(tmp_path / "a.dng", values, cfa=(6, 6, XTRANS)))
+        read_frame(write_dng(tmp_path / "a.dng", values, cfa=(6, 6, XTRANS)))
 
 
 def test_pictures_that_are_no_ground_truth(tmp_path: Path) -> None:
@@ -219,9 +220,8 @@ def test_sizes_that_differ(whole: Path, tmp_path: Path) -> None:
         read_target(whole, (0, 0), (32, 32))
 
 
-@needs_sid_sample
-def test_a_real_photo() -> None:
-    image = read_raw(SID_SAMPLE / "Sony" / "short" / "00004_14_0.1s.dng")
+def test_a_real_photo(sid_sample: Path) -> None:
+    image = read_frame(sid_sample / "Sony" / "short" / "00004_14_0.1s.dng")
     assert (
         image.mosaic.shape == (512, 512)
         and image.black == (512.0,) * 4

@@ -13,7 +13,7 @@ from torch import nn
 
 from space import BASELINES, DesignSpace, Genome, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
-from trials.data.crops import gather_crops
+from trials.data.synthetic import gather_crops
 from trials.device import cuda_graph as capturing
 from trials.device.cuda_graph import capture
 from trials.raw.colour import orient
