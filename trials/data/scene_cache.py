@@ -26,38 +26,38 @@ MAGIC = b"dark-nas scenes 1 "
 
 
 def cached_scenes(
-    seeds: Sequence[int],
+    scene_seeds: Sequence[int],
     size: int,
     *,
     recipe: int,
     folder: Path | None = None,
     on_drawn: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The scenes of `seeds`: linear camera RGB, n 3 size size, half precision.
+    """The scenes of `scene_seeds`: linear camera RGB, n 3 size size, half precision.
 
     They are read from `folder`, or drawn and stored there. `recipe` is the version of the code
     that draws: another version, other files. `on_drawn` is called with the number drawn so far.
     """
-    shape = (len(seeds), 3, size, size)
-    key = hashlib.sha256(repr((recipe, size, list(seeds))).encode()).hexdigest()[:16]
+    shape = (len(scene_seeds), 3, size, size)
+    key = hashlib.sha256(repr((recipe, size, list(scene_seeds))).encode()).hexdigest()[:16]
     path = folder / f"scenes-{key}.bin" if folder is not None else None
     values = _read(path, shape) if path is not None else None
     if values is None:
-        values = _draw(seeds, shape, on_drawn)
+        values = _draw(scene_seeds, shape, on_drawn)
         if path is not None:
             _write(path, values)
     elif on_drawn:
-        on_drawn(len(seeds))
+        on_drawn(len(scene_seeds))
     return torch.from_numpy(values)
 
 
 def _draw(
-    seeds: Sequence[int], shape: tuple[int, ...], on_drawn: Callable[[int], None] | None
+    scene_seeds: Sequence[int], shape: tuple[int, ...], on_drawn: Callable[[int], None] | None
 ) -> NDArray[np.float16]:
     values = np.empty(shape, np.float16)
     # NumPy and OpenCV release the interpreter's lock while they compute.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as threads:
-        scenes = threads.map(partial(draw_scene, shape[-1]), seeds)
+        scenes = threads.map(partial(draw_scene, shape[-1]), scene_seeds)
         for index, scene in enumerate(scenes):
             values[index] = torch.from_numpy(scene).permute(2, 0, 1).half().numpy()
             if on_drawn:

@@ -143,9 +143,9 @@ def hold_out(rows: list[PairFiles]) -> tuple[list[PairFiles], list[PairFiles]]:
             f"one pair must be held out for validation, but there is only one ({rows[0].name}); "
             f"add a pair or a val list"
         )
-    held = set(ranked[: max(1, round(HELD_OUT_SHARE * len(ranked)))])
-    train = [row for row in rows if groups[row] not in held]
-    return train, [row for row in rows if groups[row] in held]
+    val_groups = set(ranked[: max(1, round(HELD_OUT_SHARE * len(ranked)))])
+    train = [row for row in rows if groups[row] not in val_groups]
+    return train, [row for row in rows if groups[row] in val_groups]
 
 
 def parse_name(photo: Path, where: str) -> tuple[str, float]:

@@ -58,7 +58,7 @@ class SyntheticData:
         self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
         total = config.scenes + config.held_out
         # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
-        seeds = [
+        scene_seeds = [
             int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
             for index in range(total)
         ]
@@ -68,7 +68,7 @@ class SyntheticData:
                 on_progress("scenes", count, total, {})
 
         scenes = cached_scenes(
-            seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
+            scene_seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
         ).to(self.device)
         self.scenes = scenes[: config.scenes]
         self.held_out = self._hold_out(scenes[config.scenes :])

@@ -56,11 +56,10 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.jpg"])
-def test_a_full_disk_is_told_and_leaves_nothing(name, tmp_path):
+def test_a_full_disk_is_reported_and_leaves_nothing(name, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (20_000, limits[1])
-    )  # writing beyond fails as on a full disk
+    # Writing beyond fails as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
         with pytest.raises(OSError) as caught:
             write_picture(tmp_path / name, noise(200, 200))
@@ -71,22 +70,20 @@ def test_a_full_disk_is_told_and_leaves_nothing(name, tmp_path):
 
 
 def test_a_jpeg_can_not_be_larger_than_its_header_says(tmp_path):
-    with pytest.raises(
-        InputError, match="a JPEG must be at most 65500 pixels a side, but .* would be 65501 x 1"
-    ):
+    words = "a JPEG must be at most 65500 pixels a side, but .* would be 65501 x 1"
+    with pytest.raises(InputError, match=words):
         write_picture(tmp_path / "a.jpg", blank_picture(1, 65501))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_way_up_is_librawas(orientation, tmp_path):
+def test_the_way_up_is_libraws(orientation, tmp_path):
     """LibRaw's own turning of its own development is what `as_sensor` undoes."""
     values = np.random.default_rng(0).integers(600, 9000, (32, 48)).astype(np.uint16)
     data = write_dng(tmp_path / "a.dng", values).read_bytes()
     entry = struct.pack("<HHI", 274, 3, 1)
     assert data.count(entry) == 1
-    (tmp_path / "b.dng").write_bytes(
-        data.replace(entry + struct.pack("<H", 1), entry + struct.pack("<H", orientation))
-    )
+    data = data.replace(entry + struct.pack("<H", 1), entry + struct.pack("<H", orientation))
+    (tmp_path / "b.dng").write_bytes(data)
     with rawpy.imread(str(tmp_path / "b.dng")) as raw:
         turned, plain = raw.postprocess(output_bps=16), raw.postprocess(output_bps=16, user_flip=0)
     flip = read_full_frame(tmp_path / "b.dng").flip

@@ -270,7 +270,9 @@ def test_float_is_what_trials_are_scored_by(sid_sample, tmp_path) -> None:
         assert ours.ssim == pytest.approx(theirs.ssim, abs=1e-12)
 
 
-def test_ssim_of_the_published_mo_on_real_pictures_is_scikit_images(sid_sample, shared, tmp_path) -> None:
+def test_ssim_of_the_published_mo_on_real_pictures_is_scikit_images(
+    sid_sample, shared, tmp_path
+) -> None:
     from space import load_reference_checkpoint
 
     model = load_reference_checkpoint("MO", str(shared / "reference" / "mo_checkpoint.pt"))
