@@ -57,7 +57,7 @@ def test_a_seed_fixes_the_scene():
 
 
 def test_scenes_have_calm_parts_and_detail():
-    """Gradients of photos are mostly small and rarely large: a kurtosis far above a Gaussian's 3."""
+    """Gradients of photos are mostly small, rarely large: a kurtosis above a Gaussian's 3."""
     kurtosis = []
     for seed in range(12):
         grey = np.log(draw_scene(128, seed)[..., 1] + 1e-3)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sid_folder import write_list, write_pair
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from space import BASELINES, Genome, InputError, build_model
-from trials import Pair, load_pairs, psnr_db, score_images, ssim
+from space import BASELINES, Genome, InputError, build_model, load_reference_checkpoint
+from trials import load_pairs, psnr_db, score_images, ssim
 from trials.data import DecodedCache, DecodedPair, decode_pairs, select_split
 from trials.scoring.protocols import (
     PROTOCOLS,
@@ -25,86 +25,76 @@ from trials.scoring.protocols import (
     ssim_in_bands,
 )
 
-WINDOWS = {
-    "ssim": {"win_size": 7},
-    "ssim_gaussian11": {
-        "gaussian_weights": True,
-        "sigma": 1.5,
-        "use_sample_covariance": False,
-        "truncate": 3.5,
-    },
-}
+GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+SMALL = Genome(
+    skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
+)
+WINDOWS = {"ssim": {"win_size": 7}, "ssim_gaussian11": GAUSSIAN}
 
 
-def noisy(
-    seed: int, height: int = 40, width: int = 36, spread: float = 0.05
-) -> tuple[torch.Tensor, torch.Tensor]:
+def noisy(seed, height=40, width=36, spread=0.05):
     generator = torch.Generator().manual_seed(seed)
     truth = torch.rand(1, 3, height, width, generator=generator)
     return (truth + spread * torch.randn(truth.shape, generator=generator)).clamp(0, 1), truth
 
 
-def as_numpy(image: torch.Tensor) -> np.ndarray:
+def as_numpy(image):
     return image[0].permute(1, 2, 0).numpy()
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([0.003, 0.05, 0.4]))
-def test_float_is_scikit_images(seed: int, spread: float) -> None:
-    output, truth = noisy(seed, spread=spread)
-    found = score(output, truth, PROTOCOLS["float"])
-    ours, theirs = as_numpy(output).astype(float), as_numpy(truth).astype(float)
-    assert found["psnr_db"] == pytest.approx(
-        peak_signal_noise_ratio(theirs, ours, data_range=1), abs=1e-6
-    )
-    for name, how in WINDOWS.items():
-        expected = structural_similarity(theirs, ours, data_range=1, channel_axis=2, **how)
-        assert found[name] == pytest.approx(expected, abs=1e-4)
+def scikit_image(output, truth, peak):
+    """What scikit-image says of two pictures h w 3."""
+    psnr = peak_signal_noise_ratio(truth, output, data_range=peak)
+    ssims = {
+        name: structural_similarity(truth, output, data_range=peak, channel_axis=2, **flags)
+        for name, flags in WINDOWS.items()
+    }
+    return {"psnr_db": psnr, **ssims}
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([0.003, 0.05, 0.4]), st.booleans())
-def test_8_bits_are_scikit_images_on_8_bit_pictures(
-    seed: int, spread: float, rounded: bool
-) -> None:
-    output, truth = noisy(seed, spread=spread)
-    found = score(output, truth, PROTOCOLS["uint8-rounded" if rounded else "uint8"])
-    ours, theirs = (
-        (np.round(as_numpy(image) * 255) if rounded else as_numpy(image) * 255).astype(np.uint8)
-        for image in (output, truth)
-    )
-    assert found["psnr_db"] == pytest.approx(peak_signal_noise_ratio(theirs, ours), abs=1e-6)
-    for name, how in WINDOWS.items():
-        expected = structural_similarity(theirs, ours, data_range=255, channel_axis=2, **how)
-        assert found[name] == pytest.approx(expected, abs=1e-4)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([0.003, 0.05, 0.4]),
+    st.sampled_from(["float", "uint8", "uint8-rounded"]),
+)
+def test_scores_are_scikit_images(seed, spread, protocol):
+    images = noisy(seed, spread=spread)
+    scores, peak = score(*images, PROTOCOLS[protocol]), 1
+    output, truth = (as_numpy(image) for image in images)
+    if protocol != "float":
+        rounding, peak = (np.round if protocol == "uint8-rounded" else np.floor), 255
+        output, truth = (rounding(image * 255).astype(np.uint8) for image in (output, truth))
+    else:
+        output, truth = output.astype(float), truth.astype(float)
+    expected = scikit_image(output, truth, peak)
+    assert scores["psnr_db"] == pytest.approx(expected["psnr_db"], abs=1e-6)
+    assert scores == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["uint8", "uint8-rounded"])
-def test_what_was_8_bits_stays_as_it_was(name: str) -> None:
+def test_what_was_8_bits_stays_as_it_was(name):
     eight = torch.arange(256).repeat(3).reshape(1, 3, 16, 16)
     sixteen = (eight * 257).float() / 65535
     _, truth = preprocess(sixteen, sixteen, PROTOCOLS[name])
-    assert (
-        torch.equal((truth * 255).round().long(), eight)
-        and float((truth * 255 - eight).abs().max()) < 1e-9
-    )
+    assert torch.equal((truth * 255).round().long(), eight)
+    assert float((truth * 255 - eight).abs().max()) < 1e-9
 
 
 @pytest.mark.parametrize("window", ["uniform7", "gaussian11"])
 @pytest.mark.parametrize("height", [20, 38, 39, 42, 43, 300])
-def test_bands_are_the_whole_picture(window: str, height: int) -> None:
+def test_bands_are_the_whole_picture(window, height):
     output, truth = noisy(4, height, 24)
-    assert ssim_in_bands(output, truth, window) == pytest.approx(
-        float(ssim(output, truth, peak=1.0, window=window))
-    )
+    expected = float(ssim(output, truth, peak=1.0, window=window))
+    assert ssim_in_bands(output, truth, window) == pytest.approx(expected)
 
 
-def test_ssim_stays_on_the_pictures_device() -> None:
+def test_ssim_stays_on_the_pictures_device():
     picture = torch.empty(1, 3, 16, 16, device="meta")
     assert ssim(picture, picture, peak=1.0).device.type == "meta"
 
 
-def test_one_gain_a_picture_mends_brightness_and_one_a_channel_mends_colour() -> None:
+def test_one_gain_a_picture_mends_brightness_and_one_a_channel_mends_colour():
     truth = 0.4 * noisy(5)[1]
     darker, tinted = 0.5 * truth, truth * torch.tensor([0.5, 1.0, 1.5])[None, :, None, None]
     dark, tint = (
@@ -120,7 +110,7 @@ def test_one_gain_a_picture_mends_brightness_and_one_a_channel_mends_colour() ->
     assert float(output.mean()) == pytest.approx(float(truth.mean()), rel=1e-5)
 
 
-def test_a_gain_never_leaves_the_pictures_range_and_black_stays_black() -> None:
+def test_a_gain_never_leaves_the_pictures_range_and_black_stays_black():
     truth = torch.rand(1, 3, 12, 12)
     output, _ = preprocess(truth**4, truth, PROTOCOLS["gain-aligned"])
     assert float(output.max()) <= 1.0
@@ -128,20 +118,17 @@ def test_a_gain_never_leaves_the_pictures_range_and_black_stays_black() -> None:
     assert bool((output == 0).all())
 
 
-def test_every_protocol_is_named_in_words() -> None:
+def test_every_protocol_is_named_in_words():
     assert {"float", "uint8", "sid50", "all-ratios", "gain-aligned"} <= PROTOCOLS.keys()
-    assert all(
-        "SSIM 7 x 7" in protocol.description and "\n" not in protocol.description
-        for protocol in PROTOCOLS.values()
-    )
-    with pytest.raises(
-        InputError, match="must be one of float, uint8, .*, but got 'psnr'; choose"
-    ):
+    for protocol in PROTOCOLS.values():
+        assert "SSIM 7 x 7" in protocol.description and "\n" not in protocol.description
+    words = "must be one of float, uint8, .*, but got 'psnr'; choose"
+    with pytest.raises(InputError, match=words):
         find_protocol("psnr")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory):
+def folder(tmp_path_factory):
     """Test pairs of two scenes and two ratios, one of them misaligned, as true DNGs."""
     folder = tmp_path_factory.mktemp("SID")
     rows = [
@@ -156,20 +143,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def pictures(folder, tmp_path_factory: pytest.TempPathFactory):
+def pictures(folder, tmp_path_factory):
     cache = DecodedCache(tmp_path_factory.mktemp("cache"))
     return decode_pairs(select_split(folder, "test", cache), cache)
 
 
-def test_sid50_takes_the_first_pictures_of_a_tenth_of_a_second(pictures) -> None:
-    held = [picture.name for picture in pictures if PROTOCOLS["sid50"].includes(picture)]
-    assert held == ["10003_00_0.1s", "10034_00_0.1s"]
+def test_sid50_takes_the_first_pictures_of_a_tenth_of_a_second(pictures):
+    included = [picture.name for picture in pictures if PROTOCOLS["sid50"].includes(picture)]
+    assert included == ["10003_00_0.1s", "10034_00_0.1s"]
     assert all(
         protocol.includes(pictures[1]) for name, protocol in PROTOCOLS.items() if name != "sid50"
     )
 
 
-def test_pictures_are_the_pairs_that_load_pairs_gives(folder, pictures, tmp_path) -> None:
+def test_pictures_are_the_pairs_that_load_pairs_gives(folder, pictures, tmp_path):
     assert [picture.files.scene for picture in pictures] == ["10003", "10003", "10003", "10034"]
     for balanced in (False, True):
         pairs = load_pairs(folder, "test", white_balanced_input=balanced, cache_dir=tmp_path)
@@ -179,7 +166,7 @@ def test_pictures_are_the_pairs_that_load_pairs_gives(folder, pictures, tmp_path
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test", "all"])
-def test_splits_are_those_of_load_pairs(folder, tmp_path, split) -> None:
+def test_splits_are_those_of_load_pairs(folder, tmp_path, split):
     write_list(folder, "val", [write_pair(folder, "20001", "00")])
     try:
         names = [row.name for row in select_split(folder, split, DecodedCache(tmp_path))]
@@ -188,7 +175,7 @@ def test_splits_are_those_of_load_pairs(folder, tmp_path, split) -> None:
         (folder / "Sony_val_list.txt").unlink()
 
 
-def test_splits_that_are_not_there_are_told(folder, tmp_path) -> None:
+def test_splits_that_are_not_there_are_told(folder, tmp_path):
     (tmp_path / "SID").mkdir()
     write_list(tmp_path / "SID", "train", [write_pair(tmp_path / "SID", "00001", "00")])
     with pytest.raises(InputError, match="must have a test list, but .* has train"):
@@ -199,7 +186,7 @@ def test_splits_that_are_not_there_are_told(folder, tmp_path) -> None:
         select_split(folder, "every", DecodedCache(tmp_path))
 
 
-def test_equal_ratios_are_equal_whatever_the_seconds(tmp_path) -> None:
+def test_equal_ratios_are_equal_whatever_the_seconds(tmp_path):
     assert 7 / 0.07 != 100
     seconds = {"00001": ("0.07", "7"), "00002": ("0.1", "10")}
     rows = [write_pair(tmp_path, scene, seconds=times) for scene, times in seconds.items()]
@@ -210,19 +197,19 @@ def test_equal_ratios_are_equal_whatever_the_seconds(tmp_path) -> None:
     assert [score.ratio for score in scores["float"]] == [100.0, 100.0]
 
 
-def test_each_picture_is_restored_and_read_once(pictures, monkeypatch) -> None:
-    restored: list[str] = []
-    loaded: list[tuple[str, bool]] = []
-    steps: list[tuple[int, int]] = []
+def test_each_picture_is_restored_and_read_once(pictures, monkeypatch):
+    restored = []
+    loaded = []
+    steps = []
 
-    def counting(name: str, balanced: bool) -> Restorer:
-        def restore(mosaic: torch.Tensor) -> torch.Tensor:
+    def counting(name, balanced):
+        def restore(mosaic):
             restored.append(name)
             return torch.full((1, 3, *mosaic.shape[-2:]), float(mosaic.mean()))
 
         return Restorer(restore=restore, white_balanced_input=balanced)
 
-    def counting_load(self: DecodedPair, balanced: bool, device: str) -> Pair:
+    def counting_load(self, balanced, device):
         loaded.append((self.name, balanced))
         return load(self, balanced, device)
 
@@ -245,18 +232,13 @@ def test_each_picture_is_restored_and_read_once(pictures, monkeypatch) -> None:
     assert results[0]["float"] == results[0]["all-ratios"]
 
 
-def test_amplifying_alone_is_given_the_white_balance(pictures) -> None:
+def test_amplifying_alone_is_given_the_white_balance(pictures):
     (found,) = score_pictures([baseline_restorer()], pictures, [PROTOCOLS["float"]])
     assert baseline_restorer().white_balanced_input
     assert all(math.isfinite(image.psnr_db) and 0 <= image.ssim <= 1 for image in found["float"])
 
 
-SMALL = Genome(
-    skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
-)
-
-
-def test_float_is_what_trials_are_scored_by(sid_sample, tmp_path) -> None:
+def test_float_is_what_trials_are_scored_by(sid_sample, tmp_path):
     torch.manual_seed(0)
     model = build_model(SMALL).eval()
     cache = DecodedCache(tmp_path)
@@ -270,35 +252,18 @@ def test_float_is_what_trials_are_scored_by(sid_sample, tmp_path) -> None:
         assert ours.ssim == pytest.approx(theirs.ssim, abs=1e-12)
 
 
-def test_ssim_of_the_published_mo_on_real_pictures_is_scikit_images(
-    sid_sample, shared, tmp_path
-) -> None:
-    from space import load_reference_checkpoint
-
+def test_ssim_of_the_published_mo_on_real_pictures_is_scikit_images(sid_sample, shared, tmp_path):
     model = load_reference_checkpoint("MO", str(shared / "reference" / "mo_checkpoint.pt"))
     assert model.genome == BASELINES["MO"]
     cache = DecodedCache(tmp_path)
     (picture,) = decode_pairs(select_split(sid_sample, "test", cache)[:1], cache)
-    restorer = network_restorer(model, white_balanced_input=False)
     pair = picture.load(False)
     with torch.no_grad():
-        output = restorer.restore(pair.mosaic)
-    for name in ("float", "uint8"):
-        found = score(output, pair.target, PROTOCOLS[name])
-        ours, theirs = (as_numpy(image) for image in (output, pair.target))
-        peak = 1
-        if name == "uint8":
-            ours, theirs, peak = (
-                (ours * 255).astype(np.uint8),
-                (theirs * 255).astype(np.uint8),
-                255,
-            )
-        assert found["psnr_db"] == pytest.approx(
-            peak_signal_noise_ratio(theirs, ours, data_range=peak), abs=1e-4
-        )
-        for metric, how in WINDOWS.items():
-            expected = structural_similarity(theirs, ours, data_range=peak, channel_axis=2, **how)
-            assert found[metric] == pytest.approx(expected, abs=1e-4)
-    assert found["psnr_db"] == pytest.approx(
-        float(psnr_db(output, pair.target, peak=1.0)), abs=0.2
-    )
+        output = network_restorer(model, white_balanced_input=False).restore(pair.mosaic)
+    ours, theirs = as_numpy(output), as_numpy(pair.target)
+    scores = score(output, pair.target, PROTOCOLS["float"])
+    assert scores == pytest.approx(scikit_image(ours, theirs, 1), abs=1e-4)
+    ours, theirs = ((image * 255).astype(np.uint8) for image in (ours, theirs))
+    scores = score(output, pair.target, PROTOCOLS["uint8"])
+    assert scores == pytest.approx(scikit_image(ours, theirs, 255), abs=1e-4)
+    assert scores["psnr_db"] == pytest.approx(psnr_db(output, pair.target, peak=1).item(), abs=0.2)
