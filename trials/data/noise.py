@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,12 +43,13 @@ class Sensor:
     """A calibrated camera."""
 
     camera: str
+    units: str
     source: str
     black_level: int
     white_level: int
-    camera_to_srgb: tuple[tuple[float, ...], ...]
-    white_balance_log_mean: tuple[float, ...]
-    white_balance_log_covariance: tuple[tuple[float, ...], ...]
+    camera_to_srgb: list[list[float]]
+    white_balance: dict[str, Any]
+    """log_mean and log_covariance of the gains of red and blue, log-normal."""
     rows: tuple[SensorRow, ...]
 
     @property
@@ -75,16 +77,7 @@ def load_sensor(name: str) -> Sensor:
             f"the sensor must be one of {', '.join(known)}, but is {name!r}; choose one of them"
         )
     fields = json.loads((SENSORS / f"{name}.json").read_text(encoding="utf-8"))
-    return Sensor(
-        camera=fields["camera"],
-        source=fields["source"],
-        black_level=fields["black_level"],
-        white_level=fields["white_level"],
-        camera_to_srgb=tuple(map(tuple, fields["camera_to_srgb"])),
-        white_balance_log_mean=tuple(fields["white_balance"]["log_mean"]),
-        white_balance_log_covariance=tuple(map(tuple, fields["white_balance"]["log_covariance"])),
-        rows=tuple(SensorRow(**row) for row in fields["rows"]),
-    )
+    return Sensor(**{**fields, "rows": tuple(SensorRow(**row) for row in fields["rows"])})
 
 
 def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
@@ -110,26 +103,28 @@ def tukey_lambda(shape: Sequence[int], lam: Tensor, generator: torch.Generator) 
     return uniform.pow_(lam).sub_(rest).div_(lam)
 
 
-@dataclass(frozen=True)
 class SensorNoise:
-    """The rows of a sensor as tensors: every image of a batch has an ISO of its own."""
+    """Draws of a sensor's noise on one device: every image of a batch has an ISO of its own."""
 
-    table: Tensor
-    """rows x (gain, read_scale, read_lambda, row_sigma, black_error)"""
-    weights: Tensor
-    """How often each row is drawn."""
-    depth: int
-    black_level: int
-
-    @classmethod
-    def of(
-        cls, sensor: Sensor, rows: Sequence[SensorRow], device: str | torch.device
-    ) -> "SensorNoise":
+    def __init__(
+        self, sensor: Sensor, rows: Sequence[SensorRow], device: str | torch.device
+    ) -> None:
         columns = ("gain", "read_scale", "read_lambda", "row_sigma", "black_error")
         table = [[getattr(row, column) for column in columns] for row in rows]
+        self.table = torch.tensor(table, device=device)
         # One more than counted: every calibrated ISO turns up.
-        weights = torch.tensor([row.scenes + 1.0 for row in rows], device=device)
-        return cls(torch.tensor(table, device=device), weights, sensor.depth, sensor.black_level)
+        self.weights = torch.tensor([row.scenes + 1.0 for row in rows], device=device)
+        self.depth, self.black_level = sensor.depth, sensor.black_level
+        covariance = torch.tensor(sensor.white_balance["log_covariance"], dtype=torch.float64)
+        self._balance_mean = torch.tensor(sensor.white_balance["log_mean"], device=device)
+        self._balance_factor = torch.linalg.cholesky(covariance).float().to(device)
+
+    def draw_white_balance(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` white balances (count x 3, green 1): log-normal, clipped at 2.5 sigma."""
+        device = generator.device
+        normal = torch.randn(count, 2, generator=generator, device=device).clamp_(-2.5, 2.5)
+        gains = (self._balance_mean + normal @ self._balance_factor.T).exp()
+        return torch.stack([gains[:, 0], torch.ones(count, device=device), gains[:, 1]], dim=1)
 
     def draw_rows(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` row numbers, drawn as often as night photos use their ISO."""

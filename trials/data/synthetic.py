@@ -21,14 +21,7 @@ from trials.config import DataConfig
 from trials.data.noise import SensorNoise, load_sensor
 from trials.data.pair import Pair, Progress
 from trials.data.scene_cache import cached_scenes
-from trials.raw.colour import (
-    develop,
-    draw_white_balance,
-    mosaic_gains,
-    orient,
-    scale_mosaic,
-    to_mosaic,
-)
+from trials.raw.colour import develop, mosaic_gains, orient, scale_mosaic, to_mosaic
 
 # Raised whenever a change of code changes what a seed gives: no study mixes two kinds of data.
 RECIPE = 1
@@ -54,7 +47,7 @@ class SyntheticData:
         self.device = torch.device(device)
         self.sensor = load_sensor(config.sensor)
         rows = self.sensor.between(config.iso_min, config.iso_max)
-        self.noise = SensorNoise.of(self.sensor, rows, self.device)
+        self.noise = SensorNoise(self.sensor, rows, self.device)
         self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
         total = config.scenes + config.held_out
         # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
@@ -110,13 +103,10 @@ class SyntheticData:
 
     def _photograph(self, scenes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mosaics and targets of scenes (b 3 h w, linear white-balanced camera RGB, mean 1)."""
-        config, sensor, batch = self.config, self.sensor, scenes.shape[0]
+        config, batch = self.config, scenes.shape[0]
         exposure = log_uniform(DARKEST, BRIGHTEST, batch, generator)
         ratio = log_uniform(config.ratio_min, config.ratio_max, batch, generator)
-        balance = draw_white_balance(
-            sensor.white_balance_log_mean, sensor.white_balance_log_covariance, batch, generator
-        )
-        gains = mosaic_gains(balance)
+        gains = mosaic_gains(self.noise.draw_white_balance(batch, generator))
         balanced = scenes * exposure
         target = develop(balanced, self.camera_to_srgb)
         clean = scale_mosaic(to_mosaic(balanced), 1.0 / (gains * ratio))

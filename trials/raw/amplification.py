@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from space import InputError
 from trials.raw.colour import mosaic_gains, scale_mosaic
-from trials.raw.frame import RawFrame
+from trials.raw.frame import Exposure, RawFrame
 from trials.raw.reader import PICTURE_SUFFIXES, read_exposure
 
 SMALLEST_RATIO = 1.0
@@ -30,9 +30,8 @@ LARGEST_RATIO = 300.0
 SID_NAME = re.compile(r"(?P<scene>[^_]+)_(?P<index>.+)_(?P<seconds>\d+(?:\.\d+)?)s")
 """A photo's file name in SID's data set, without its suffix."""
 
-# Brightness (sensor white = 1) to which the weighted mean is amplified: the geometric mean of what
-# the crops of twelve of SID's Sony photos have at their ratio of 100 (0.02 to 0.13, so single ones
-# come out at 0.45 to 3 times 100).
+# Brightness (sensor white = 1) to which the weighted mean is amplified: the geometric mean over
+# twelve of SID's Sony photos at their ratio of 100 (0.02 to 0.13).
 TARGET = 0.06
 # Bins of the histogram, on a logarithmic scale from DARKEST to 1; their weights fall from 1 to 0,
 # squared: so a lamp at half the sensor's white over 3 % of a dark room changes little.
@@ -88,8 +87,7 @@ def estimate_ratio(frame: RawFrame) -> float:
 def green_blocks(frame: RawFrame) -> NDArray[np.float32]:
     """Mean green of blocks of 16 x 16 pixels, black 0, white 1; noise may make it negative.
 
-    A rest at the bottom or the right that fills no block is left out, unless the whole photo is
-    smaller than a block.
+    A rest at the bottom or right that fills no block is left out, unless the photo is smaller.
     """
     height, width = frame.size
     rows, columns = min(BLOCK, height // 2), min(BLOCK, width // 2)
@@ -105,32 +103,23 @@ def green_blocks(frame: RawFrame) -> NDArray[np.float32]:
     return (np.concatenate(bands) - np.float32(black)) / np.float32(frame.white_level - black)
 
 
-@dataclass(frozen=True)
-class Exposure:
-    """What decides how bright a raw is; `iso` and `aperture` are None where the file says none."""
-
-    seconds: float
-    iso: float | None
-    aperture: float | None
-
-
 def exposure_of(path: str | Path) -> Exposure:
-    """A photo's exposure, from its metadata, or from a name in SID's way (`..._0.1s.ARW`).
+    """A photo's exposure: its metadata's, or of a name in SID's way (`..._0.1s.ARW`) the seconds.
 
-    A TIFF or PNG has its name only. Raises InputError where neither tells, and for a file that is
-    no raw.
+    A TIFF or PNG has its name only. Raises InputError where neither tells the exposure time, and
+    for a file that is no raw.
     """
     path = Path(path)
     is_picture = path.suffix.lower() in PICTURE_SUFFIXES
-    seconds, iso, aperture = (0.0, 0.0, 0.0) if is_picture else read_exposure(path)
-    if not seconds and (match := SID_NAME.fullmatch(path.stem)):
-        seconds = float(match["seconds"])
-    if not seconds:
+    exposure = Exposure() if is_picture else read_exposure(path)
+    if not exposure.seconds and (match := SID_NAME.fullmatch(path.stem)):
+        exposure = replace(exposure, seconds=float(match["seconds"]))
+    if not exposure.seconds:
         raise InputError(
             f"a photo must tell its exposure time, inside or by a name such as a_00_0.1s.ARW, but "
             f"{path} does not; give --ratio"
         )
-    return Exposure(seconds, iso or None, aperture or None)
+    return exposure
 
 
 def reference_ratio(dark: str | Path, reference: str | Path) -> float:

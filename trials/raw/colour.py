@@ -5,9 +5,6 @@ sRGB primaries, is clipped to [0, 1] and gets the BT.709 curve (LibRaw's gamma 2
 4.5).
 """
 
-import functools
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -64,28 +61,3 @@ def orient(image: Tensor, turn: int) -> Tensor:
     if turn & 2:
         image = image.flip(-2)
     return image.transpose(-1, -2) if turn & 4 else image
-
-
-def draw_white_balance(
-    log_mean: Sequence[float],
-    log_covariance: Sequence[Sequence[float]],
-    count: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """`count` white balances (count x 3, green 1): log-normal, clipped at 2.5 sigma per axis."""
-    device = generator.device
-    normal = torch.randn(count, 2, generator=generator, device=device).clamp_(-2.5, 2.5)
-    mean, factor = _mean_and_factor(tuple(log_mean), tuple(map(tuple, log_covariance)), device)
-    gains = (mean + normal @ factor.T).exp()
-    return torch.stack([gains[:, 0], torch.ones(count, device=device), gains[:, 1]], dim=1)
-
-
-@functools.lru_cache(maxsize=8)  # on a GPU, copying them there would wait for it at every draw
-def _mean_and_factor(
-    log_mean: tuple[float, ...],
-    log_covariance: tuple[tuple[float, ...], ...],
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """The mean (2) and the covariance's Cholesky factor (2 x 2), on `device`."""
-    factor = torch.linalg.cholesky(torch.tensor(log_covariance, dtype=torch.float64))
-    return torch.tensor(log_mean, device=device), factor.float().to(device)

@@ -44,6 +44,15 @@ class RawFrame:
 
 
 @dataclass(frozen=True)
+class Exposure:
+    """What decides how bright a raw is; 0 for what the file doesn't tell."""
+
+    seconds: float = 0.0
+    iso: float = 0.0
+    aperture: float = 0.0
+
+
+@dataclass(frozen=True)
 class FullFrame:
     """Every pixel that the camera shows, and which way up it held the photo."""
 

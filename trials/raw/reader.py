@@ -17,7 +17,7 @@ import rawpy
 from numpy.typing import NDArray
 
 from space import InputError
-from trials.raw.frame import FullFrame, RawFrame
+from trials.raw.frame import Exposure, FullFrame, RawFrame
 from trials.raw.validation import (
     check_dimensions,
     check_file,
@@ -39,8 +39,7 @@ def read_frame(path: str | Path) -> RawFrame:
     """The raw photo at `path`, cropped to start with red.
 
     Raises InputError for a file that is missing, no raw, truncated or implausible, and
-    NotBayerError for a sensor without a 2 x 2 Bayer pattern (X-Trans, Foveon, monochrome,
-    demosaiced DNG).
+    NotBayerError for a sensor without a 2 x 2 Bayer pattern (X-Trans, Foveon, demosaiced DNG).
     """
     with open_raw(path) as raw:
         top, left = bayer_offset(raw, path)
@@ -68,16 +67,12 @@ def read_full_frame(path: str | Path) -> FullFrame:
         return FullFrame(frame, visible, int(raw.sizes.flip))
 
 
-def read_exposure(path: str | Path) -> tuple[float, float, float]:
-    """Exposure time in seconds, ISO and f-number; 0 for each that the file doesn't tell.
-
-    Raises InputError as `read_frame`.
-    """
+def read_exposure(path: str | Path) -> Exposure:
+    """The exposure that the metadata of a raw photo tell. Raises InputError as `read_frame`."""
     with open_raw(path, unpack=False) as raw:
         other = getattr(raw, "other", None)  # older rawpy doesn't have it
         names = ("shutter_speed", "iso_speed", "aperture")
-        seconds, iso, aperture = (max(float(getattr(other, name, 0.0)), 0.0) for name in names)
-        return seconds, iso, aperture
+        return Exposure(*(max(float(getattr(other, name, 0.0)), 0.0) for name in names))
 
 
 def read_target(
@@ -85,10 +80,8 @@ def read_target(
 ) -> NDArray[np.uint16]:
     """Ground truth, h w 3, sRGB, 0 to 65535, in register with a mosaic of `size` at `offset`.
 
-    A raw file is developed by SID's recipe (Chen et al., "Learning to See in the Dark", CVPR
-    2018): LibRaw with the camera's white balance and no automatic brightening. A TIFF or PNG of 16
-    bits is taken as it is. Raises InputError for a file that can't be read, has not 16 bits or
-    three channels, or has another size.
+    A raw file is developed by `develop_raw`, a TIFF or PNG of 16 bits is taken as it is. Raises
+    InputError for a file that can't be read, or has not 16 bits, three channels or this size.
     """
     is_picture = Path(path).suffix.lower() in PICTURE_SUFFIXES
     picture = read_picture(path) if is_picture else develop_raw(path)
@@ -103,7 +96,11 @@ def read_target(
 
 
 def develop_raw(path: str | Path) -> NDArray[np.uint16]:
-    """The raw file at `path` developed by SID's recipe: h w 3, sRGB, 0 to 65535."""
+    """The raw file at `path` developed by SID's recipe: h w 3, sRGB, 0 to 65535.
+
+    LibRaw with the camera's white balance and no automatic brightening (Chen et al., "Learning to
+    See in the Dark", CVPR 2018).
+    """
     with open_raw(path) as raw:
         picture: NDArray[np.uint16] = raw.postprocess(
             use_camera_wb=True, half_size=False, no_auto_bright=True, output_bps=16, user_flip=0
@@ -143,10 +140,9 @@ def read_picture(path: str | Path) -> NDArray[np.uint16]:
 
 @contextlib.contextmanager
 def open_raw(path: str | Path, *, unpack: bool = True) -> Iterator[Any]:
-    """The rawpy file, unpacked unless only its metadata is asked for.
+    """The rawpy file, unpacked unless only its metadata are needed.
 
-    Raises InputError where it is missing, no raw file, truncated or of an absurd size, and where
-    LibRaw fails on it inside the block.
+    Raises InputError where a check fails, or LibRaw does, here or inside the block.
     """
     require_file(path)
     check_file(path)
@@ -168,7 +164,7 @@ def open_raw(path: str | Path, *, unpack: bool = True) -> Iterator[Any]:
     except (NotImplementedError, MemoryError) as error:  # rawpy's own, for what it doesn't know
         raise InputError(
             f"a raw photo must be of a kind rawpy reads, but {path} is not "
-            f"({_message(error) or type(error).__name__}); convert it to DNG, or copy it again"
+            f"({_message(error) or type(error).__name__}); convert it to DNG"
         ) from error
 
 
@@ -177,22 +173,18 @@ def bayer_offset(raw: Any, path: str | Path) -> tuple[int, int]:
     pattern = raw.raw_pattern
     shape = None if pattern is None else pattern.shape
     if raw.raw_type != rawpy.RawType.Flat or shape != (2, 2) or raw.num_colors != 3:
-        kind = "no colour filter array"
-        if shape is not None:
-            kind = f"a {' x '.join(map(str, shape))} pattern"
-        if shape == (6, 6):
-            kind += " (Fuji's X-Trans), which the networks' 2 x 2 cells can't hold"
+        size = " x ".join(map(str, shape or ()))
+        kind = f"a {size} pattern" if size else "no colour filter array"
+        fuji = " (Fuji's X-Trans)" if shape == (6, 6) else ""
         raise NotBayerError(
-            f"a raw photo must have a 2 x 2 Bayer pattern, but {path} has {kind}; use another "
-            f"camera's"
+            f"a raw must have a 2 x 2 Bayer pattern, but {path} has {kind}{fuji}; use another's"
         )
     places, colours = np.argwhere(pattern == RED), bytes(raw.color_desc)
     top, left = (int(index) for index in places[0]) if len(places) == 1 else (-1, -1)
     if top < 0 or colours not in (b"RGBG", b"RGB") or pattern[1 - top, 1 - left] != BLUE:
         raise NotBayerError(
-            f"a raw photo must have one red, two green and one blue filter, blue across from red, "
-            f"but {path} has {colours.decode(errors='replace')} {pattern.tolist()}; use another "
-            f"camera's"
+            f"a raw must have one red, two green and one blue filter, blue across from red, but "
+            f"{path} has {colours.decode(errors='replace')} {pattern.tolist()}; use another's"
         )
     return top, left
 

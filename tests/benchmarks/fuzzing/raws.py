@@ -220,7 +220,7 @@ def _try(path: Path, how: str) -> None:
         )
         require(develop_raw(path).dtype == np.uint16, "its development has not 16 bits")
     else:
-        require(all(value >= 0 for value in read_exposure(path)), "its exposure is below zero")
+        require(all(value >= 0 for value in vars(read_exposure(path)).values()), "its exposure is below zero")
         require(exposure_of(path).seconds > 0, "its exposure takes no time")
 
 

@@ -68,7 +68,7 @@ def test_the_shipped_rows_agree_with_themselves(sensor):
 @pytest.mark.parametrize("iso", [100, 320, 1600, 6400])
 def test_a_flat_exposure_has_the_calibrated_mean_and_variance(sensor, iso):
     (row,) = sensor.between(iso, iso)
-    noise = SensorNoise.of(sensor, [row], "cpu")
+    noise = SensorNoise(sensor, [row], "cpu")
     level_dn = 200.0
     clean = torch.full((64, 1, 64, 64), level_dn / sensor.depth)
     rows = noise.draw_rows(64, seeded())
@@ -85,7 +85,7 @@ def test_a_flat_exposure_has_the_calibrated_mean_and_variance(sensor, iso):
 
 def test_rows_of_a_dark_frame_share_their_noise(sensor):
     (row,) = sensor.between(10000, 10000)
-    noise = SensorNoise.of(sensor, [row], "cpu")
+    noise = SensorNoise(sensor, [row], "cpu")
     rows = torch.zeros(8, dtype=torch.long)
     dn = noise.expose(torch.zeros(8, 1, 64, 512), rows, seeded()) * sensor.depth
     between_rows = float(dn.mean(dim=3).var(dim=2).mean())
@@ -95,7 +95,7 @@ def test_rows_of_a_dark_frame_share_their_noise(sensor):
 
 def test_iso_is_drawn_as_often_as_it_was_used(sensor):
     rows = sensor.between(50, 25600)
-    noise = SensorNoise.of(sensor, rows, "cpu")
+    noise = SensorNoise(sensor, rows, "cpu")
     counts = torch.bincount(noise.draw_rows(50_000, seeded()), minlength=len(rows)) / 50_000
     weights = np.array([row.scenes + 1 for row in rows])
     assert counts.numpy() == pytest.approx(weights / weights.sum(), abs=0.01)
@@ -104,14 +104,14 @@ def test_iso_is_drawn_as_often_as_it_was_used(sensor):
 
 def test_every_image_of_a_batch_has_its_own_iso(sensor):
     rows = sensor.between(100, 25600)
-    noise = SensorNoise.of(sensor, rows, "cpu")
+    noise = SensorNoise(sensor, rows, "cpu")
     which = torch.tensor([0, len(rows) - 1])
     dn = noise.expose(torch.full((2, 1, 64, 64), 0.01), which, seeded()) * sensor.depth
     assert dn[1].std() > 10 * dn[0].std()
 
 
 def test_same_generator_same_noise(sensor):
-    noise = SensorNoise.of(sensor, sensor.rows, "cpu")
+    noise = SensorNoise(sensor, sensor.rows, "cpu")
     clean = torch.rand(3, 1, 16, 16) * 0.01
     rows = torch.tensor([0, 5, 9])
     first, again, other = (noise.expose(clean, rows, seeded(seed)) for seed in (4, 4, 5))
@@ -119,7 +119,7 @@ def test_same_generator_same_noise(sensor):
 
 
 def test_white_stays_within_the_scale(sensor):
-    noise = SensorNoise.of(sensor, sensor.rows, "cpu")
+    noise = SensorNoise(sensor, sensor.rows, "cpu")
     out = noise.expose(torch.full((28, 1, 8, 8), 2.0), torch.arange(28), seeded())
     assert float(out.max()) == 1.0
 

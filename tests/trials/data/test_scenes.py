@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from space import InputError
 from trials import DataConfig, load_data
-from trials.data.noise import load_sensor
+from trials.data.noise import SensorNoise, load_sensor
 from trials.data.scenes import draw_scene
 from trials.data.synthetic import SyntheticData
 from trials.raw.colour import (
@@ -20,7 +20,6 @@ from trials.raw.colour import (
     TOE,
     apply_matrix,
     develop,
-    draw_white_balance,
     mosaic_gains,
     orient,
     scale_mosaic,
@@ -106,8 +105,9 @@ def test_orientations_are_eight_and_differ():
 
 def test_white_balances_are_those_of_night_photos():
     sensor = load_sensor("sony_a7s2")
-    mean, covariance = sensor.white_balance_log_mean, sensor.white_balance_log_covariance
-    drawn = draw_white_balance(mean, covariance, 20_000, torch.Generator().manual_seed(0))
+    mean, covariance = (sensor.white_balance[f"log_{key}"] for key in ("mean", "covariance"))
+    noise = SensorNoise(sensor, sensor.rows, "cpu")
+    drawn = noise.draw_white_balance(20_000, torch.Generator().manual_seed(0))
     assert drawn.shape == (20_000, 3) and bool((drawn[:, 1] == 1).all())
     logs = drawn[:, [0, 2]].log().double().numpy()
     assert logs.mean(axis=0) == pytest.approx(mean, abs=0.005)
