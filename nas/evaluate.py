@@ -109,20 +109,11 @@ def main(argv: list[str]) -> int:
         scores = score_pictures(
             restorers, pictures, protocols, device=device, on_progress=on_progress
         )
-    setting = Setting(
-        data=args.data,
-        split=args.split,
-        left_out=left_out,
-        by_scene=args.by_scene,
-        against=reference.label,
-    )
-    results = [
-        result
-        for protocol in protocols
-        for result in collect(
-            protocol, models, [of_model[protocol.name] for of_model in scores], setting
-        )
-    ]
+    setting = Setting(args.data, args.split, left_out, args.by_scene, reference.label)
+    results = []
+    for protocol in protocols:
+        images = [by_protocol[protocol.name] for by_protocol in scores]
+        results += collect(protocol, models, images, setting)
     print_results(cli.make_console(), results, setting)
     if args.csv:
         write_csv(args.csv, results)
@@ -136,14 +127,13 @@ def parse_models(words: Sequence[str], weights: str | None) -> list[ModelArgumen
     if weights is not None and len(words) > 1:
         raise InputError(
             f"--weights must belong to a single --model, but there are {len(words)}; write each "
-            f"with its own, as --model MO=mo_checkpoint.pt"
+            f"as --model MO=mo_checkpoint.pt"
         )
     pairs = [split_weights(word) for word in words]
     if weights is not None:
         if pairs[0][1] is not None:
             raise InputError(
-                f"a model must have its weights once, but got {words[0]} and --weights {weights}; "
-                f"leave one out"
+                f"a model must have its weights once, but got {words[0]} and {weights}; drop one"
             )
         pairs = [(pairs[0][0], weights)]
     seen: dict[tuple[str, str], str] = {}
@@ -199,12 +189,10 @@ def check_writable(flag: str, path: Path | None) -> None:
     if path is None:
         return
     if path.is_dir():
-        raise InputError(
-            f"{flag} must be a file, but {path} is a folder; give a file's name in it"
-        )
+        raise InputError(f"{flag} must be a file, but {path} is a folder; name a file in it")
     if not path.absolute().parent.is_dir():
         raise InputError(
-            f"{flag} must be in a folder that exists, but there is no {path.parent}; make it first"
+            f"{flag} must be in a folder that exists, but there is no {path.parent}; make it"
         )
 
 
@@ -216,8 +204,7 @@ def load(argument: ModelArgument, device: str) -> tuple[Restorer, EvaluatedModel
     if argument.model == BASELINE and not Path(BASELINE).exists():
         if argument.weights is not None:
             raise InputError(
-                f"{BASELINE} must come without weights, but got {argument.weights}: it is no "
-                f"network; leave them out"
+                f"{BASELINE} must come without weights, but got {argument.weights}; leave them out"
             )
         restorer, digest = baseline_restorer(), None
     else:
@@ -234,28 +221,24 @@ def load(argument: ModelArgument, device: str) -> tuple[Restorer, EvaluatedModel
 def select_rows(
     rows: list[PairFiles], protocols: Sequence[Protocol], args: Namespace
 ) -> tuple[list[PairFiles], list[str]]:
-    """The rows that any protocol includes, and the misaligned scenes that were left out.
-
-    Raises InputError where a protocol includes none of them.
-    """
+    """The rows that any protocol includes, all at least one; and the scenes that were left out."""
     from trials.scoring.protocols import MISALIGNED_SCENES
 
-    where = f"the {args.split} list" if args.split != "all" else "every list"
+    where = f"{'every' if args.split == 'all' else f'the {args.split}'} list of {args.data}"
     excluded = MISALIGNED_SCENES if args.leave_out_misaligned else ()
     left_out = sorted({row.scene for row in rows if row.scene in excluded})
     rows = [row for row in rows if row.scene not in excluded]
     if not rows:
         raise InputError(
-            f"there must be pictures to score, but {where} of {args.data} holds only misaligned "
-            f"scenes; drop --leave-out-misaligned"
+            f"there must be pictures to score, but {where} holds only misaligned scenes; drop "
+            f"--leave-out-misaligned"
         )
     for protocol in protocols:
         if not any(protocol.includes(row) for row in rows):
             raise InputError(
                 f"protocol {protocol.name} must have its pictures "
                 f"({protocol.description.partition(',')[0]}), but none of the {len(rows)} of "
-                f"{where} of {args.data} is one (the first is {rows[0].name}); choose another "
-                f"--protocol or --split"
+                f"{where} is one (the first is {rows[0].name}); choose another --protocol"
             )
     return [row for row in rows if any(protocol.includes(row) for protocol in protocols)], left_out
 

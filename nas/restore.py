@@ -169,28 +169,25 @@ def plan(args: Namespace) -> list[Job]:
         picture = args.out / name.with_suffix(suffix)
         if picture in jobs:
             raise InputError(
-                f"each photo must have a picture of its own, but {jobs[picture].photo} and "
-                f"{photo} would both be {picture}; restore them into two folders"
+                f"each photo must have its own picture, but {jobs[picture].photo} and {photo} "
+                f"would both be {picture}; restore them into two folders"
             )
         comparison = picture.with_name(f"{picture.stem}_compare{suffix}") if args.compare else None
         jobs[picture] = Job(photo, picture, comparison)
     comparisons = {job.comparison for job in jobs.values() if job.comparison}
     if clashing := comparisons & jobs.keys():
         raise InputError(
-            f"each photo must have a picture of its own, but {min(clashing)} would also be a "
+            f"each photo must have its own picture, but {min(clashing)} would also be a "
             f"comparison; restore without --compare"
         )
     existing = [path for path in sorted(jobs.keys() | comparisons) if path.exists()]
     if existing and not args.force:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise InputError(
-            f"pictures must be new, but {existing[0]} exists{more}; give --force to overwrite, or "
-            f"another --out"
+            f"pictures must be new, but {existing[0]} exists{more}; give --force or another --out"
         )
     if args.reference is not None and not args.reference.is_file():
-        raise InputError(
-            f"a reference must be a file, but there is none at {args.reference}; check the name"
-        )
+        raise InputError(f"a reference must be a file, but {args.reference} is none; check it")
     if args.out.exists() and not args.out.is_dir():
         raise InputError(f"--out must be a folder, but {args.out} is a file; choose another")
     return list(jobs.values())

@@ -29,7 +29,7 @@ METRICS = {"psnr_db": ("PSNR dB", 2), "ssim": ("SSIM", 4), "ssim_gaussian11": ("
 _HEADINGS = [heading for heading, _ in METRICS.values()]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Setting:
     """What all results share."""
 
@@ -54,7 +54,7 @@ class EvaluatedModel:
     """Its genome's; None of the baseline."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Result:
     """One model's scores by one protocol."""
 
@@ -121,12 +121,7 @@ def collect(
         return paired_difference(values, against, scenes=scenes)
 
     return [
-        Result(
-            model=model,
-            protocol=protocol,
-            images=ours,
-            difference={metric: difference(ours, metric) for metric in METRICS},
-        )
+        Result(model, protocol, ours, {metric: difference(ours, metric) for metric in METRICS})
         for model, ours in zip(models, images, strict=True)
     ]
 

@@ -38,10 +38,7 @@ class DecodedCache:
             folder.mkdir(parents=True, exist_ok=True)
 
     def frame(self, path: Path) -> RawFrame:
-        """The raw photo `path`, its mosaic mapped into memory.
-
-        Raises InputError as `read_frame` does, and where the disk is full.
-        """
+        """The raw photo `path`, mapped into memory. Raises as `read_frame`, or for a full disk."""
 
         def decode() -> Decoded:
             frame = read_frame(path)
@@ -74,8 +71,7 @@ class DecodedCache:
             loaded = _read(array, note, axes)
             if loaded is None:
                 raise InputError(
-                    f"the cache must keep what is written, but {array} reads back wrong; check "
-                    f"the disk"
+                    f"a disk must keep what is written, but {array} reads back wrong; replace it"
                 )
         return loaded
 

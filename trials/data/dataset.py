@@ -167,11 +167,9 @@ class RealData:
         }
 
     def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`batch` crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB), h = w
-        = `crop`.
+        """As `TrialData.sample`, in all eight orientations.
 
-        Crops come in all eight orientations. A mirrored crop starts one pixel further on, so that
-        red comes first again.
+        A mirrored crop starts one pixel further on, so that red comes first again.
         """
         shares = torch.rand(batch, 4, generator=generator, device=generator.device).cpu().tolist()
         crops = []
@@ -188,11 +186,7 @@ class RealData:
         return amplify(mosaics, self._gains[[index for index, *_ in crops]]), targets / 65535
 
     def _read_disk(self, crops: Sequence[Crop], size: int) -> tuple[Tensor, Tensor]:
-        """As `_read_gpu`, from the cache on disk.
-
-        Every value is copied once, straight to where it belongs, so that one thread keeps up with
-        any training.
-        """
+        """As `_read_gpu`, from disk; every value is copied once: one thread keeps up."""
         mosaics = np.empty((len(crops), 1, size, size), dtype=np.float32)
         targets = np.empty((len(crops), 3, size, size), dtype=np.float32)
         for number, (index, top, left, turn) in enumerate(crops):
@@ -206,9 +200,7 @@ class RealData:
         return torch.from_numpy(mosaics).to(self.device), torch.from_numpy(targets).to(self.device)
 
     def _read_gpu(self, crops: Sequence[Crop], size: int) -> tuple[Tensor, Tensor]:
-        """Mosaics (b 1 h w, black 0, white 1) and targets (b 3 h w, 0 to 65535), from the device's
-        memory.
-        """
+        """Mosaics (b 1 h w, black 0, white 1) and targets (b 3 h w, 0 to 65535)."""
         assert self._resident is not None
         mosaics, targets = [], []
         for index, top, left, turn in crops:
@@ -226,7 +218,7 @@ class RealData:
 
 
 def crop_start(share: float, room: int, turn: int, flip: int) -> tuple[int, int]:
-    """Where a crop starts on one axis, and its orientation: even, odd if `turn` flips this axis.
+    """Where a crop starts on one axis: even, or odd if `turn` has the bit `flip`; and its `turn`.
 
     A crop as long as the picture has no room to start at an odd place, and is not flipped.
     """
@@ -272,9 +264,7 @@ def _unsigned(values: Tensor) -> Tensor:
 def _to_gpu(
     pairs: Sequence[DecodedPair], device: torch.device
 ) -> list[tuple[Tensor, Tensor, Tensor, Tensor]] | None:
-    """Mosaic, target (int16 bits), black and white (2 x 2) of every pair in GPU memory; None on a
-    CPU or where they don't fit.
-    """
+    """Mosaic, target (int16 bits), black and white (2 x 2) of each pair on a GPU, if they fit."""
     if device.type != "cuda":
         return None
     # Many short exposures share one long one: it is loaded once.

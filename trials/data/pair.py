@@ -37,7 +37,5 @@ class TrialData(Protocol):
         ...
 
     def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`batch` crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB), h = w
-        = `crop`.
-        """
+        """`batch` crops: mosaics (b 1 h w, amplified, [0, 1]) and targets (b 3 h w, sRGB)."""
         ...

@@ -8,28 +8,15 @@ camera's business, not the scene's.
 """
 
 import string
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
+Box = tuple[slice, slice]
+"""Rows and columns of a part of the canvas."""
 FONTS = [cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_DUPLEX]
-
-
-@dataclass(frozen=True)
-class Box:
-    """Rows and columns of a part of the canvas."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def of(self) -> tuple[slice, slice]:
-        return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
 def draw_scene(size: int, seed: int) -> Image:
@@ -51,9 +38,6 @@ def draw_scene(size: int, seed: int) -> Image:
     canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.45, 1.0)), dtype=np.float32)
     brightness = float(np.mean(np.minimum(canvas[..., 1], 6.0)))  # lamps must not darken the rest
     return np.ascontiguousarray(canvas / max(brightness, 1e-6), dtype=np.float32)
-
-
-# ---------------------------------------------------------------- textures and colours
 
 
 def cloud(size: int, rng: np.random.Generator, slope: float) -> Image:
@@ -105,18 +89,15 @@ def paint(
         shade += (np.arange(width, dtype=np.float32) / width - 0.5)[None, :] * right
     if rng.random() < 0.7:
         strength = np.exp(rng.normal(-2.3, 0.8))
-        shade += np.float32(strength) * bank[rng.integers(len(bank))][box.of]
+        shade += np.float32(strength) * bank[rng.integers(len(bank))][box]
     surface = np.exp(np.clip(shade, -3, 2))[..., None] * draw_colour(rng)
-    under = canvas[box.of]
+    under = canvas[box]
     under += mask[..., None] * (surface - under)
-
-
-# ---------------------------------------------------------------- surfaces
 
 
 def draw_background(size: int, rng: np.random.Generator, bank: list[Image]) -> Image:
     canvas = np.zeros((size, size, 3), np.float32)
-    paint(canvas, Box(0, 0, size, size), np.ones((size, size), np.float32), rng, bank)
+    paint(canvas, np.s_[:, :], np.ones((size, size), np.float32), rng, bank)
     return canvas
 
 
@@ -137,10 +118,10 @@ def draw_leaf(canvas: Image, radius: float, rng: np.random.Generator, bank: list
     size = canvas.shape[0]
     centre = rng.uniform(-0.1 * size, 1.1 * size, 2)
     corners = np.clip([*(centre - radius - 1), *(centre + radius + 2)], 0, size)
-    box = Box(*(int(v) for v in corners))
-    if box.bottom - box.top < 2 or box.right - box.left < 2:
+    top, left, bottom, right = (int(corner) for corner in corners)
+    if bottom - top < 2 or right - left < 2:
         return
-    mask = np.zeros((box.bottom - box.top, box.right - box.left), np.uint8)
+    mask = np.zeros((bottom - top, right - left), np.uint8)
     kind = rng.integers(3)
     if kind == 0:
         angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -154,16 +135,12 @@ def draw_leaf(canvas: Image, radius: float, rng: np.random.Generator, bank: list
         reach = np.ones(4)
     squeeze, turn = (rng.uniform(0.25, 1.0), rng.uniform(0, np.pi)) if kind != 1 else (1.0, 0.0)
     along, across = reach * np.cos(angles), squeeze * reach * np.sin(angles)
-    y = centre[0] - box.top + radius * (along * np.sin(turn) + across * np.cos(turn))
-    x = centre[1] - box.left + radius * (along * np.cos(turn) - across * np.sin(turn))
-    fill(mask, np.stack([x, y], axis=1))
+    y = centre[0] - top + radius * (along * np.sin(turn) + across * np.cos(turn))
+    x = centre[1] - left + radius * (along * np.cos(turn) - across * np.sin(turn))
+    corners = np.round(np.stack([x, y], axis=1) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
     cover: Image = mask.astype(np.float32) / np.float32(255)
-    paint(canvas, box, cover, rng, bank)
-
-
-def fill(mask: NDArray[np.uint8], points: NDArray[np.float64]) -> None:
-    """Anti-aliased polygon of 255 in `mask`; points are (x, y) with fractions."""
-    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    paint(canvas, np.s_[top:bottom, left:right], cover, rng, bank)
 
 
 def draw_facade(canvas: Image, rng: np.random.Generator) -> None:
@@ -215,9 +192,6 @@ def draw_wires(canvas: Image, rng: np.random.Generator) -> None:
         cv2.polylines(ink, [corners], False, 255, int(rng.integers(1, 3)), cv2.LINE_AA, 4)
     mask = ink[..., None].astype(np.float32) / 255
     canvas += mask * (draw_colour(rng) - canvas)
-
-
-# ---------------------------------------------------------------- light
 
 
 def draw_light(size: int, rng: np.random.Generator) -> Image:

@@ -54,8 +54,7 @@ def read_lists(folder: str | Path) -> Lists:
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise InputError(
-            f"the data must be a folder in SID's layout, but there is none at {folder}; check the "
-            f"path"
+            f"the data must be a folder in SID's layout, but there is none at {folder}; check it"
         )
     lists: Lists = {}
     for split in SPLITS:
@@ -77,8 +76,7 @@ def select_split(folder: str | Path, split: str, cache: DecodedCache) -> list[Pa
     """
     if split not in (*SPLITS, "all"):
         raise InputError(
-            f"the split must be one of {', '.join(SPLITS)} or all, but is {split!r}; choose one "
-            f"of them"
+            f"the split must be one of {', '.join(SPLITS)} or all, but is {split!r}; choose one"
         )
     lists, _ = bayer_only(read_lists(folder), cache)
     if split == "all":
@@ -89,8 +87,7 @@ def select_split(folder: str | Path, split: str, cache: DecodedCache) -> list[Pa
         rows = train_and_val(lists, folder)[0 if split == "train" else 1]
     if not rows:
         raise InputError(
-            f"the data must have a {split} list, but {folder} has {', '.join(lists)}; choose one "
-            f"of those"
+            f"the data must have a {split} list, but {folder} has {', '.join(lists)}; choose one"
         )
     return rows
 
@@ -140,8 +137,7 @@ def hold_out(rows: list[PairFiles]) -> tuple[list[PairFiles], list[PairFiles]]:
     )
     if len(ranked) < 2:
         raise InputError(
-            f"one pair must be held out for validation, but there is only one ({rows[0].name}); "
-            f"add a pair or a val list"
+            f"one pair must be held out, but there is only one ({rows[0].name}); add a val list"
         )
     val_groups = set(ranked[: max(1, round(HELD_OUT_SHARE * len(ranked)))])
     train = [row for row in rows if groups[row] not in val_groups]
@@ -154,7 +150,7 @@ def parse_name(photo: Path, where: str) -> tuple[str, float]:
     if match is None or not 0 < float(match["seconds"]) <= LONGEST_EXPOSURE:
         raise InputError(
             f"a photo must be named <scene>_<index>_<seconds>s, but {where} names {photo.name}; "
-            f"rename the photo"
+            f"rename it"
         )
     return match["scene"], float(match["seconds"])
 
@@ -187,21 +183,18 @@ def _read_row(line: str, path: Path, number: int, camera: str) -> PairFiles:
     words = line.split()
     if len(words) < 2:
         raise InputError(
-            f"a row must name a short and a long exposure, but {where} is {line.strip()!r}; mend "
-            f"the row"
+            f"a row must name a short and a long exposure, but {where} is {line.strip()!r}; fix it"
         )
     short, long = (inside(path.parent, word, f"the photos of {where}") for word in words[:2])
     (scene, short_s), (_, long_s) = parse_name(short, where), parse_name(long, where)
     for photo in (short, long):
         if not os.path.isfile(photo):
             raise InputError(
-                f"a row's photos must be there, but {where} names {photo}, which is missing; add "
-                f"it"
+                f"a row's photos must exist, but {where} names {photo}, which is missing; add it"
             )
     ratio = min(long_s / short_s, LARGEST_RATIO)
     if ratio < 1:
         raise InputError(
-            f"the second photo of a row must be the longer exposure, but {where} has it first; "
-            f"swap them"
+            f"a row's second photo must be the long exposure, but {where} has it first; swap them"
         )
     return PairFiles(short=short, long=long, scene=scene, ratio=ratio, camera=camera)

@@ -51,10 +51,8 @@ class SyntheticData:
         self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
         total = config.scenes + config.held_out
         # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
-        scene_seeds = [
-            int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
-            for index in range(total)
-        ]
+        sequences = (np.random.SeedSequence([config.seed, index]) for index in range(total))
+        scene_seeds = [int(sequence.generate_state(1)[0]) for sequence in sequences]
 
         def on_drawn(count: int) -> None:
             if on_progress:
@@ -77,9 +75,7 @@ class SyntheticData:
         }
 
     def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`batch` fresh crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB),
-        h = w = `crop`.
-        """
+        """As `TrialData.sample`; every crop is photographed anew."""
         check_crop(crop, self.config.scene_size)
         span = self.config.scene_size - crop + 1
         shares = torch.rand(batch, 4, generator=generator, device=generator.device).unbind(1)
@@ -144,15 +140,13 @@ def gather_crops(scenes: Tensor, places: Tensor, crop: int) -> Tensor:
 def check(config: DataConfig) -> None:
     """Raises InputError where a number of the config is out of range."""
     for name, least in (("scenes", 1), ("held_out", 1), ("scene_size", 32), ("ratio_min", 1)):
-        if getattr(config, name) < least:
-            raise InputError(
-                f"{name} must be at least {least}, but is {getattr(config, name)}; raise it"
-            )
+        if (value := getattr(config, name)) < least:
+            raise InputError(f"{name} must be at least {least}, but is {value}; raise it")
     if config.scene_size % 2:
         raise InputError(f"scene_size must be even, but is {config.scene_size}; add one")
     if config.ratio_max < config.ratio_min:
         raise InputError(
-            f"ratio_max must not be below ratio_min, but {config.ratio_max} < {config.ratio_min}; "
+            f"ratio_max must be at least ratio_min, but {config.ratio_max} < {config.ratio_min}; "
             f"swap them"
         )
 
@@ -161,8 +155,7 @@ def check_crop(crop: int, available: int) -> None:
     """Raises InputError for a crop that is odd or larger than the pictures."""
     if crop % 2 or not 2 <= crop <= available:
         raise InputError(
-            f"crop must be even and at most {available} (the pictures' side), but is {crop}; "
-            f"change it"
+            f"crop must be even and at most {available}, the picture's side, but is {crop}; fix it"
         )
 
 

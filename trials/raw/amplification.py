@@ -51,8 +51,7 @@ def channel_gains(
 ) -> tuple[float, float, float]:
     """Gains of red, green and blue: `ratio`, times the white balance if asked for.
 
-    The smallest gain of the balance counts as one, as in LibRaw's development, so that white
-    stays white.
+    The balance's smallest gain counts as one, as in LibRaw, so that white stays white.
     """
     balance = frame.white_balance if white_balanced else (1.0, 1.0, 1.0)
     red, green, blue = (ratio * gain / min(balance) for gain in balance)
@@ -64,7 +63,7 @@ def check_ratio(ratio: float) -> float:
     if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
         raise InputError(
             f"the amplification must be {SMALLEST_RATIO:g} to {LARGEST_RATIO:g}, but got "
-            f"{ratio:g}; give a number in that range"
+            f"{ratio:g}; change it"
         )
     return ratio
 

@@ -57,9 +57,7 @@ class FullFrame:
     """Every pixel that the camera shows, and which way up it held the photo."""
 
     frame: RawFrame
-    """Its mosaic starts with red too, but nothing is cropped: up to one row and one column are
-    mirrored in on each side.
-    """
+    """Nothing is cropped: to start with red, a row or a column is mirrored in on each side."""
     visible: tuple[slice, slice]
     """The rows and columns of the mosaic that are the camera's own."""
     flip: int

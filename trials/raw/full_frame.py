@@ -99,9 +99,7 @@ def _amplified(frame: RawFrame, rows: slice, columns: slice, gains: Tensor) -> T
 def _write_part(
     sensor: NDArray[np.uint16], photo: FullFrame, rows: slice, columns: slice, rgb: Tensor
 ) -> None:
-    """Puts `rgb` (1 3 h w, these rows and columns of the mosaic) into the picture; what was
-    mirrored in is left out.
-    """
+    """Puts `rgb` (1 3 h w, these rows and columns) into the picture, but for what was mirrored."""
     outer, inner = [], []
     for span, visible in zip((rows, columns), photo.visible, strict=True):
         first, last = max(span.start, visible.start), min(span.stop, visible.stop)

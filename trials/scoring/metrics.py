@@ -39,8 +39,7 @@ def ssim(pred: Tensor, target: Tensor, *, peak: float, window: str = "uniform7")
     if min(pred.shape[-2:]) < len(taps):
         size = f"{pred.shape[-2]} x {pred.shape[-1]}"
         raise InputError(
-            f"SSIM needs a picture of at least {len(taps)} pixels a side, but got {size}; take a "
-            f"larger"
+            f"SSIM needs at least {len(taps)} pixels a side, but got {size}; take a larger picture"
         )
     luminance, contrast = ssim_terms(pred.double(), target.double(), peak, taps, unbias)
     return (luminance * contrast).mean(dim=(1, 2, 3))
@@ -117,8 +116,7 @@ def check_images(pred: Tensor, target: Tensor, peak: float) -> None:
     if pred.ndim != 4 or pred.shape != target.shape:
         shapes = f"{tuple(pred.shape)} and {tuple(target.shape)}"
         raise InputError(
-            f"prediction and target must be b c h w of one shape, but are {shapes}; crop or "
-            f"resize one"
+            f"prediction and target must be b c h w of one shape, but are {shapes}; crop one"
         )
     if not peak > 0:
         raise InputError(f"the peak must be positive, but is {peak}; give 1.0 for [0, 1]")

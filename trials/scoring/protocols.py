@@ -5,7 +5,7 @@ worth its protocol's name. Common to all: PSNR over all pixels and channels of a
 1 (255 of 8 bits), SSIM as scikit-image has it (7 x 7 uniform, and 11 x 11 Gaussian) as the mean
 over channels, and then the mean over pictures.
 
-A new protocol is an entry of PROTOCOLS.
+A new protocol is an entry of _TABLE.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BAND_ROWS = 32
 _WINDOWS = "SSIM 7 x 7 uniform"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Protocol:
     """One way of scoring."""
 
@@ -60,60 +60,43 @@ class Protocol:
         return re.fullmatch(self.names, picture.name) is not None
 
 
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol(
-            name="float",
-            description=f"float pictures, PSNR with peak 1, {_WINDOWS}, mean over the pictures",
-        ),
-        Protocol(
-            name="uint8",
-            pixels="truncated",
-            description="both pictures truncated to 8 bits (as a cast to uint8 does), PSNR with "
-            f"peak 255, {_WINDOWS}",
-        ),
-        Protocol(
-            name="uint8-rounded",
-            pixels="rounded",
-            description="both pictures rounded to 8 bits (as SID's code saves its PNGs), PSNR "
-            f"with peak 255, {_WINDOWS}",
-        ),
-        Protocol(
-            name="sid50",
-            pixels="truncated",
-            names=r"1.*_00_0\.1s",
-            description=f"SID's {SID50_PICTURES} test pictures of 0.1 s (1*_00_0.1s), truncated "
-            f"to 8 bits, peak 255, {_WINDOWS}",
-        ),
-        Protocol(
-            name="all-ratios",
-            per_ratio=True,
-            description="every pair of the split, also by exposure ratio, float pictures, peak 1, "
-            f"{_WINDOWS}",
-        ),
-        Protocol(
-            name="gain-aligned",
-            gain="picture",
-            description="one gain a picture brings the output's mean to the truth's, float "
-            f"pictures, peak 1, {_WINDOWS}",
-        ),
-        Protocol(
-            name="colour-aligned",
-            gain="channel",
-            description="one gain a channel brings the output's mean to the truth's, float "
-            f"pictures, peak 1, {_WINDOWS}",
-        ),
-    )
-}
+_FLOAT = f"float pictures, peak 1, {_WINDOWS}"
+_ALIGNED = f"brings the output's mean to the truth's, {_FLOAT}"
+_TABLE = (
+    Protocol("float", f"float pictures, PSNR with peak 1, {_WINDOWS}, mean over the pictures"),
+    Protocol(
+        "uint8",
+        "both pictures truncated to 8 bits (as a cast to uint8 does), PSNR with peak 255, "
+        f"{_WINDOWS}",
+        pixels="truncated",
+    ),
+    Protocol(
+        "uint8-rounded",
+        "both pictures rounded to 8 bits (as SID's code saves its PNGs), PSNR with peak 255, "
+        f"{_WINDOWS}",
+        pixels="rounded",
+    ),
+    Protocol(
+        "sid50",
+        f"SID's {SID50_PICTURES} test pictures of 0.1 s (1*_00_0.1s), truncated to 8 bits, peak "
+        f"255, {_WINDOWS}",
+        pixels="truncated",
+        names=r"1.*_00_0\.1s",
+    ),
+    Protocol(
+        "all-ratios", f"every pair of the split, also by exposure ratio, {_FLOAT}", per_ratio=True
+    ),
+    Protocol("gain-aligned", f"one gain a picture {_ALIGNED}", gain="picture"),
+    Protocol("colour-aligned", f"one gain a channel {_ALIGNED}", gain="channel"),
+)
+PROTOCOLS = {protocol.name: protocol for protocol in _TABLE}
 
 
 def find_protocol(name: str) -> Protocol:
     """The protocol of that name. Raises InputError for an unknown one."""
     if name not in PROTOCOLS:
         raise InputError(
-            f"a protocol must be one of {', '.join(PROTOCOLS)}, but got {name!r}; choose one of "
-            f"them"
+            f"a protocol must be one of {', '.join(PROTOCOLS)}, but got {name!r}; choose one"
         )
     return PROTOCOLS[name]
 
@@ -125,8 +108,7 @@ class PictureScore:
     name: str
     scene: str
     ratio: float
-    """Exposure ratio, long over short, at most 300; to a thousandth, so that equal ones are equal.
-    """
+    """Exposure ratio, long over short, at most 300, rounded so that equal ones are equal."""
     psnr_db: float
     ssim: float
     """7 x 7 uniform windows."""
