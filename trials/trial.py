@@ -23,7 +23,7 @@ from trials.latency.measure import frame_size
 from trials.latency.trial_timing import Timed, is_close, time_network
 from trials.outputs import write_outputs
 from trials.result import RungScore, TrialResult
-from trials.scoring.images import ImageScore, evaluate_deployed, mean_scores
+from trials.scoring.images import ImageScore, mean_scores, score_deployed
 from trials.training.checkpoints import Checkpointer, TrialCheckpoint
 from trials.training.log import TrainLog
 from trials.training.loop import train
@@ -145,7 +145,7 @@ def _train(
     steps, first_rung = config.train.steps, config.train.first_rung
 
     def at_rung(network: DarkUNet, log: TrainLog) -> bool:
-        images[:] = evaluate_deployed(
+        images[:] = score_deployed(
             network,
             data.held_out,
             config.latency,

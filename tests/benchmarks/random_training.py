@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 
 from space import DesignSpace, build_model, count_cost
-from trials import DataConfig, TrainConfig, amplified_psnr_db, evaluate, load_data, train
+from trials import DataConfig, TrainConfig, amplified_psnr_db, load_data, score_images, train
 from trials.scoring.images import mean_scores
 
 
@@ -48,7 +48,7 @@ def main() -> int:
         log = train(model, data, replace(TrainConfig(), steps=args.steps), seed=args.seed)
         psnr_db = math.nan
         if not log.diverged:
-            psnr_db, _ = mean_scores(evaluate(model, data.held_out))
+            psnr_db, _ = mean_scores(score_images(model, data.held_out))
         bad = log.diverged or not psnr_db > baseline
         failed += bad
         scores.append(psnr_db)

@@ -25,9 +25,9 @@ from trials import (
     TrainConfig,
     TrainLog,
     TrialData,
-    evaluate,
     load_data,
     load_pairs,
+    score_images,
     train,
 )
 from trials.scoring.images import mean_scores
@@ -92,7 +92,7 @@ def main() -> int:
     trained_s = seconds()
     with tempfile.TemporaryDirectory() as cache:
         pairs = load_pairs(options.data, "all", cache_dir=Path(cache))
-        scores = evaluate(model, pairs)
+        scores = score_images(model, pairs)
     for score in scores:
         print(f"{score.name:20}  {score.psnr_db:6.2f} dB  SSIM {score.ssim:.3f}")
     mean_db, _ = mean_scores(scores)

@@ -27,7 +27,7 @@ from nas.cli.networks import load_network
 from nas.retrain import main
 from nas.training.settings import claimed
 from space import BASELINES, Genome, build_model
-from trials import Checkpointer, DataConfig, evaluate, load_data
+from trials import Checkpointer, DataConfig, load_data, score_images
 from trials.outputs import write_weights
 from trials.training.checkpoints import DamagedError, read
 
@@ -100,7 +100,7 @@ def test_it_leaves_a_folder_like_a_trials(
     assert "PSNR" in (folder / "curve.svg").read_text()
     network = load_network(str(folder), None)
     data = load_data(DataConfig(scenes=4, scene_size=128, held_out=2))
-    scores = evaluate(network.model, data.held_out)
+    scores = score_images(network.model, data.held_out)
     assert network.white_balanced_input
     assert sum(score.psnr_db for score in scores) / 2 == pytest.approx(result["psnr_db"], abs=1e-3)
 

@@ -15,7 +15,7 @@ from stopping import StopAt
 from torch import Tensor, nn
 
 from space import BASELINES, DarkUNet, Genome, InputError, build_model
-from trials import DataConfig, TrainConfig, evaluate, load_data, psnr_db, train
+from trials import DataConfig, TrainConfig, load_data, psnr_db, score_images, train
 from trials.data.pair import Pair
 from trials.data.synthetic import SyntheticData
 from trials.device.lock import DeviceLock
@@ -59,7 +59,7 @@ def weights(model: nn.Module) -> list[Tensor]:
 
 
 def mean_psnr(model: DarkUNet, data: SyntheticData) -> float:
-    scores = evaluate(model, data.held_out)
+    scores = score_images(model, data.held_out)
     return sum(score.psnr_db for score in scores) / len(scores)
 
 
@@ -179,9 +179,9 @@ def test_ms_ssim_trains_too(data: SyntheticData) -> None:
     assert not log.diverged
 
 
-def test_evaluate_scores_the_clamped_float_image(data: SyntheticData) -> None:
+def test_the_clamped_float_image_is_scored(data: SyntheticData) -> None:
     model = new_model().eval()
-    (score, _) = evaluate(model, data.held_out)
+    (score, _) = score_images(model, data.held_out)
     with torch.no_grad():
         output = model(data.held_out[0].mosaic)
     assert output.min() >= 0 and output.max() <= 1
@@ -191,9 +191,9 @@ def test_evaluate_scores_the_clamped_float_image(data: SyntheticData) -> None:
     assert score.name == data.held_out[0].name and 0 <= score.ssim <= 1
 
 
-def test_evaluate_takes_any_even_size() -> None:
+def test_any_even_size_is_scored() -> None:
     pair = Pair("odd", torch.rand(1, 1, 50, 70), torch.rand(1, 3, 50, 70))
-    (score,) = evaluate(new_model().eval(), [pair])
+    (score,) = score_images(new_model().eval(), [pair])
     assert math.isfinite(score.psnr_db)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from space import BASELINES, DesignSpace, Genome, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
-from trials.data.crops import gather_crops
+from trials.data.synthetic import gather_crops
 from trials.raw.colour import orient
 from trials.training.flat_parameters import FlatParameters
 from trials.training.optimizer_step import restoration_loss
