@@ -116,9 +116,7 @@ def run_trial(
     return result
 
 
-def train_to_the_end(
-    genome: Genome, config: TrialConfig, *, data: TrialData, on_progress: Progress | None = None
-) -> list[RungScore]:
+def train_to_the_end(genome: Genome, config: TrialConfig, *, data: TrialData) -> list[RungScore]:
     """The scores at each rung of a whole training, the last step included, as of a trial that is
     never stopped. Without latency and files. Of a training that diverges, those until then.
     """
@@ -126,7 +124,7 @@ def train_to_the_end(
     model = build_model(genome)
     cost = count_cost(genome, *frame_size(config.latency, config.device))
     result = TrialResult(kind="complete", genome=genome, cost=cost)
-    return _train(result, model, data, config, None, lambda _: True, None, on_progress)[0].rungs
+    return _train(result, model, data, config, None, lambda _: True)[0].rungs
 
 
 def _train(
@@ -136,8 +134,8 @@ def _train(
     config: TrialConfig,
     latency_ms: float | None,
     decide: Decide | None,
-    checkpoint: TrialCheckpoint | None,
-    on_progress: Progress | None,
+    checkpoint: TrialCheckpoint | None = None,
+    on_progress: Progress | None = None,
 ) -> tuple[TrialResult, TrainLog]:
     """Trains and scores `model`."""
     rungs = checkpoint.rungs if checkpoint else []

@@ -25,7 +25,7 @@ from trials.data.pair import Progress, TrialData
 from trials.device import DeviceLock, keep_freed_memory, training_dtype
 from trials.training.checkpoints import PreemptedError, State
 from trials.training.divergence import SMOOTHING_STEPS
-from trials.training.log import Row, TrainLog
+from trials.training.log import TrainLog
 from trials.training.prefetch import Batches
 from trials.training.trainer import Trainer, learning_rate
 
@@ -153,14 +153,13 @@ def train(
             log.waited_s += batches.waited_s - waited_s
             log.seconds += time.perf_counter() - started
             if row_due and healthy:
-                log.rows.append(_row(log, learning_rate(log.steps - 1, config)))
+                rate = learning_rate(log.steps - 1, config)
+                log.rows.append(
+                    {"step": log.steps, "loss": log.loss, "lr": rate, "seconds": log.seconds}
+                )
             if report_due and healthy and on_progress:
                 figures = {"loss": log.loss, "seconds": log.seconds}
                 on_progress("train", log.steps, config.steps, figures)
     trainer.put_average(model)
     model.eval()
     return log
-
-
-def _row(log: TrainLog, rate: float) -> Row:
-    return {"step": log.steps, "loss": log.loss, "lr": rate, "seconds": log.seconds}
