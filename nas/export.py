@@ -347,10 +347,10 @@ def _judge(trained: Trained, model: DarkUNet, check: Check) -> dict[str, float]:
     import torch
 
     from trials import evaluate
-    from trials.latency.deployment import judged_form, numerics
+    from trials.latency.deployment import numerics, scoring_form
 
     told = {image["name"]: image["psnr_db"] for image in trained.images}
-    judged = judged_form(model, trained.latency, check.device)
+    judged = scoring_form(model, trained.latency, check.device)
     found: dict[str, float] = {}
     for pair in check.pairs:
         with numerics(torch.device(check.device)):

@@ -130,12 +130,12 @@ def main(argv: list[str]) -> int:
 
     from space.tiles import TILE_SIZE, margin_for
     from trials.config import LatencyConfig
-    from trials.latency.deployment import judged_form, numerics
+    from trials.latency.deployment import numerics, scoring_form
     from trials.raw.amplification import check_ratio
 
     if args.ratio is not None:
         check_ratio(args.ratio)
-    model = judged_form(network.model, LatencyConfig(), device)
+    model = scoring_form(network.model, LatencyConfig(), device)
     margin = margin_for(model)
     if args.tile is None:
         args.tile = TILE_SIZE if device == "cpu" else GPU_TILE_SIZE

@@ -170,7 +170,7 @@ def _retrain(
     asked = StopSignal()
     asked.deferring = True
     with asked.installed(), _device_errors(plan):
-        log = training.run(checkpoint_s=60 * args.checkpoint_min, stop=asked, tell=view.tell)
+        log = training.run(checkpoint_s=60 * args.checkpoint_min, stop=asked.requested, tell=view.tell)
         if log.diverged:
             return _tell_divergence(training, view)
         if log.stopped:

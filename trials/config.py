@@ -95,8 +95,8 @@ class LatencyConfig:
     channels_last takes 0.86 to 0.93 of the time that contiguous does (MO, M1, M2; float32).
     """
     runtime: str = "auto"
-    """eager, cuda_graph, compile (torch.compile; on a GPU captured in a CUDA graph too), or auto:
-    cuda_graph on a GPU, eager on a CPU.
+    """One of trials/latency/runtimes.py, or auto: cuda_graph on a GPU, eager on a CPU. `compile`
+    is torch.compile, on a GPU captured in a CUDA graph too.
     """
     threads: int | None = None
     """CPU threads; None: as many as torch uses here. Recorded with every result either way."""

@@ -21,7 +21,7 @@ from trials.config import TrialConfig
 from trials.data.pair import Progress, TrialData
 from trials.device.errors import free_memory, is_lost, is_out_of_memory, lost
 from trials.files import replacing
-from trials.latency.deployment import judged_form, numerics
+from trials.latency.deployment import scoring_form, numerics
 from trials.latency.measure import Latency, frame_size
 from trials.latency.statistics import LatencyRatio
 from trials.latency.trial_timing import Timed, is_close, time_network
@@ -251,7 +251,7 @@ def _scores(
     tell: Callable[..., None] = on_progress or (lambda *_: None)
     images: list[ImageScore] = []
     tell("evaluate", 0, len(pairs), {})
-    judged = judged_form(model, config.latency, config.device)
+    judged = scoring_form(model, config.latency, config.device)
     for pair in pairs:
         with numerics(torch.device(config.device)):
             images += evaluate(judged, [pair])

@@ -95,7 +95,7 @@ class Search:
         try:
             return self._run()
         except KeyboardInterrupt:
-            if not self.asked():
+            if not self.asked.requested():
                 raise
             return SearchOutcome(reason=STOPPED, status=self.asked.status)
 
@@ -108,7 +108,7 @@ class Search:
         self._refresh(None)
         while True:
             self.asked.deferring = False
-            if self.asked():
+            if self.asked.requested():
                 return SearchOutcome(reason=STOPPED, status=self.asked.status)
             if self.objective.judge is not None:
                 for number in self.objective.judge.serve():
@@ -184,7 +184,7 @@ class Search:
             name = self._set_sampler(rows, random)
             # In one piece: who is asked to stop in the middle would leave a trial that looks like
             # a dead process's.
-            with self.asked.held():
+            with self.asked.defer_signals():
                 trial = self.study.ask()
                 self._last = trial.number
                 return trial, claimed.enter_context(Claim(self.folder, trial)), name
@@ -212,7 +212,7 @@ class Search:
         keeper = Checkpointer(
             folder=checkpoints_folder(self.folder, genome.digest),
             every_s=self.config.checkpoint_s,
-            stop=self.asked,
+            stop=self.asked.requested,
         )
 
         def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:

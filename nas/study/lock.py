@@ -84,7 +84,7 @@ def _server_lock(storage: RDBStorage, name: str) -> Iterator[None]:
         with patience.first(lock.hold):
             yield
     finally:
-        with patience.asked.held():
+        with patience.asked.defer_signals():
             lock.free()
 
 

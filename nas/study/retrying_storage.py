@@ -85,7 +85,7 @@ class Retry:
         handled, began, number = sys.exception(), time.monotonic(), 0
         while True:
             try:
-                with self.asked.held():
+                with self.asked.defer_signals():
                     for first in getattr(self._thread, "first", ()):
                         first()
                     answer = attempt(number)
@@ -130,7 +130,7 @@ class Retry:
             )
             self.tell(f"{self.name} does not answer; waiting up to {longest} for it")
         while (now := time.monotonic()) < end:
-            limit = min(self.give_up_s, ASKED_GIVE_UP_S) if self.asked() else self.give_up_s
+            limit = min(self.give_up_s, ASKED_GIVE_UP_S) if self.asked.requested() else self.give_up_s
             if now - since >= limit:
                 raise NoAnswerError(
                     f"{self.explain(silence)}; it has not answered for {now - since:.0f} s"

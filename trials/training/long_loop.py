@@ -23,7 +23,7 @@ from trials.config import LatencyConfig, TrainConfig
 from trials.data.pair import TrialData
 from trials.device.lock import DeviceLock
 from trials.device.memory import keep_freed_memory
-from trials.latency.deployment import judged_form, numerics
+from trials.latency.deployment import scoring_form, numerics
 from trials.training.checkpoints import Checkpoints, Found
 from trials.training.log import Row, draw_curves, write_curve
 from trials.training.loop import ImageScore, evaluate
@@ -210,7 +210,7 @@ class LongTraining:
         return True
 
     def _judge(self, tell: Tell, stop: Callable[[], bool]) -> list[ImageScore] | None:
-        model = judged_form(self.averaged(), LatencyConfig(), str(self.data.device))
+        model = scoring_form(self.averaged(), LatencyConfig(), str(self.data.device))
         images: list[ImageScore] = []
         pairs = self.data.held_out
         for pair in pairs:

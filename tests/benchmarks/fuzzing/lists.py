@@ -101,7 +101,7 @@ def _try(root: Path) -> None:
             )
             require(row.scene == short[0] and row.name == row.short.stem, "the scene is another")
     train, held = part_rows(lists, root)
-    require(bool(train) and bool(held), "nothing to train on, or to judge by")
+    require(bool(train) and bool(held), "nothing to train on, or to score with")
 
 
 def _photos(root: Path) -> None:
