@@ -222,7 +222,7 @@ def export(
     from nas.outputs.model_card import draw_card
     from nas.outputs.onnx import OPSET, TOLERANCE, check_onnx, write_onnx
     from space import fold
-    from trials.preview import draw_preview
+    from trials.outputs import draw_preview
 
     network = load_network(str(trained.folder), None)
     model = network.model
@@ -346,7 +346,7 @@ def describe(row: Row, trained: Trained, study: optuna.Study, model: DarkUNet) -
 def _judge(trained: Trained, model: DarkUNet, check: Check) -> dict[str, float]:
     import torch
 
-    from trials import evaluate
+    from trials import score_images
     from trials.latency.deployment import numerics, scoring_form
 
     told = {image["name"]: image["psnr_db"] for image in trained.images}
@@ -354,7 +354,7 @@ def _judge(trained: Trained, model: DarkUNet, check: Check) -> dict[str, float]:
     found: dict[str, float] = {}
     for pair in check.pairs:
         with numerics(torch.device(check.device)):
-            now = evaluate(judged, [pair])[0].psnr_db
+            now = score_images(judged, [pair])[0].psnr_db
         before = told.get(pair.name, math.nan)
         if not abs(now - before) <= check.tolerance_db:
             raise InputError(

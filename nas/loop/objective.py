@@ -31,7 +31,7 @@ from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
 from trials.data.pair import Progress
 from trials.device.errors import DeviceLostError
-from trials.training.checkpointer import Checkpointer
+from trials.training import Checkpointer
 from trials.training.rungs import Decide
 
 # The attributes that a repeat takes over from the trial whose network it repeats.
@@ -68,7 +68,7 @@ class Runner(Protocol):
         latency_limit_ms: float | None,
         mo_latency_ms: float | None,
         decide: Decide,
-        keeper: Checkpointer | None,
+        checkpointer: Checkpointer | None,
         timed: Timed | None,
         rough_first: bool,
         on_progress: Progress | None,
@@ -146,7 +146,7 @@ class Objective:
         genome: Genome,
         directory: Path,
         on_progress: Progress,
-        keeper: Checkpointer | None = None,
+        checkpointer: Checkpointer | None = None,
     ) -> str:
         """Measures and trains `genome`, tells `trial`, and gives back its kind ("error" where it
         raised).
@@ -155,7 +155,7 @@ class Objective:
         vanished device; and TakenOverError where the trial has ended elsewhere meanwhile.
         """
         try:
-            return self._run(trial, genome, directory, on_progress, keeper)
+            return self._run(trial, genome, directory, on_progress, checkpointer)
         except UpdateFinishedTrialError as error:
             raise TakenOverError from error
 
@@ -165,7 +165,7 @@ class Objective:
         genome: Genome,
         directory: Path,
         on_progress: Progress,
-        keeper: Checkpointer | None,
+        checkpointer: Checkpointer | None,
     ) -> str:
         trial.set_user_attr("directory", f"trials/{directory.name}")
         try:
@@ -185,7 +185,7 @@ class Objective:
                 latency_limit_ms=self.latency_limit_ms,
                 mo_latency_ms=self._mo_ms(),
                 decide=rungs,
-                keeper=keeper,
+                checkpointer=checkpointer,
                 timed=timed,
                 rough_first=rough,
                 on_progress=on_progress,

@@ -41,7 +41,7 @@ from nas.study.retrying_storage import together
 from nas.study.store import enqueue_baselines
 from nas.view.terminal import View
 from trials.device.lock import DeviceLock
-from trials.training.checkpointer import Checkpointer
+from trials.training import Checkpointer
 
 # So many repeats in a row and the sampler's proposals are random; so many and the search ends.
 REPEATS_TILL_RANDOM = 3
@@ -209,7 +209,7 @@ class Search:
         if known is not None or twin is not None:
             self._refresh(trial.number)
             return "repeat"
-        keeper = Checkpointer(
+        checkpointer = Checkpointer(
             folder=checkpoints_folder(self.folder, genome.digest),
             every_s=self.config.checkpoint_s,
             stop=self.asked.requested,
@@ -226,12 +226,13 @@ class Search:
                 trial.set_user_attr("latency", {"median_ms": figures["latency_ms"]})
             self.view.progress(phase, done, total, figures)
 
-        kind = self.objective.run(trial, genome, claim.directory, on_progress, keeper)
-        for path in keeper.damaged:
+        kind = self.objective.run(trial, genome, claim.directory, on_progress, checkpointer)
+        for path in checkpointer.damaged:
             self.view.note(
                 f"trial {trial.number}: checkpoint {path.name} was damaged and is left out"
             )
-        keeper.discard()  # only now: killed before it was told, the trial would have begun anew
+        # Only now: killed before it was told, the trial would have begun anew.
+        checkpointer.discard()
         self._refresh(trial.number)
         return kind
 

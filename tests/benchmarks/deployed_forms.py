@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from space import BASELINES, DarkUNet, build_model, load_reference_checkpoint
-from trials import LatencyConfig, evaluate, load_pairs
+from trials import LatencyConfig, load_pairs, score_images
 from trials.device.lock import DeviceLock
 from trials.device.memory import keep_freed_memory
 from trials.latency.deployment import Deployed, Form, deploy, numerics, scoring_form
@@ -154,7 +154,7 @@ def psnr_by_dtype(args: argparse.Namespace) -> dict[str, float]:
     found = {}
     with numerics(torch.device(args.device)):
         for name, network in networks.items():
-            scores = evaluate(network, pairs)
+            scores = score_images(network, pairs)
             found[name] = sum(score.psnr_db for score in scores) / len(scores)
     return found
 
