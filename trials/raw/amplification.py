@@ -115,7 +115,7 @@ def exposure_of(path: str | Path) -> Exposure:
         exposure = replace(exposure, seconds=float(match["seconds"]))
     if not exposure.seconds:
         raise InputError(
-            f"a photo must tell its exposure time, inside or by a name such as a_00_0.1s.ARW, but "
+            "a photo must tell its exposure time, inside or by a name such as a_00_0.1s.ARW, but "
             f"{path} does not; give --ratio"
         )
     return exposure
