@@ -88,7 +88,7 @@ class DecodedPair:
         return channel_gains(self.frame, self.files.ratio, white_balanced=white_balanced)
 
     def load(self, white_balanced_input: bool, device: str | torch.device = "cpu") -> Pair:
-        """The whole pair on `device`, its mosaic amplified."""
+        """The pair on `device`, full size, its mosaic amplified."""
         mosaic = torch.from_numpy(self.frame.normalised())[None, None].to(device)
         gains = torch.tensor([self.gains(white_balanced_input)], device=device)
         target = torch.from_numpy(self.target.astype(np.float32)).to(device)
@@ -206,7 +206,7 @@ class RealData:
         mosaics, targets = [], []
         for index, top, left, turn in crops:
             mosaic, picture, black, white = self._resident[index]
-            # Black levels belong to places in the Bayer cell, so cut whole cells first.
+            # Black levels belong to places in the Bayer cell, so cut complete cells first.
             raw = _unsigned(mosaic[_whole_cells(top, size), _whole_cells(left, size)]).float()
             high, wide = raw.shape
             cells = raw.reshape(high // 2, 2, wide // 2, 2) - black[None, :, None, :]

@@ -49,7 +49,7 @@ def amplify(mosaic: Tensor, gains: Tensor) -> Tensor:
 def channel_gains(
     frame: RawFrame, ratio: float, *, white_balanced: bool
 ) -> tuple[float, float, float]:
-    """Gains of red, green and blue: `ratio`, times the white balance if asked for.
+    """Gains of red, green and blue: `ratio`, times the white balance if requested.
 
     The balance's smallest gain counts as one, as in LibRaw, so that white stays white.
     """

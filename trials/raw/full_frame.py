@@ -1,7 +1,7 @@
-"""A whole raw photo through a network, tile by tile, in little memory.
+"""A full raw photo through a network, tile by tile, in little memory.
 
-Only the sensor's values and the finished picture are held whole, in 16 bits. A network's input is
-made for one tile at a time: black subtracted, amplified, white-balanced.
+Only the sensor's values and the finished picture are in memory at full size, in 16 bits. A
+network's input is made for one tile at a time: black subtracted, amplified, white-balanced.
 """
 
 from __future__ import annotations

@@ -204,13 +204,13 @@ def _frame(
     """`mosaic` with the metadata of the opened file; `offset` is the sensor's first red."""
     top, left = offset
     levels, pattern = raw.black_level_per_channel, raw.raw_pattern
-    red, beside, below, blue = (
+    red, green1, green2, blue = (
         float(levels[colour])
         for colour in (RED, pattern[top, 1 - left], pattern[1 - top, left], BLUE)
     )
     frame = RawFrame(
         mosaic=mosaic,
-        black=(red, beside, below, blue),
+        black=(red, green1, green2, blue),
         white_level=float(raw.white_level),
         white_balance=_white_balance(raw),
         offset=offset,

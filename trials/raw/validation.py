@@ -108,7 +108,7 @@ def check_frame(frame: RawFrame, path: str | Path) -> None:
 
 
 def check_picture_file(path: str | Path) -> None:
-    """A PNG or TIFF must be there, of a possible size and whole; OpenCV judges other files."""
+    """A PNG or TIFF must be there, of a possible size and complete; others are left to OpenCV."""
     _require_file(path)
     with open(path, "rb") as file:
         head = file.read(24)
