@@ -183,7 +183,7 @@ def test_a_storage_held_by_another_program(
     run_search("--trials", 3)
     monkeypatch.setattr("nas.study.storage.SQLITE_TIMEOUT_S", 0.2)
     monkeypatch.setattr(
-        "nas.study.storage.Patience", functools.partial(Retry, give_up_s=0.5)
+        "nas.study.storage.Retry", functools.partial(Retry, give_up_s=0.5)
     )  # else a quarter of an hour
     holder = sqlite3.connect(runs / "tiny" / "study.db")
     holder.execute("BEGIN IMMEDIATE")
