@@ -43,7 +43,7 @@ def test_flags(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "there is no study 'drak'; there are: dark" in refused("--study", "drak")
     assert "there is no data folder /no/where" in refused("--data", "/no/where")
     assert "device must be auto, cpu, cuda or cuda:N, but got 'tpu'" in refused("--device", "tpu")
-    assert "trials must be at least 1, but got 0" in refused("--trials", 0)
+    assert "trials must be from 1 to 1000000, but got 0" in refused("--trials", 0)
     assert not (tmp_path / "runs").exists()
 
 
