@@ -280,8 +280,8 @@ def _source(source: str) -> str:
     folder = Path(os.path.expanduser(source))
     if not source or not os.path.isdir(folder):
         raise InputError(
-            f"there is no data folder {source or '(its name is empty)'}; give one in SID's layout, "
-            f"or --data {SYNTHETIC}"
+            f"there is no data folder {source or '(its name is empty)'}; give one in SID's "
+            f"layout, or --data {SYNTHETIC}"
         )
     return str(folder.resolve())
 
@@ -310,7 +310,7 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
-    """`value` as `hint` wants it (an int is also a float, a list a tuple), or InputError."""
+    """`value` as `hint` wants it: an int is also a float, a list a tuple; or InputError."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _typed(key, value, next(arg for arg in args if arg is not types.NoneType))

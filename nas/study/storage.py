@@ -42,7 +42,7 @@ def default_url(folder: Path) -> str:
     return URL.create("sqlite", database=str(folder / "study.db")).render_as_string()
 
 
-def shown(url: str) -> str:
+def mask_password(url: str) -> str:
     """`url` fit for a terminal or a log, with stars for its password, wherever it has one."""
     try:
         parsed = make_url(url)
@@ -76,11 +76,11 @@ def open_storage(
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and (parsed.database in (None, "", ":memory:")):
         raise InputError(
-            f"storage must be a database that lasts, but {shown(url)!r} is in memory; "
+            f"storage must be a database that lasts, but {mask_password(url)!r} is in memory; "
             f"give e.g. {EXAMPLE}"
         )
     retry = Retry(
-        name=f"storage {shown(url)}",
+        name=f"storage {mask_password(url)}",
         explain=functools.partial(storage_error, url=url),
         report=report or to_stderr,
         stop=stop or StopSignal(),
@@ -138,7 +138,7 @@ def check_there(url: str) -> URL:
     is_file = parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query
     if is_file and not (parsed.database and Path(parsed.database).is_file()):
         raise InputError(
-            f"there is no study at {shown(url)}; run python -m nas.search first, or give its "
+            f"there is no study at {mask_password(url)}; run python -m nas.search first, or give its "
             "--storage or --runs"
         )
     return parsed
@@ -149,11 +149,11 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except Exception as error:
         raise InputError(
-            f"storage must be an SQLAlchemy URL such as {EXAMPLE}, but got {shown(url)!r}"
+            f"storage must be an SQLAlchemy URL such as {EXAMPLE}, but got {mask_password(url)!r}"
         ) from error
     if _has_raw_at(url, parsed):
         raise InputError(
-            f"storage {shown(url)} must have one @, before the host, but it has "
+            f"storage {mask_password(url)} must have one @, before the host, but it has "
             f"{url.count('@')}; write those of the password as %40 (and a / as %2F)"
         )
     return parsed
@@ -215,10 +215,10 @@ def storage_error(error: BaseException, url: str) -> InputError:
     """The one line for anything that a database raised."""
     if isinstance(error, NoAnswerError):
         return error
-    name, why = f"storage {shown(url)}", _without_password(_reason(error), url)
+    name, why = f"storage {mask_password(url)}", _without_password(_reason(error), url)
     low = why.lower()
     if is_disk_full(error):
-        text = f"the disk that holds {shown(url)} is full; free some space, then run this again"
+        text = f"the disk that holds {mask_password(url)} is full; free some space, then run this again"
     elif "readonly" in low or "read-only" in low:
         text = f"{name} is read-only; make it writable, or give another --storage"
     elif "unable to open database file" in low:

@@ -35,7 +35,7 @@ import torch
 from safetensors.torch import save_file
 
 from nas import search
-from nas.loop import objective
+from nas.loop import objective, search_loop
 from space import BASELINES, Genome, count_cost
 from trials import Latency, LatencyRatio, TrialResult
 from trials.data.scenes import draw_scene
@@ -351,7 +351,7 @@ def main() -> int:
     torch.set_num_threads(1)
     clock = Clock()
     clock.wrap(optuna.Study, "ask", "ask")
-    clock.wrap(search.Search, "_one", "whole trial", ends_trial=True)
+    clock.wrap(search_loop.Search, "_one", "whole trial", ends_trial=True)
     clock.wrap(objective.Objective, "propose", "propose (one write a gene)")
     clock.wrap(objective, "leave", "artifacts")
     clock.wrap(objective, "note_trial", "note")

@@ -4,9 +4,9 @@ The report is made as a user makes it, by the command in a fresh process; then a
 (where there is one) opens it offline until all plots are drawn. The study is one made by
 tests/benchmarks/many_trials.py, or any other.
 
-    python tests/benchmarks/many_trials.py --trials 2000 --out /tmp/many python
-    tests/benchmarks/report_size.py --study many --runs /tmp/many --json
-    tests/benchmarks/results/report_size.json
+    python tests/benchmarks/many_trials.py --trials 2000 --out /tmp/many
+    python tests/benchmarks/report_size.py --study many --runs /tmp/many \\
+        --json tests/benchmarks/results/report_size.json
 
 On one CPU core: about a minute.
 """
