@@ -79,7 +79,7 @@ def _main(argv: Sequence[str]) -> int:
         "--artifacts",
         type=Path,
         metavar="DIR",
-        help="where its trials' pictures and drawings lie (default: RUNS/STUDY/artifacts)",
+        help="folder of its trials' pictures and drawings (default: RUNS/STUDY/artifacts)",
     )
     parser.add_argument(
         "--out",

@@ -82,8 +82,8 @@ class Artifacts:
 
 
 def artifacts_folder(study: str, runs: Path, storage: str | None) -> Path:
-    """Where a study's artifacts are by default: beside its SQLite file where `storage` names one,
-    else in its folder.
+    """Where a study's artifacts are by default: next to its SQLite file where `storage` names
+    one, else in its folder.
     """
     if storage is not None:
         try:
@@ -91,7 +91,7 @@ def artifacts_folder(study: str, runs: Path, storage: str | None) -> Path:
         except Exception:  # open_study says what is wrong with it
             return runs / study / ARTIFACTS
         if url.get_backend_name() == "sqlite" and url.database and "uri" not in url.query:
-            beside = Path(url.database).parent / ARTIFACTS
-            if beside.is_dir():
-                return beside
+            folder = Path(url.database).parent / ARTIFACTS
+            if folder.is_dir():
+                return folder
     return runs / study / ARTIFACTS

@@ -1,5 +1,5 @@
-"""The database that holds a study: opened once, then asked with retries, and each way to fail
-told in one line. A password in its URL is never shown.
+"""The database of a study: opened once, then called with retries, and each way to fail explained
+in one line, without the password that its URL may hold.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def check_there(url: str) -> URL:
     is_file = parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query
     if is_file and not (parsed.database and Path(parsed.database).is_file()):
         raise InputError(
-            f"there is no study at {mask_password(url)}; run python -m nas.search first, or give its "
-            "--storage or --runs"
+            f"there is no study at {mask_password(url)}; run python -m nas.search first, or give "
+            "its --storage or --runs"
         )
     return parsed
 
@@ -218,7 +218,7 @@ def storage_error(error: BaseException, url: str) -> InputError:
     name, why = f"storage {mask_password(url)}", _without_password(_reason(error), url)
     low = why.lower()
     if is_disk_full(error):
-        text = f"the disk that holds {mask_password(url)} is full; free some space, then run this again"
+        text = f"the disk with {name} is full; free some space, then run this again"
     elif "readonly" in low or "read-only" in low:
         text = f"{name} is read-only; make it writable, or give another --storage"
     elif "unable to open database file" in low:

@@ -129,20 +129,20 @@ def _load_or_create(storage: RDBStorage, name: str) -> optuna.Study:
 
 
 def _check_ours(study: optuna.Study, url: str) -> None:
+    name = f"study {study.study_name!r} in {mask_password(url)}"
     directions = tuple(direction.name.lower() for direction in study.directions)
     schema = study_attrs(study).get("schema")
     # An empty one is ours too: its process was killed right after making it.
     is_used = bool(study.user_attrs or study.get_trials(deepcopy=False))
     if directions != DIRECTIONS or (schema is None and is_used):
         raise InputError(
-            f"study {study.study_name!r} in {mask_password(url)} was not made by nas.search (its "
-            f"objectives: {', '.join(directions)}); give another --storage, or rename the study's "
-            "TOML file"
+            f"{name} was not made by nas.search (its objectives: {', '.join(directions)}); give "
+            "another --storage, or rename the study's TOML file"
         )
     if schema not in (None, SCHEMA):
         raise InputError(
-            f"study {study.study_name!r} in {mask_password(url)} has schema {schema}, not {SCHEMA}; "
-            "use the version that made it, or give another --runs"
+            f"{name} has schema {schema}, not {SCHEMA}; use the version that made it, or give "
+            "another --runs"
         )
 
 

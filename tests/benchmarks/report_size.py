@@ -38,20 +38,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = args.out or Path(folder) / "report.html"
         started = time.perf_counter()
-        words = [
-            sys.executable,
-            "-m",
-            "dashboards.report",
-            "--study",
-            args.study,
-            "--runs",
-            str(args.runs),
-            "--out",
-            str(out),
-        ]
-        said = subprocess.run(
-            words, check=True, capture_output=True, text=True, cwd=ROOT
-        ).stdout.strip()
+        words = ["-m", "dashboards.report", "--study", args.study, "--runs", args.runs]
+        command = [sys.executable, *words, "--out", out]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        said = done.stdout.strip()
         seconds = time.perf_counter() - started
         found = {
             "said": said,

@@ -12,8 +12,8 @@ import pytest
 from nas.study.storage import (
     MOST_SQLITE_WORKERS,
     check_workers,
-    open_storage,
     mask_password,
+    open_storage,
     storage_error,
 )
 from space import InputError
