@@ -165,7 +165,9 @@ def _escaped(url: URL) -> str:
 
 
 def _open(url: URL, retry: Retry, heartbeat_s: float) -> RetryingStorage:
-    for attempts_left in range(TABLES_ATTEMPTS - 1, -1, -1):
+    attempts_left = TABLES_ATTEMPTS
+    while True:
+        attempts_left -= 1
         try:
             return RetryingStorage(
                 _escaped(url),
@@ -180,7 +182,6 @@ def _open(url: URL, retry: Retry, heartbeat_s: float) -> RetryingStorage:
             if not raced or not attempts_left:
                 raise
         time.sleep(random.uniform(0.05, 0.3))
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _engine_options(url: URL) -> dict[str, Any]:
