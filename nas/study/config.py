@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.study.ranges import check_name, check_ranges
+from nas.study.reader import check_name
 from space import DesignSpace, InputError
 from space.errors import brief
 from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
@@ -37,6 +37,50 @@ SECTIONS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "latency": LatencyConfig,
 }
+
+# Bounds are far from what makes sense: they keep out what would overflow, fill the memory or never
+# end.
+SECONDS = (1e-3, 86_400.0)
+# key: (smallest, largest)
+RANGES: dict[str, tuple[float, float]] = {
+    "trials": (1, 1_000_000),
+    "seed": (0, 2**32 - 1),
+    "timeout_min": (1e-6, 10_000_000.0),
+    "latency_limit_ms": (1e-6, 1e9),
+    "checkpoint_s": (1e-6, 10_000_000.0),
+    "heartbeat_s": (1, 10_000_000.0),
+    "data.scenes": (1, 1_000_000),
+    "data.scene_size": (32, 16_384),
+    "data.held_out": (1, 100_000),
+    "data.iso_min": (1, 10_000_000),
+    "data.iso_max": (1, 10_000_000),
+    "data.ratio_min": (1, 1e6),
+    "data.ratio_max": (1, 1e6),
+    "data.seed": (0, 2**32 - 1),
+    "train.steps": (1, 1_000_000_000),
+    "train.batch": (1, 65_536),
+    "train.crop": (64, 16_384),
+    "train.learning_rate": (1e-12, 1e3),
+    "train.warmup_steps": (0, 1_000_000_000),
+    "train.grad_clip": (1e-12, 1e12),
+    "train.ema_decay": (0, 1 - 1e-9),
+    "train.ms_ssim_weight": (0, 1),
+    "train.first_rung": (1, 1_000_000_000),
+    "latency.height": (1, 65_536),
+    "latency.width": (1, 65_536),
+    "latency.threads": (1, 1024),
+    "latency.warmup_runs": (1, 1_000_000),
+    "latency.min_runs": (1, 1_000_000),
+    "latency.precision": (1e-6, 1e6),
+    "latency.max_seconds": SECONDS,
+    "latency.front_seconds": SECONDS,
+}
+# The first may not be above the second; the sizes of real photos are known only once read.
+ORDERED = (
+    ("data.iso_min", "data.iso_max"),
+    ("data.ratio_min", "data.ratio_max"),
+    ("train.crop", "data.scene_size"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +163,25 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         f"{section}.{key}": value for section in SECTIONS for key, value in values[section].items()
     }
+
+
+def check_ranges(flat: Mapping[str, Any]) -> None:
+    """InputError, with the key and its range, where a number of a config (flat: "train.steps") is
+    out of bounds. None is allowed anywhere.
+    """
+    for key, (low, high) in RANGES.items():
+        value = flat.get(key)
+        if value is not None and not low <= value <= high:
+            raise InputError(
+                f"{key} must be from {low:.12g} to {high:.12g}, but got {brief(value)}; change it"
+            )
+    for smaller, larger in ORDERED if flat.get("data.source") == "synthetic" else ():
+        one, other = flat.get(smaller), flat.get(larger)
+        if one is not None and other is not None and one > other:
+            raise InputError(
+                f"{smaller} must not be above {larger}, but they are {one:.12g} and {other:.12g}; "
+                "lower the first or raise the second"
+            )
 
 
 def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyConfig:

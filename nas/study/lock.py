@@ -26,7 +26,8 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine
 
-from nas.study.retrying_storage import Retry, RetryingStorage, stored_in
+from nas.study.internals import database_of
+from nas.study.retrying_storage import Retry, RetryingStorage
 from nas.study.storage import storage_error
 
 # Seconds that one statement waits for the server's lock; then another does. A server serves who
@@ -51,7 +52,7 @@ def study_lock(folder: Path, study: optuna.Study) -> Iterator[None]:
     Waits as long as it takes; where the database does not answer, as long as the storage. Not
     re-entrant.
     """
-    storage = stored_in(study)
+    storage = database_of(study)
     with contextlib.ExitStack() as held:
         held.enter_context(_flock(folder / "lock"))
         if isinstance(storage, RDBStorage):

@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.study.internals import storage_of, study_id
 from nas.study.schema import VERDICTS, study_attrs, trial_attrs
 
 # A ratio that drifts by more from the first third of its rounds to the last, and by more than its
@@ -77,7 +78,7 @@ def read_rows(study: optuna.Study) -> list[Row]:
     final = study_attrs(study).get("final_latency", {})
     trials = study.get_trials(deepcopy=False)
     mo_ms = next((ms for ms in map(_mo_latency_ms, trials) if ms), None)
-    cache = _CACHES.setdefault(study._storage, {}).setdefault(study._study_id, _Cache())
+    cache = _CACHES.setdefault(storage_of(study), {}).setdefault(study_id(study), _Cache())
     if (cache.mo_ms, cache.final) != (mo_ms, final):
         cache.mo_ms, cache.final, cache.rows = mo_ms, final, {}
     for trial in trials:
