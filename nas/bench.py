@@ -247,7 +247,7 @@ def _front(study: optuna.Study) -> list[Entry]:
         )
     return [
         Entry(
-            name=row.seed or f"{row.name} (trial {row.number})",
+            name=row.baseline or f"{row.name} (trial {row.number})",
             genome=stored_genome(study, row.number),
         )
         for row in front

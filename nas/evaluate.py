@@ -127,7 +127,7 @@ def parse_models(words: Sequence[str], weights: str | None) -> list[ModelArgumen
     if weights is not None and len(words) > 1:
         raise InputError(
             f"--weights must belong to a single --model, but there are {len(words)}; write each "
-            f"as --model MO=mo_checkpoint.pt"
+            "as --model MO=mo_checkpoint.pt"
         )
     pairs = [split_weights(word) for word in words]
     if weights is not None:
@@ -199,7 +199,7 @@ def check_writable(flag: str, path: Path | None) -> None:
 def load(argument: ModelArgument, device: str) -> tuple[Restorer, EvaluatedModel]:
     """What restores, on the device, and what it is. Raises as `load_network`."""
     from nas.view.scores import EvaluatedModel
-    from trials.scoring.protocols import baseline_restorer, network_restorer
+    from trials.scoring import baseline_restorer, network_restorer
 
     if argument.model == BASELINE and not Path(BASELINE).exists():
         if argument.weights is not None:
@@ -222,7 +222,7 @@ def select_rows(
     rows: list[PairFiles], protocols: Sequence[Protocol], args: Namespace
 ) -> tuple[list[PairFiles], list[str]]:
     """The rows that any protocol includes, all at least one; and the scenes that were left out."""
-    from trials.scoring.protocols import MISALIGNED_SCENES
+    from trials.scoring import MISALIGNED_SCENES
 
     where = f"{'every' if args.split == 'all' else f'the {args.split}'} list of {args.data}"
     excluded = MISALIGNED_SCENES if args.leave_out_misaligned else ()
@@ -231,7 +231,7 @@ def select_rows(
     if not rows:
         raise InputError(
             f"there must be pictures to score, but {where} holds only misaligned scenes; drop "
-            f"--leave-out-misaligned"
+            "--leave-out-misaligned"
         )
     for protocol in protocols:
         if not any(protocol.includes(row) for row in rows):

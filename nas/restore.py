@@ -178,7 +178,7 @@ def plan(args: Namespace) -> list[Job]:
     if clashing := comparisons & jobs.keys():
         raise InputError(
             f"each photo must have its own picture, but {min(clashing)} would also be a "
-            f"comparison; restore without --compare"
+            "comparison; restore without --compare"
         )
     existing = [path for path in sorted(jobs.keys() | comparisons) if path.exists()]
     if existing and not args.force:

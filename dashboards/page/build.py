@@ -66,7 +66,7 @@ def build_page(
     plotly = get_plotlyjs()
     fixed = len(plotly) + sum(len(one.encode()) for one in embedded) + len(table.encode())
     shown = pictures.fill(study, artifacts, LIMIT - SPARE - SPARE_EACH * len(members) - fixed)
-    missing = [*artifacts.told(study.records), *shown.told]
+    missing = [*artifacts.missing(study.records), *shown.told]
     titles = {plot.name: plot.title for plot in PLOTS}
     plots = {
         name: sections.plot(
@@ -122,7 +122,7 @@ def _card(record: Record) -> dict[str, Any]:
     mark = ", ".join(
         word
         for word, holds in (
-            ("published", record.seed),
+            ("published", record.baseline),
             ("on the front", record.on_front),
             ("stopped early", record.kind == "stopped"),
         )

@@ -13,7 +13,8 @@ from typing import Any
 
 import optuna
 
-from nas.study.records import FRONT_LATENCY, Row
+from nas.study.records import Row
+from nas.study.schema import FRONT_LATENCY
 from space import BASELINES, Genome, build_model
 from trials import measure_all
 from trials.config import LatencyConfig
@@ -28,7 +29,7 @@ MO = "mo"
 def wanting(study: optuna.Study, front: Sequence[Row]) -> list[Row]:
     """The rows of the front that were not measured again yet; MO is the unit and never among them."""
     known = study.user_attrs.get(FRONT_LATENCY, {})
-    return [row for row in front if row.seed != "MO" and row.digest not in known]
+    return [row for row in front if row.baseline != "MO" and row.digest not in known]
 
 
 def remeasure(

@@ -18,14 +18,15 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from nas.cli.parser import is_disk_full, one_line
+from nas.loop.pruning import Rungs
 from nas.loop.recovery import TakenOverError
 from nas.loop.reference_device import LatencyDevice, Timed
 from nas.outputs.notes import note_repeat, note_trial
 from nas.outputs.store import leave, shares
 from nas.samplers.registry import suggest
-from nas.study.ranking import END, Rungs
 from nas.study.records import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
-from nas.study.retrying_storage import together
+from nas.study.retrying_storage import one_write
+from nas.study.schema import END
 from nas.study.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
@@ -230,7 +231,7 @@ class Objective:
         if values.get("rungs") and kind == "complete":
             reached = trial.user_attrs.get("rungs") or []
             attrs["rungs"] = [*reached, {**values["rungs"][-1], "decision": END}]
-        with together(trial):
+        with one_write(trial):
             for key, value in attrs.items():
                 if value is not None:
                     trial.set_user_attr(key, _without_nan(value))
@@ -280,10 +281,10 @@ class Objective:
         """
         attrs = trial.user_attrs
         fixed = "fixed_params" in self.study.get_trials(deepcopy=False)[trial.number].system_attrs
-        if fixed and "seed" not in attrs and "retry_of" not in attrs:
+        if fixed and "baseline" not in attrs and "retry_of" not in attrs:
             trial.set_user_attr("queued", True)
             attrs = trial.user_attrs
-        exempt = "seed" in attrs or bool(attrs.get("queued"))
+        exempt = "baseline" in attrs or bool(attrs.get("queued"))
         return Rungs(
             study=self.study,
             trial=trial,

@@ -190,7 +190,7 @@ def _trial(args: Namespace, study: optuna.Study) -> tuple[Path, Genome, str]:
         )
     place = row.directory or f"trials/{row.number:04d}"
     folder = inside(args.runs / study.study_name, place, "a trial's folder")
-    name = f"trial {row.number}" + (f" {row.seed}" if row.seed else "")
+    name = f"trial {row.number}" + (f" {row.baseline}" if row.baseline else "")
     return folder, Genome.from_json(text), name
 
 

@@ -21,8 +21,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from trials.files import replacing
-from trials.scoring.bootstrap import RESAMPLES, Difference, paired_difference
-from trials.scoring.protocols import MISALIGNED_SCENES, SID50_PICTURES, PictureScore, Protocol
+from trials.scoring import (
+    MISALIGNED_SCENES,
+    RESAMPLES,
+    SID50_PICTURES,
+    Difference,
+    PictureScore,
+    Protocol,
+    paired_difference,
+)
 
 METRICS = {"psnr_db": ("PSNR dB", 2), "ssim": ("SSIM", 4), "ssim_gaussian11": ("SSIM 11 x 11", 4)}
 """Fields of PictureScore: a table's heading and decimals."""
@@ -154,7 +161,7 @@ def notes(result: Result, setting: Setting) -> list[str]:
     elif misaligned:
         lines.append(
             f"with SID's misaligned scenes {', '.join(misaligned)} (--leave-out-misaligned leaves "
-            f"them out)"
+            "them out)"
         )
     if result.protocol.name == "sid50" and len(result.images) != SID50_PICTURES:
         lines.append(f"{len(result.images)} of SID's {SID50_PICTURES} pictures")

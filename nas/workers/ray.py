@@ -19,7 +19,7 @@ from nas.cli.parser import one_line
 from nas.cli.signals import StopSignal
 from nas.loop.search_loop import SearchOutcome
 from nas.study.config import StudyConfig
-from nas.study.storage import default_url, shown
+from nas.study.storage import default_url, mask_password
 from nas.view.terminal import View
 from nas.workers.pool import PROGRAM, WorkerPool
 from nas.workers.process import MODULE, Assignment, Event
@@ -120,7 +120,7 @@ class RayTask:
             self._status = 1
             self.lost = isinstance(error, (errors.NodeDiedError, errors.LocalRayletDiedError))
             text = f"{type(error).__name__}: {one_line(error)}"
-            text = text.replace(self._url, shown(self._url)) if self._url else text
+            text = text.replace(self._url, mask_password(self._url)) if self._url else text
             self._last_words = "its machine died" if self.lost else text[:300]
         else:
             self._status, self._last_words = result["status"], result["last_words"]

@@ -79,7 +79,7 @@ def work(
     make_folder(folder)
     url, owns = assignment.storage or default_url(folder), not assignment.storage
     storage = open_storage(
-        url, heartbeat_s=config.heartbeat_s, tell=view.note, asked=stop, is_known=True
+        url, heartbeat_s=config.heartbeat_s, report=view.note, stop=stop, is_known=True
     )
     try:
         study = optuna.load_study(study_name=config.name, storage=storage)

@@ -87,14 +87,14 @@ def runs(tmp_path: Path) -> Path:
     (folder / "artifacts").mkdir()
     picture = folder / "preview.png"
     picture.write_bytes(b"a picture")
-    for number, (seed, psnr_db, latency_ms) in enumerate(
+    for number, (baseline, psnr_db, latency_ms) in enumerate(
         [("MO", 27.0, 50.0), ("M1", 28.0, 110.0), (None, 26.0, 20.0)]
     ):
         trial = study.ask()
         trial.suggest_int("blocks", 0, 3)
         attrs = {
             "kind": "complete",
-            "seed": seed,
+            "baseline": baseline,
             "psnr_db": psnr_db,
             "latency": {"median_ms": latency_ms},
             "ratio_to_mo": latency_ms / 50,
@@ -286,9 +286,9 @@ def test_what_another_process_writes_is_seen_at_once(runs: Path) -> None:
             ["--storage", "sqlite:////no/where.db"],
             "there is no study at sqlite:////no/where.db; run python -m nas.search",
         ),
-        (["--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "can't be read"),
-        (["--storage", "sqlite:///{text}"], "file is not a database"),
-        (["--storage", "sqlite:///{nothing}"], "can't be read"),
+        (["--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "can't be used"),
+        (["--storage", "sqlite:///{text}"], "is no SQLite database"),
+        (["--storage", "sqlite:///{nothing}"], "can't be used"),
         (["--port", "70000"], "--port must be within 0 to 65535, but got 70000"),
         (
             ["--host", "0.0.0.0"],

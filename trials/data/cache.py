@@ -26,7 +26,7 @@ from trials.raw import RawFrame, read_frame, read_target
 RECIPE = 2
 
 Decoded = tuple[NDArray[np.uint16], dict[str, Any]]
-"""An array, and what is noted beside it, ready for JSON."""
+"""An array, and its note, ready for JSON."""
 
 
 class DecodedCache:

@@ -88,7 +88,7 @@ class DecodedPair:
         return channel_gains(self.frame, self.files.ratio, white_balanced=white_balanced)
 
     def load(self, white_balanced_input: bool, device: str | torch.device = "cpu") -> Pair:
-        """The whole pair on `device`, its mosaic amplified."""
+        """The pair on `device`, full size, its mosaic amplified."""
         mosaic = torch.from_numpy(self.frame.normalised())[None, None].to(device)
         gains = torch.tensor([self.gains(white_balanced_input)], device=device)
         target = torch.from_numpy(self.target.astype(np.float32)).to(device)
@@ -149,7 +149,8 @@ class RealData:
         self._gains = torch.tensor(
             [pair.gains(balanced) for pair in self.pairs], device=self.device
         )
-        self._resident = _to_gpu(self.pairs, self.device)
+        fits = _fits_gpu(self.pairs, self.device)
+        self._resident = _to_device(self.pairs, self.device) if fits else None
         files = [
             [row.name, row.long.name, row.short.stat().st_size, row.long.stat().st_size]
             for row in rows
@@ -181,12 +182,12 @@ class RealData:
             top, turn = crop_start(vertical, height - crop, turn, 2)
             left, turn = crop_start(horizontal, width - crop, turn, 1)
             crops.append((index, top, left, turn))
-        read = self._read_disk if self._resident is None else self._read_gpu
+        read = self._read_disk if self._resident is None else self._read_device
         mosaics, targets = read(crops, crop)
         return amplify(mosaics, self._gains[[index for index, *_ in crops]]), targets / 65535
 
     def _read_disk(self, crops: Sequence[Crop], size: int) -> tuple[Tensor, Tensor]:
-        """As `_read_gpu`, from disk; every value is copied once: one thread keeps up."""
+        """As `_read_device`, from disk; every value is copied once: one thread keeps up."""
         mosaics = np.empty((len(crops), 1, size, size), dtype=np.float32)
         targets = np.empty((len(crops), 3, size, size), dtype=np.float32)
         for number, (index, top, left, turn) in enumerate(crops):
@@ -199,13 +200,13 @@ class RealData:
             targets[number] = _oriented(picture.transpose(2, 0, 1), turn)
         return torch.from_numpy(mosaics).to(self.device), torch.from_numpy(targets).to(self.device)
 
-    def _read_gpu(self, crops: Sequence[Crop], size: int) -> tuple[Tensor, Tensor]:
+    def _read_device(self, crops: Sequence[Crop], size: int) -> tuple[Tensor, Tensor]:
         """Mosaics (b 1 h w, black 0, white 1) and targets (b 3 h w, 0 to 65535)."""
         assert self._resident is not None
         mosaics, targets = [], []
         for index, top, left, turn in crops:
             mosaic, picture, black, white = self._resident[index]
-            # Black levels belong to places in the Bayer cell, so cut whole cells first.
+            # Black levels belong to places in the Bayer cell, so cut complete cells first.
             raw = _unsigned(mosaic[_whole_cells(top, size), _whole_cells(left, size)]).float()
             high, wide = raw.shape
             cells = raw.reshape(high // 2, 2, wide // 2, 2) - black[None, :, None, :]
@@ -261,28 +262,33 @@ def _unsigned(values: Tensor) -> Tensor:
     return values.int() & 0xFFFF
 
 
-def _to_gpu(
-    pairs: Sequence[DecodedPair], device: torch.device
-) -> list[tuple[Tensor, Tensor, Tensor, Tensor]] | None:
-    """Mosaic, target (int16 bits), black and white (2 x 2) of each pair on a GPU, if they fit."""
+def _fits_gpu(pairs: Sequence[DecodedPair], device: torch.device) -> bool:
     if device.type != "cuda":
-        return None
-    # Many short exposures share one long one: it is loaded once.
-    targets = {pair.files.long: pair.target for pair in pairs}
-    arrays = [*(pair.frame.mosaic for pair in pairs), *targets.values()]
-    if sum(array.nbytes for array in arrays) > GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
-        return None
+        return False
+    arrays = [*(pair.frame.mosaic for pair in pairs), *_targets(pairs).values()]
+    return sum(a.nbytes for a in arrays) <= GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def _to_device(
+    pairs: Sequence[DecodedPair], device: torch.device
+) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Mosaic and target (int16 bits), black and white (2 x 2) of each pair in device memory."""
 
     def load(values: NDArray[np.uint16]) -> Tensor:
         return torch.from_numpy(np.array(values).view(np.int16)).to(device)
 
-    loaded = {path: load(target) for path, target in targets.items()}
+    # Many short exposures share one long one: it is loaded once.
+    targets = {path: load(target) for path, target in _targets(pairs).items()}
     return [
         (
             load(pair.frame.mosaic),
-            loaded[pair.files.long],
+            targets[pair.files.long],
             torch.tensor(pair.frame.black, device=device).reshape(2, 2),
             torch.full((2, 2), pair.frame.white_level, device=device),
         )
         for pair in pairs
     ]
+
+
+def _targets(pairs: Sequence[DecodedPair]) -> dict[Path, NDArray[np.uint16]]:
+    return {pair.files.long: pair.target for pair in pairs}

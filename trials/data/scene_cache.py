@@ -1,7 +1,6 @@
 """Procedural scenes, drawn once and stored on disk for the next process of the same study.
 
-A file is a header line (what it is, and the SHA-256 of the rest) and the scenes' numbers. One that
-is not what was written, or can't be, is no error: the scenes are drawn anew.
+A file that is damaged, or can't be written, is no error: the scenes are drawn anew.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,8 +21,6 @@ from torch import Tensor
 
 from trials.data.scenes import draw_scene
 from trials.files import replacing
-
-MAGIC = b"dark-nas scenes 1 "
 
 
 def cached_scenes(
@@ -40,7 +38,7 @@ def cached_scenes(
     """
     shape = (len(scene_seeds), 3, size, size)
     key = hashlib.sha256(repr((recipe, size, list(scene_seeds))).encode()).hexdigest()[:16]
-    path = folder / f"scenes-{key}.bin" if folder is not None else None
+    path = folder / f"scenes-{key}.npz" if folder is not None else None
     values = _read(path, shape) if path is not None else None
     if values is None:
         values = _draw(scene_seeds, shape, on_drawn)
@@ -66,23 +64,17 @@ def _draw(
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16] | None:
-    values = np.empty(shape, np.float16)
+    """The stored scenes, checked by the archive's CRC-32; None where they are not intact."""
     try:
-        with path.open("rb") as file:
-            header = file.readline()
-            complete = file.readinto(values.data.cast("B")) == values.nbytes and not file.read(1)
-    except OSError:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            values: NDArray[np.float16] = archive["scenes"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    return values if complete and header == _header(values) else None
+    return values if values.shape == shape and values.dtype == np.float16 else None
 
 
 def _write(path: Path, values: NDArray[np.float16]) -> None:
     with contextlib.suppress(OSError):  # a full disk: whoever must write will say so
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, temporary.open("wb") as file:
-            file.write(_header(values))
-            file.write(values.data)
-
-
-def _header(values: NDArray[np.float16]) -> bytes:
-    return MAGIC + hashlib.sha256(values.data).hexdigest().encode() + b"\n"
+            np.savez(file, scenes=values)

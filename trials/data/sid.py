@@ -63,7 +63,7 @@ def read_lists(folder: str | Path) -> Lists:
     if not lists:
         raise InputError(
             f"the data must have lists named <camera>_train_list.txt and so on, but {folder} has "
-            f"none; write them or choose the folder that holds them"
+            "none; write them or choose the folder that holds them"
         )
     return lists
 
@@ -150,7 +150,7 @@ def parse_name(photo: Path, where: str) -> tuple[str, float]:
     if match is None or not 0 < float(match["seconds"]) <= LONGEST_EXPOSURE:
         raise InputError(
             f"a photo must be named <scene>_<index>_<seconds>s, but {where} names {photo.name}; "
-            f"rename it"
+            "rename it"
         )
     return match["scene"], float(match["seconds"])
 

@@ -147,7 +147,7 @@ def check(config: DataConfig) -> None:
     if config.ratio_max < config.ratio_min:
         raise InputError(
             f"ratio_max must be at least ratio_min, but {config.ratio_max} < {config.ratio_min}; "
-            f"swap them"
+            "swap them"
         )
 
 

@@ -49,7 +49,7 @@ def amplify(mosaic: Tensor, gains: Tensor) -> Tensor:
 def channel_gains(
     frame: RawFrame, ratio: float, *, white_balanced: bool
 ) -> tuple[float, float, float]:
-    """Gains of red, green and blue: `ratio`, times the white balance if asked for.
+    """Gains of red, green and blue: `ratio`, times the white balance if requested.
 
     The balance's smallest gain counts as one, as in LibRaw, so that white stays white.
     """
@@ -115,7 +115,7 @@ def exposure_of(path: str | Path) -> Exposure:
         exposure = replace(exposure, seconds=float(match["seconds"]))
     if not exposure.seconds:
         raise InputError(
-            f"a photo must tell its exposure time, inside or by a name such as a_00_0.1s.ARW, but "
+            "a photo must tell its exposure time, inside or by a name such as a_00_0.1s.ARW, but "
             f"{path} does not; give --ratio"
         )
     return exposure

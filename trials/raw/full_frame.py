@@ -1,7 +1,7 @@
-"""A whole raw photo through a network, tile by tile, in little memory.
+"""A full raw photo through a network, tile by tile, in little memory.
 
-Only the sensor's values and the finished picture are held whole, in 16 bits. A network's input is
-made for one tile at a time: black subtracted, amplified, white-balanced.
+Only the sensor's values and the finished picture are in memory at full size, in 16 bits. A
+network's input is made for one tile at a time: black subtracted, amplified, white-balanced.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from space.tiles import TILE_SIZE, margin_for, plan_tiles
+from space.tiles import plan_tiles
 from trials.raw.amplification import amplify, channel_gains
 from trials.raw.colour import develop
 from trials.raw.frame import FullFrame, RawFrame
@@ -35,8 +35,8 @@ def restore_photo(
     ratio: float,
     *,
     white_balanced: bool,
-    tile_size: int = TILE_SIZE,
-    margin: int | None = None,
+    tile_size: int,
+    margin: int,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.uint16]:
     """The restored picture, h w 3, sRGB, 0 to 65535, of the camera's size and way up.
@@ -47,17 +47,11 @@ def restore_photo(
     frame = photo.frame
     first = next(model.parameters())
     gains = torch.tensor([channel_gains(frame, ratio, white_balanced=white_balanced)])
-    rows, columns = photo.visible
-    picture = blank_picture(
-        *turned_size(rows.stop - rows.start, columns.stop - columns.start, photo.flip)
-    )
+    height, width = (visible.stop - visible.start for visible in photo.visible)
+    picture = blank_picture(*turned_size(height, width, photo.flip))
     sensor = as_sensor(picture, photo.flip)
-    tiles = plan_tiles(
-        *frame.size,
-        multiple=model.size_multiple,
-        tile_size=tile_size,
-        margin=margin_for(model) if margin is None else margin,
-    )
+    multiple = model.size_multiple
+    tiles = plan_tiles(*frame.size, multiple=multiple, tile_size=tile_size, margin=margin)
     for done, tile in enumerate(tiles, 1):
         mosaic = _amplified(frame, tile.rows.read, tile.columns.read, gains)
         rgb = tile.restore(model, mosaic.to(first.device, first.dtype))

@@ -23,7 +23,6 @@ from trials.raw.validation import (
     check_file,
     check_frame,
     check_picture_file,
-    require_file,
 )
 
 RED, GREEN, BLUE = range(3)  # LibRaw's colour numbers; a Bayer cell's second green is 3
@@ -144,7 +143,6 @@ def open_raw(path: str | Path, *, unpack: bool = True) -> Iterator[Any]:
 
     Raises InputError where a check fails, or LibRaw does, here or inside the block.
     """
-    require_file(path)
     check_file(path)
     try:
         with rawpy.RawPy() as raw:
@@ -183,7 +181,7 @@ def bayer_offset(raw: Any, path: str | Path) -> tuple[int, int]:
     top, left = (int(index) for index in places[0]) if len(places) == 1 else (-1, -1)
     if top < 0 or colours not in (b"RGBG", b"RGB") or pattern[1 - top, 1 - left] != BLUE:
         raise NotBayerError(
-            f"a raw must have one red, two green and one blue filter, blue across from red, but "
+            "a raw must have one red, two green and one blue filter, blue across from red, but "
             f"{path} has {colours.decode(errors='replace')} {pattern.tolist()}; use another's"
         )
     return top, left
@@ -206,13 +204,13 @@ def _frame(
     """`mosaic` with the metadata of the opened file; `offset` is the sensor's first red."""
     top, left = offset
     levels, pattern = raw.black_level_per_channel, raw.raw_pattern
-    red, beside, below, blue = (
+    red, green1, green2, blue = (
         float(levels[colour])
         for colour in (RED, pattern[top, 1 - left], pattern[1 - top, left], BLUE)
     )
     frame = RawFrame(
         mosaic=mosaic,
-        black=(red, beside, below, blue),
+        black=(red, green1, green2, blue),
         white_level=float(raw.white_level),
         white_balance=_white_balance(raw),
         offset=offset,

@@ -47,15 +47,9 @@ MOST_NUMBERS = 1_000_000
 MOST_DIRECTORIES = 64
 
 
-def require_file(path: str | Path) -> None:
-    """Raises InputError where there is no such file, or its name can't be opened."""
-    require_utf8(path)
-    if not os.path.isfile(path):
-        raise InputError(f"a photo must be a file, but there is none at {path}; check the name")
-
-
 def check_file(path: str | Path) -> None:
     """A raw file based on TIFF (DNG, ARW, NEF, CR2 ...) must hold all the data it promises."""
+    _require_file(path)
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         header = _tiff_header(file.read(8))
@@ -114,8 +108,8 @@ def check_frame(frame: RawFrame, path: str | Path) -> None:
 
 
 def check_picture_file(path: str | Path) -> None:
-    """A PNG or TIFF must be there, of a possible size and whole; OpenCV judges other files."""
-    require_file(path)
+    """A PNG or TIFF must be there, of a possible size and complete; others are left to OpenCV."""
+    _require_file(path)
     with open(path, "rb") as file:
         head = file.read(24)
         if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 24:
@@ -127,6 +121,13 @@ def check_picture_file(path: str | Path) -> None:
         else:
             return
     _check_pixels(height, width, path)
+
+
+def _require_file(path: str | Path) -> None:
+    """Raises InputError where there is no such file, or its name can't be opened."""
+    require_utf8(path)
+    if not os.path.isfile(path):
+        raise InputError(f"a photo must be a file, but there is none at {path}; check the name")
 
 
 def _check_last_rows(mosaic: NDArray[np.uint16], path: str | Path) -> None:

@@ -15,7 +15,7 @@ from sid_folder import write_list, write_pair
 from space import InputError
 from trials import DataConfig, load_data, load_pairs
 from trials.data import cache as data_cache
-from trials.data.dataset import crop_start, evenly_spaced
+from trials.data.dataset import _to_device, crop_start, evenly_spaced
 from trials.data.sid import read_lists
 from trials.raw.reader import develop_raw, read_frame
 
@@ -135,6 +135,14 @@ def test_the_generator_fixes_the_crops(folder):
     first, again, other = (data.sample(4, 16, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
+
+
+def test_crops_from_device_memory_are_those_from_disk(folder):
+    data = real(folder)
+    from_disk = data.sample(32, 16, generator())
+    data._resident = _to_device(data.pairs, data.device)
+    from_device = data.sample(32, 16, generator())
+    assert all(torch.equal(a, b) for a, b in zip(from_disk, from_device, strict=True))
 
 
 def test_held_out_pairs_are_at_most_as_many_as_configured(folder):
