@@ -1,9 +1,8 @@
-"""One trial of the study: genes to genome, a look whether it is known, the run, and what Optuna is
-told.
+"""One trial of the study: genes to genome, a check whether it is known, the run, and its report.
 
-Limits are hard and soft at once: a genome over the latency limit is never trained (told as
+Limits are hard and soft at once: a genome over the latency limit is never trained (reported as
 PRUNED), and how far it is over goes to the sampler as a constraint, so that it learns where not to
-look; so does a genome for which the device has too little memory, or whose training diverges.
+search; so does a genome for which the device has too little memory, or whose training diverges.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from nas.cli.parser import is_disk_full, one_line
-from nas.loop.recovery import TakenOverError
+from nas.loop.claim import TakenOverError
+from nas.loop.pruning import Rungs
 from nas.loop.reference_device import LatencyDevice, Timed
 from nas.outputs.notes import note_repeat, note_trial
 from nas.outputs.store import leave, shares
-from nas.samplers.registry import suggest
-from nas.study.ranking import END, Rungs
+from nas.samplers import suggest
+from nas.study.ranking import END
 from nas.study.records import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
 from nas.study.retrying_storage import together
 from nas.study.storage import is_storage_error
@@ -34,7 +34,7 @@ from trials.device.errors import DeviceLostError
 from trials.training.checkpointer import Checkpointer
 from trials.training.rungs import Decide
 
-# The attributes that a repeat takes over from the trial whose network it repeats.
+# Attributes of the network, which a repeat copies from the trial that it repeats.
 _OF_THE_NETWORK = (
     "kind",
     "cost",
@@ -47,12 +47,8 @@ _OF_THE_NETWORK = (
     "images",
     "parts",
 )
-
-
-# Kinds that no training can mend: told as PRUNED with a constraint above 0, so that samplers learn
-# where not to look.
-INFEASIBLE = ("over_limit", "out_of_memory", "diverged")
-PRUNED = (*INFEASIBLE, "stopped")
+# Kinds reported as PRUNED. No training can mend the first three: they have a constraint above 0.
+PRUNED = ("over_limit", "out_of_memory", "diverged", "stopped")
 
 
 class Runner(Protocol):
@@ -78,9 +74,7 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Runs asked trials of `study` and tells their outcome; whatever goes wrong in one trial stays
-    in it.
-    """
+    """Runs and reports trials of `study`; whatever goes wrong in one trial stays in it."""
 
     study: optuna.Study
     space: DesignSpace
@@ -88,8 +82,8 @@ class Objective:
     latency_limit_ms: float | None
     data: Any
     runner: Runner
-    judge: LatencyDevice | None = None
-    """Whose clock counts; None: this process's own."""
+    latency_device: LatencyDevice | None = None
+    """What times networks; None: this process."""
     stopping: bool = True
     """Whether trials that are not among the best third at a rung are stopped."""
 
@@ -99,29 +93,24 @@ class Objective:
         trial.set_user_attr("genome", genome.to_json())
         return genome
 
-    def take(self, trial: optuna.Trial, genome: Genome) -> int | None:
-        """Marks the network as `trial`'s own; or tells `trial` as interrupted and gives the number
-        of the running trial whose network it is already. To be called where nobody else can take
-        one.
+    def acquire(self, trial: optuna.Trial, genome: Genome) -> bool:
+        """Marks the network as `trial`'s own; False where another running trial has it already:
+        then `trial` ends as interrupted. To be called inside `study_lock`.
         """
         for other in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if other.user_attrs.get("digest") == genome.digest and other.number != trial.number:
-                trial.set_user_attr(
-                    "message", f"the same network as trial {other.number}, which runs now"
-                )
-                self._tell(trial, "interrupted", None, None)
-                return other.number
+                message = f"the same network as trial {other.number}, which runs now"
+                trial.set_user_attr("message", message)
+                self._report(trial, "interrupted", None, None)
+                return False
         trial.set_user_attr("digest", genome.digest)
-        return None
+        return True
 
-    def known(self, genome: Genome) -> Row | None:
-        """The trial that has already a verdict about this network, which still holds under today's
-        limit.
-        """
-        trials = self.study.get_trials(deepcopy=False)
+    def find_verdict(self, genome: Genome) -> Row | None:
+        """The trial with a verdict about this network that still holds under today's limit."""
         if not any(
             trial.user_attrs.get("digest") == genome.digest and trial.state.is_finished()
-            for trial in trials
+            for trial in self.study.get_trials(deepcopy=False)
         ):
             return None  # the usual case, known without reading all rows
         row = known_networks(read_rows(self.study)).get(genome.digest)
@@ -130,7 +119,7 @@ class Objective:
         return row
 
     def repeat(self, trial: optuna.Trial, row: Row) -> None:
-        """Tells `trial` what is known since trial `row`, without training."""
+        """Reports for `trial` what is known since trial `row`, without training."""
         first = self.study.get_trials(deepcopy=False)[row.number].user_attrs
         trial.set_user_attr("repeat_of", row.number)
         trial.set_user_attr("message", f"the same network as trial {row.number}")
@@ -138,7 +127,7 @@ class Objective:
             if key in first:
                 trial.set_user_attr(key, first[key])
         note_repeat(self.study, trial, row.number)
-        self._tell(trial, row.kind, row.psnr_db, row.latency_ms)
+        self._report(trial, row.kind, row.psnr_db, row.latency_ms)
 
     def run(
         self,
@@ -146,16 +135,15 @@ class Objective:
         genome: Genome,
         directory: Path,
         on_progress: Progress,
-        keeper: Checkpointer | None = None,
+        checkpointer: Checkpointer | None = None,
     ) -> str:
-        """Measures and trains `genome`, tells `trial`, and gives back its kind ("error" where it
-        raised).
+        """Measures, trains and reports `genome`; its kind ("error" where it raised).
 
-        Raises only what the whole search must know: Ctrl-C, a full disk, a failing storage, a
-        vanished device; and TakenOverError where the trial has ended elsewhere meanwhile.
+        Raises only what concerns the whole search: Ctrl-C, a full disk, a failing storage, a lost
+        device; and TakenOverError where the trial has ended elsewhere meanwhile.
         """
         try:
-            return self._run(trial, genome, directory, on_progress, keeper)
+            return self._run(trial, genome, directory, on_progress, checkpointer)
         except UpdateFinishedTrialError as error:
             raise TakenOverError from error
 
@@ -165,18 +153,15 @@ class Objective:
         genome: Genome,
         directory: Path,
         on_progress: Progress,
-        keeper: Checkpointer | None,
+        checkpointer: Checkpointer | None,
     ) -> str:
         trial.set_user_attr("directory", f"trials/{directory.name}")
         try:
-            timed = None
-            if self.judge is not None and not self.judge.is_here:
-                timed = self.judge.wait(
-                    trial, lambda: on_progress("waiting for a judge", 0, 1, {})
-                )
+            timed, device = None, self.latency_device
+            if device is not None and not device.is_here:
+                waiting = "waiting for the latency device"
+                timed = device.wait(trial, lambda: on_progress(waiting, 0, 1, {}))
             rungs = self._rungs(trial, genome)
-            # What is stopped, or is clearly over the limit, needs no more.
-            rough = rungs.may_stop or self.latency_limit_ms is not None
             result = self.runner(
                 genome,
                 self.config,
@@ -185,36 +170,33 @@ class Objective:
                 latency_limit_ms=self.latency_limit_ms,
                 mo_latency_ms=self._mo_ms(),
                 decide=rungs,
-                keeper=keeper,
+                keeper=checkpointer,
                 timed=timed,
-                rough_first=rough,
+                # Enough for what is stopped, or is clearly over the limit.
+                rough_first=rungs.may_stop or self.latency_limit_ms is not None,
                 on_progress=on_progress,
             )
         except Exception as error:
-            whole = (DeviceLostError, TakenOverError, UpdateFinishedTrialError)
-            if is_disk_full(error) or is_storage_error(error) or isinstance(error, whole):
+            of_search = (DeviceLostError, TakenOverError, UpdateFinishedTrialError)
+            if is_disk_full(error) or is_storage_error(error) or isinstance(error, of_search):
                 raise
-            said = one_line(error)
-            message = said if isinstance(error, InputError) else f"{type(error).__name__}: {said}"
-            return self._fail(trial, message, directory)
+            message = one_line(error)
+            if not isinstance(error, InputError):
+                message = f"{type(error).__name__}: {message}"
+            trial.set_user_attr("message", message[:500])
+            self._note(trial, "error", None, directory)
+            self._report(trial, "error", None, None)
+            return "error"
         return self._store(trial, result, directory)
-
-    def _fail(self, trial: optuna.Trial, message: str, directory: Path) -> str:
-        trial.set_user_attr("message", message[:500])
-        self._show(trial, "error", None, directory)
-        self._tell(trial, "error", None, None)
-        return "error"
 
     def _store(self, trial: optuna.Trial, result: Any, directory: Path) -> str:
         values = result.to_dict()
-        latency, psnr_db = values.get("latency") or {}, values.get("psnr_db")
-        latency_ms = latency.get("median_ms")
-        kind, message = result.kind, one_line(values.get("message") or "")
+        psnr_db = values.get("psnr_db")
+        latency_ms = (values.get("latency") or {}).get("median_ms")
+        kind, message = str(result.kind), one_line(values.get("message") or "")
         if kind == "complete" and not (_is_finite(psnr_db) and _is_finite(latency_ms)):
-            kind, message = (
-                "diverged",
-                f"PSNR {psnr_db} dB and latency {latency_ms} ms must be finite",
-            )
+            kind = "diverged"
+            message = f"PSNR {psnr_db} dB and latency {latency_ms} ms must be finite"
         attrs = {
             key: values.get(key)
             for key in ("cost", "latency", "psnr_db", "ssim", "images", "train_seconds")
@@ -234,21 +216,20 @@ class Objective:
             for key, value in attrs.items():
                 if value is not None:
                     trial.set_user_attr(key, _without_nan(value))
-        self._show(trial, kind, latency_ms, directory)
-        self._tell(trial, kind, psnr_db, latency_ms)
-        return str(kind)
+        self._note(trial, kind, latency_ms, directory)
+        self._report(trial, kind, psnr_db, latency_ms)
+        return kind
 
-    def _show(
+    def _note(
         self, trial: optuna.Trial, kind: str, latency_ms: float | None, directory: Path
     ) -> None:
-        """Leaves what viewers show of a trial that ends; before it is told, since a told trial
-        takes no more attributes.
+        """Writes the trial's note and artifacts; before it is reported, since an ended trial takes
+        no more attributes.
         """
-        note_trial(
-            self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=leave(trial, directory)
-        )
+        artifacts = leave(trial, directory)
+        note_trial(self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=artifacts)
 
-    def _tell(
+    def _report(
         self, trial: optuna.Trial, kind: str, psnr_db: float | None, latency_ms: float | None
     ) -> None:
         trial.set_user_attr("kind", kind)
@@ -256,17 +237,10 @@ class Objective:
             trial.set_constraint("over_latency_limit_ms", latency_ms - self.latency_limit_ms)
         if kind in ("out_of_memory", "diverged"):
             trial.set_constraint(kind, 1.0)
-        values = None
+        values, state = None, TrialState.PRUNED if kind in PRUNED else TrialState.FAIL
         if kind == "complete":
             assert psnr_db is not None and latency_ms is not None
-            values = [psnr_db, latency_ms]
-        state = (
-            TrialState.COMPLETE
-            if values
-            else TrialState.PRUNED
-            if kind in PRUNED
-            else TrialState.FAIL
-        )
+            values, state = [psnr_db, latency_ms], TrialState.COMPLETE
         try:
             self.study.tell(trial, values, state=state)
         except ValueError as error:
@@ -275,20 +249,17 @@ class Objective:
             raise
 
     def _rungs(self, trial: optuna.Trial, genome: Genome) -> Rungs:
-        """What is asked at the trial's rungs: seeds, and genomes that a user queued, are never
-        stopped.
-        """
+        """The trial's rungs; baselines, and genomes that a user queued, are never stopped."""
         attrs = trial.user_attrs
         fixed = "fixed_params" in self.study.get_trials(deepcopy=False)[trial.number].system_attrs
-        if fixed and "seed" not in attrs and "retry_of" not in attrs:
+        queued = fixed and "baseline" not in attrs and "retry_of" not in attrs
+        if queued:
             trial.set_user_attr("queued", True)
-            attrs = trial.user_attrs
-        exempt = "seed" in attrs or bool(attrs.get("queued"))
         return Rungs(
             study=self.study,
             trial=trial,
             digest=genome.digest,
-            exempt=exempt,
+            exempt=queued or "baseline" in attrs or bool(attrs.get("queued")),
             enabled=self.stopping,
         )
 
@@ -304,9 +275,7 @@ def _is_finite(value: float | None) -> bool:
 
 
 def _without_nan(value: Any) -> Any:
-    """`value` with NaN and infinities as None: JSON has no such numbers, and some databases refuse
-    them.
-    """
+    """`value` with NaN and infinities as None: JSON, and some databases, have no such numbers."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -26,7 +26,6 @@ from trials.training.rungs import rung_steps
 
 T = TypeVar("T")
 STUDIES = Path(__file__).parents[1] / "studies"
-SAMPLERS = ("auto", "structure", "random", "tpe", "nsga2", "gp")
 DEVICES = "auto, cpu, cuda or cuda:N"
 SYNTHETIC = "synthetic"
 # Bytes of a study's file; dark.toml has 5,000.
@@ -82,9 +81,6 @@ class StudyConfig:
             "timeout_min must be above 0 (leave it out for no limit)",
             _positive(self.timeout_min),
             self.timeout_min,
-        )
-        _require(
-            f"sampler must be one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS, self.sampler
         )
         _require("seed must be from 0 to 4294967295", 0 <= self.seed < 2**32, self.seed)
         _require("checkpoint_s must be above 0", _positive(self.checkpoint_s), self.checkpoint_s)

@@ -22,7 +22,7 @@ from typing import Any
 
 from nas.cli.parser import EXIT_INPUT, explain, one_line
 from nas.cli.signals import StopSignal
-from nas.loop.search_loop import SearchOutcome
+from nas.view.state import SearchOutcome
 from nas.study.storage import shown
 from nas.workers.ray_mailbox import Mailbox
 from nas.workers.worker import Assignment, Tell

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 
 from nas.cli.signals import StopSignal
-from nas.loop.search_loop import SearchOutcome
+from nas.view.state import SearchOutcome
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
 from nas.study.storage import default_url

@@ -40,7 +40,7 @@ from nas import cli
 from nas.cli.signals import StopSignal
 from nas.loop.objective import Runner
 from nas.loop.run import Load, run_search_process
-from nas.loop.search_loop import SearchOutcome
+from nas.view.state import SearchOutcome
 from nas.study.config import load_config, settle
 from nas.study.records import Row
 from nas.study.storage import (
@@ -156,8 +156,8 @@ def work(
 class EventView:
     """Tells what a search would show; a nas.view.terminal.View."""
 
-    def __init__(self, board: SearchState, tell: Tell) -> None:
-        self.board = board
+    def __init__(self, state: SearchState, tell: Tell) -> None:
+        self.state = state
         self._tell = tell
         self._phase, self._told = "", 0.0
 
@@ -170,10 +170,10 @@ class EventView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.board.running.clear()
+        self.state.running.clear()
 
     def started(self, number: int, name: str, *, worker: int = ALONE) -> None:
-        self.board.start(number, name)
+        self.state.start(number, name)
         self._phase = ""
         self._tell({"event": "started", "number": number, "name": name})
 
@@ -183,7 +183,7 @@ class EventView:
         """Told a few times a second: nobody can read more, and others may be measuring on the same
         cores.
         """
-        now, current = time.monotonic(), self.board.current
+        now, current = time.monotonic(), self.state.current
         if phase != self._phase or now - self._told >= REFRESH_S:
             self._phase, self._told = phase, now
             name = current.name if current else ""
@@ -199,8 +199,8 @@ class EventView:
             )
 
     def ended(self, rows: Sequence[Row], number: int | None, *, worker: int = ALONE) -> None:
-        self.board.rows = rows
-        self.board.running.clear()
+        self.state.rows = rows
+        self.state.running.clear()
         self._tell({"event": "ended", "number": number})
 
     def note(self, text: str) -> None:
