@@ -89,7 +89,7 @@ def main(
         f"study {study.study_name}: {len(chosen)} networks, {len(curves)} of them trained to the "
         "end already"
     )
-    data = _load(study, config, args, load) if todo else None
+    data: Any = _load(study, config, args, load) if todo else None
     started = time.monotonic()
     for count, genome in enumerate(todo, 1):
         scores = (train or train_to_the_end)(genome, config, data=data)

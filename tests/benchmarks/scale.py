@@ -51,6 +51,7 @@ from stand_ins import Runner
 
 from nas.loop import objective
 from nas.loop import search_loop as loop
+from nas.samplers.surrogate import StructureSampler
 from nas.study import ranking as stopping
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
@@ -118,7 +119,7 @@ def metered(meter: Meter) -> None:
         RetryingStorage, "set_trial_at_once", "storage"
     )  # what nas.patient.together kept back
     for sampler in (
-        loop.ImputingSampler,
+        StructureSampler,
         optuna.samplers.TPESampler,
         optuna.samplers.NSGAIISampler,
         optuna.samplers.RandomSampler,

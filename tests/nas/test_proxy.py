@@ -103,7 +103,7 @@ def test_a_bad_rung_is_warned_of_by_the_search(
 ) -> None:
     assert ask("--networks", 8, train=Train(turned=True)) == 0
     warning = (
-        "the rung at 20 steps foretells the final order badly (Kendall's tau -1.00, below 0.6)"
+        "the rung at 20 steps predicts the final order badly (Kendall's tau -1.00, below 0.6)"
     )
     assert warning in capsys.readouterr().out
     run_search("--steps", STEPS[-1], "--trials", 10, runner=Runner())

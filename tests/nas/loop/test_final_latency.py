@@ -84,7 +84,7 @@ def test_too_much_for_the_memory_at_once_is_timed_one_by_one(
     assert measure.calls == [len(measure.calls) - 1] + [1] * (len(measure.calls) - 1)
     assert (
         capsys.readouterr().out.count(
-            "was not timed again: out of memory; its trial's own figure stays"
+            "was not timed again: out of memory; its trial's figure stays"
         )
         == 1
     )

@@ -10,18 +10,17 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from nas.loop import claim as claims
 from nas.loop import recovery
-from nas.loop.recovery import (
-    MAX_DEATHS,
+from nas.loop.claim import (
     Claim,
     TakenOverError,
     checkpoints_folder,
     folder_id,
-    recover,
-    sweep,
     trial_directory,
 )
-from nas.samplers.registry import suggest
+from nas.loop.recovery import MAX_DEATHS, recover, sweep
+from nas.samplers import suggest
 from nas.study.storage import open_storage
 from nas.study.store import DIRECTIONS
 from space import BASELINES, DesignSpace
@@ -85,7 +84,8 @@ def test_a_seed_killed_before_it_had_parameters_keeps_its_name(
     assert recover(study, tmp_path, SPACE, owns_storage=True) == [0]
     trial = study.ask()
     assert (
-        trial.user_attrs["baseline"] == "M2" and SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
+        trial.user_attrs["baseline"] == "M2"
+        and SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
     )
 
 
@@ -160,7 +160,7 @@ def test_the_same_folder_on_another_machine_is_judged_by_its_heartbeat(
     beating: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock of a shared folder may be invisible from another machine."""
-    monkeypatch.setattr(recovery, "machine_id", lambda: "far away")
+    monkeypatch.setattr(claims, "machine_id", lambda: "far away")
     begin(beating, tmp_path).__exit__(OSError, OSError(), None)
     monkeypatch.undo()
     assert recover(beating, tmp_path, SPACE, owns_storage=True) == []
