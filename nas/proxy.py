@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+
 from nas import cli
 from nas.samplers import random_genome
 from nas.study.config import resolve_device
@@ -115,9 +116,7 @@ def main(
     )
     title = f"Kendall's tau with the PSNR after {steps} steps, {len(curves)} networks"
     table = plain_table(
-        (),
-        ("rung, steps", "PSNR", "SSIM", "training loss"),
-        title=f"{title} (95 % interval)",
+        (), ("rung, steps", "PSNR", "SSIM", "training loss"), title=f"{title} (95 % interval)"
     )
     for step, measures in found.items():
         table.add_row(str(step), *(measures[name].words() for name in MEASURES))

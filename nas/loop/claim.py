@@ -20,7 +20,6 @@ import socket
 import threading
 import uuid
 from pathlib import Path
-from types import TracebackType
 
 import optuna
 from optuna.trial import TrialState
@@ -68,12 +67,7 @@ class Claim:
     def __enter__(self) -> Claim:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         try:
             self._heartbeat.end()
             if kind is None:  # the trial has ended: nobody will check the lock again

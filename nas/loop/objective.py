@@ -8,9 +8,10 @@ search; so does a genome for which the device has too little memory, or whose tr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -19,7 +20,7 @@ from optuna.trial import TrialState
 from nas.cli.parser import is_disk_full, one_line
 from nas.loop.claim import TakenOverError
 from nas.loop.pruning import Rungs
-from nas.loop.reference_device import LatencyDevice, Timed
+from nas.loop.reference_device import LatencyDevice
 from nas.outputs.notes import note_repeat, note_trial
 from nas.outputs.store import leave, shares
 from nas.samplers import suggest
@@ -32,7 +33,6 @@ from trials.config import TrialConfig
 from trials.data.pair import Progress
 from trials.device.errors import DeviceLostError
 from trials.training.checkpointer import Checkpointer
-from trials.training.rungs import Decide
 
 # Attributes of the network, which a repeat copies from the trial that it repeats.
 _OF_THE_NETWORK = (
@@ -47,29 +47,10 @@ _OF_THE_NETWORK = (
     "images",
     "parts",
 )
+# How one genome is measured and trained: `trials.run_trial`, or a quick stand-in in tests.
+Runner = Callable[..., Any]
 # Kinds reported as PRUNED. No training can mend the first three: they have a constraint above 0.
 PRUNED = ("over_limit", "out_of_memory", "diverged", "stopped")
-
-
-class Runner(Protocol):
-    """How one genome is measured and trained: `trials.run_trial`, or a quick stand-in in tests."""
-
-    def __call__(
-        self,
-        genome: Genome,
-        config: TrialConfig,
-        *,
-        data: Any,
-        directory: Path,
-        latency_limit_ms: float | None,
-        mo_latency_ms: float | None,
-        decide: Decide,
-        keeper: Checkpointer | None,
-        timed: Timed | None,
-        rough_first: bool,
-        on_progress: Progress | None,
-    ) -> Any:
-        """A trials.TrialResult."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -29,20 +29,13 @@ LOG_EVERY_S = 30.0
 HYPERVOLUME_UNIT = "dB x octaves"
 
 
-class View(Protocol):
+class View(AbstractContextManager["View"], Protocol):
     """Where a search is displayed; used as a context. `worker` is whose event it is, where there
     are several.
     """
 
     state: SearchState
 
-    def __enter__(self) -> View: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
     def started(self, number: int, name: str, *, worker: int = ALONE) -> None:
         """A trial starts; or, with number -1, the loading of the data ("data") or the final timing
         of the front ("front").
@@ -62,19 +55,11 @@ class View(Protocol):
         """A line for the user."""
 
 
-class _Base:
+class _Base(AbstractContextManager["_Base"]):
     def __init__(self, state: SearchState, console: Console) -> None:
         self.state, self.console = state, console
 
-    def __enter__(self) -> _Base:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.state.running.clear()
 
     def started(self, number: int, name: str, *, worker: int = ALONE) -> None:
@@ -122,17 +107,12 @@ class TableView(_Base):
         )
         self._refreshed = 0.0
 
-    def __enter__(self) -> TableView:
+    def __enter__(self) -> Self:
         self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
         self._live.stop()
 
     def started(self, number: int, name: str, *, worker: int = ALONE) -> None:

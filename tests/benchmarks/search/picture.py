@@ -37,34 +37,20 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", help="which (default: all)")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    told = json.loads(args.replay.read_text())
+    replay = json.loads(args.replay.read_text())
     figure = go.Figure()
-    for (name, curve), (colour, dash) in zip(told["methods"].items(), STYLES * 9, strict=False):
+    for (name, curve), (colour, dash) in zip(replay["methods"].items(), STYLES * 9, strict=False):
         if args.methods and name not in args.methods:
             continue
         ours = name == OURS
         colour, dash = (OURS_COLOUR, "solid") if ours else (colour, dash)
         x, (low, middle, high) = curve["spent"], (curve[key] for key in ("low", "median", "high"))
-        figure.add_trace(
-            go.Scatter(
-                x=x + x[::-1],
-                y=high + low[::-1],
-                fill="toself",
-                fillcolor=colour,
-                opacity=0.13,
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+        band = {"fill": "toself", "fillcolor": colour, "opacity": 0.13, "line": {"width": 0}}
+        figure.add_scatter(
+            x=x + x[::-1], y=high + low[::-1], **band, hoverinfo="skip", showlegend=False
         )
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=middle,
-                name=f"{name} (auto)" if ours else name,
-                line={"color": colour, "dash": dash, "width": 3 if ours else 2.2},
-            )
-        )
+        line = {"color": colour, "dash": dash, "width": 3 if ours else 2.2}
+        figure.add_scatter(x=x, y=middle, name=f"{name} (auto)" if ours else name, line=line)
     figure.update_layout(
         template="plotly_white",
         width=900,
@@ -74,8 +60,8 @@ def main() -> int:
         font={"size": 14},
     )
     figure.update_xaxes(title="training spent, in trainings of a mean random network", type="log")
-    bottom = min(curve["median"][0] for curve in told["methods"].values()) - 1
-    top = 1.02 * max(max(curve["high"]) for curve in told["methods"].values())
+    bottom = min(curve["median"][0] for curve in replay["methods"].values()) - 1
+    top = 1.02 * max(max(curve["high"]) for curve in replay["methods"].values())
     figure.update_yaxes(title="hypervolume, dB x octaves", range=[bottom, top])
     figure.write_image(args.out)
     print(f"wrote {args.out}")

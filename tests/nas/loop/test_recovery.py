@@ -12,13 +12,7 @@ from optuna.trial import TrialState
 
 from nas.loop import claim as claims
 from nas.loop import recovery
-from nas.loop.claim import (
-    Claim,
-    TakenOverError,
-    checkpoints_folder,
-    folder_id,
-    trial_directory,
-)
+from nas.loop.claim import Claim, TakenOverError, checkpoints_folder, folder_id, trial_directory
 from nas.loop.recovery import MAX_DEATHS, recover, sweep
 from nas.samplers import suggest
 from nas.study.storage import open_storage

@@ -95,11 +95,7 @@ def test_any_seed_and_number_give_a_point_of_the_space(seed: int, number: int) -
 
 @pytest.mark.parametrize("name", ["structure", "tpe"])
 def test_proposals_do_not_depend_on_stops(
-    name: str,
-    run_search: Command,
-    read_study: Callable[[], Any],
-    runs: Path,
-    tmp_path: Path,
+    name: str, run_search: Command, read_study: Callable[[], Any], runs: Path, tmp_path: Path
 ) -> None:
     """With stopped trials among what is learnt from: in three commands or in one, the same."""
 
@@ -119,9 +115,7 @@ def test_proposals_do_not_depend_on_stops(
         assert len({digest for digest, _ in parts}) == len(parts)
 
 
-def test_a_network_that_plain_tpe_proposes_twice_is_not_trained_twice(
-    run_search: Command,
-) -> None:
+def test_a_network_that_plain_tpe_proposes_twice_is_not_trained_twice(run_search: Command) -> None:
     """The stand-in's best are very small, where most genes say nothing, so that TPE insists."""
     runner = Runner(rungs=(20, 60, 180))
     assert run_search("--trials", 30, "--sampler", "tpe", "--steps", 180, runner=runner) == 0
