@@ -42,9 +42,9 @@ def measured(study: optuna.Study) -> None:
     study.tell(trial, [20.0, 20.0])
 
 
-def refused(*words: Any) -> str:
+def refused(*words: Any, **flags: bool) -> str:
     with pytest.raises(InputError) as caught:
-        settle_latency_device(*words)
+        settle_latency_device(*words, **flags)
     return str(caught.value)
 
 
@@ -55,10 +55,8 @@ def test_the_first_device_is_the_latency_device_and_another_is_refused(
     assert settle_latency_device(study, "cuda", "L4", None), "nothing has been timed yet"
     measured(study)
     told = refused(study, "cuda", "H200", None)
-    assert told.startswith(
-        "study 's' must be timed on one model of device, which is L4, but this is H200; "
-        "run it there"
-    )
+    rule = "study 's' must be timed on one model of device"
+    assert told.startswith(f"{rule}, which is L4, but this is H200; run it there")
     assert "--judge 'L4'" in told and "--runs DIR" in told
     assert settle_latency_device(study, "cuda", "L4", None)
 
@@ -76,29 +74,19 @@ def test_with_a_latency_device_others_may_join_and_only_train(study: optuna.Stud
 def test_of_two_that_join_at_the_same_moment_one_is_the_latency_device(
     study: optuna.Study, tmp_path: Path
 ) -> None:
-    assert settle_latency_device(study, "cuda", "H200", None) and settle_latency_device(
-        study, "cuda", "L4", None
-    )
-    with pytest.raises(
-        InputError,
-        match=r"^study 's' is timed on L4, by a process that joined at the same moment, and not "
-        r"on H200; ",
-    ):
+    for name in ("H200", "L4"):
+        assert settle_latency_device(study, "cuda", name, None)
+    with pytest.raises(InputError, match=r"^study 's' is timed on L4, .*, and not on H200; "):
         check_latency_device(study, "H200")
     check_latency_device(study, "L4")
     # Had the first already begun a trial, the second would have been refused.
-    assert "must be timed on one model of device, which is L4" in refused_begun(study, "H200")
+    told = refused(study, "cuda", "H200", None, is_begun=True)
+    assert "must be timed on one model of device, which is L4" in told
     assert not runs_now(study, tmp_path, owns_storage=True)
     (trial := study.ask()).set_user_attr("genome", BASELINES["MO"].to_json())
     assert not runs_now(study, tmp_path, owns_storage=True)  # asked for, and its process died
     with Claim(tmp_path, trial):
         assert runs_now(study, tmp_path, owns_storage=True)
-
-
-def refused_begun(study: optuna.Study, name: str) -> str:
-    with pytest.raises(InputError) as caught:
-        settle_latency_device(study, "cuda", name, None, is_begun=True)
-    return str(caught.value)
 
 
 def latency_of(genome: Genome) -> Timed:
