@@ -222,7 +222,7 @@ def export(
     from nas.outputs.model_card import draw_card
     from nas.outputs.onnx import OPSET, TOLERANCE, check_onnx, write_onnx
     from space import fold
-    from trials.preview import draw_preview
+    from trials.outputs import draw_preview
 
     network = load_network(str(trained.folder), None)
     model = network.model

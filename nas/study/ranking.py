@@ -19,7 +19,7 @@ from typing import Any
 
 import optuna
 
-from trials.training.rungs import FACTOR, RungScore
+from trials import FACTOR, RungScore
 
 # What was decided at a rung: the trial's attribute `rungs` holds it.
 ON, STOPPED, EXEMPT, END = "on", "stopped", "exempt", "end"

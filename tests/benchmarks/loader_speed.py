@@ -21,10 +21,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from space import BASELINES, InputError, build_model
-from trials import DataConfig, TrainConfig, load_data
+from trials import DataConfig, TrainConfig, load_data, train
 from trials.data.dataset import RealData
 from trials.raw.reader import normalise, read_frame, read_target
-from trials.training.long_loop import LongConfig, LongTraining
 
 WANTED_TIMES = 20.0
 WANTED_SHARE = 0.05
@@ -73,13 +72,10 @@ def main() -> int:
             f"ours, decoded once:                        {ours:8.1f} samples/s, "
             f"{ours / plain:.0f} times as many"
         )
-        train = TrainConfig(steps=options.steps, batch=options.batch, crop=options.crop)
+        recipe = TrainConfig(steps=options.steps, batch=options.batch, crop=options.crop)
         torch.manual_seed(0)
         precision = torch.bfloat16 if data.device.type == "cuda" else torch.float32
-        config = LongConfig(train=train, eval_steps=options.steps, precision=precision)
-        log = LongTraining(build_model(BASELINES["MO"]), data, config, Path(folder)).run(
-            checkpoint_s=3600.0
-        )
+        log = train(build_model(BASELINES["MO"]), data, recipe, seed=0, precision=precision)
     share = log.waited_s / log.seconds
     pace = options.steps * options.batch / log.seconds
     print(

@@ -37,11 +37,9 @@ from safetensors.torch import save_file
 from nas import search
 from nas.loop import objective
 from space import BASELINES, Genome, count_cost
-from trials import Latency, LatencyRatio, TrialResult
+from trials import Decide, ImageScore, Latency, LatencyRatio, RungScore, TrialResult, rung_steps
 from trials.data.scenes import draw_scene
-from trials.preview import TITLES, _panel
-from trials.training.loop import ImageScore
-from trials.training.rungs import Decide, RungScore, rung_steps
+from trials.outputs import preview_row
 
 STEPS, PAIRS, SIDE, LONG_S = 450, 12, 96, 30.0
 TOML = "[latency]\nthreads = 1\n"
@@ -153,7 +151,7 @@ class Runner:
         if noise.random() < 0.01:
             return TrialResult(
                 kind="diverged",
-                message="the loss ran away or was no number at step 60",
+                message="the loss ran away or was not finite at step 60",
                 train_seconds=4.0,
                 **found,
             )
@@ -236,18 +234,11 @@ class Runner:
         for truth in self.scenes:
             dark = truth + grain.normal(0, 0.2, truth.shape)
             restored = cv2.GaussianBlur(dark, (0, 0), max(0.3, 1.5 - (psnr_db - 20) / 4))
-            pictures = (
+            pictures = [
                 torch.from_numpy(np.float32(p)).permute(2, 0, 1)[None]
                 for p in (dark, restored, truth)
-            )
-            rows.append(
-                np.hstack(
-                    [
-                        _panel(picture, title)
-                        for picture, title in zip(pictures, TITLES, strict=True)
-                    ]
-                )
-            )
+            ]
+            rows.append(preview_row(pictures))
         cv2.imwrite(str(directory / "preview.png"), np.vstack(rows)[:, :, ::-1])
         save_file(
             {"made_up": torch.rand(500)},

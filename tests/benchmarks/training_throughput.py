@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from space import BASELINES, build_model
 from trials import DataConfig, TrainConfig, TrialData, load_data
 from trials.device.precision import settled_dtype, training_dtype
-from trials.training.losses import restoration_loss
+from trials.training.optimizer_step import restoration_loss
 from trials.training.trainer import Trainer
 
 BLOCK_STEPS = 8

@@ -30,7 +30,7 @@ from dashboards.report import EXAMPLE, main
 from dashboards.study.artifacts import Artifacts
 from dashboards.study.records import StudyRecords, read_records
 from space import BASELINES
-from trials.preview import _panel
+from trials.outputs import preview_row
 
 HOSTILE = "</script><script>alert(1)</script><!-- <b>& \u2028"
 CURVE = b"step,loss,lr,seconds\n10,0.2,1e-3,1\n20,0.1,1e-3,2\n30,0.08,1e-3,3\n"
@@ -57,7 +57,7 @@ def preview(restored: int, *, side: int = 48, pairs: int = 2) -> bytes:
             picture(2000 + pair, side),
         ]
         tensors = [torch.from_numpy(one).permute(2, 0, 1)[None] / 255 for one in shown]
-        rows.append(np.hstack([_panel(tensor, "title") for tensor in tensors]))
+        rows.append(preview_row(tensors))
     return cv2.imencode(".png", np.vstack(rows)[:, :, ::-1])[1].tobytes()
 
 

@@ -103,7 +103,7 @@ class Runner:
         latency_limit_ms: float | None,
         mo_latency_ms: float | None,
         decide: Any = None,
-        keeper: Any = None,
+        checkpointer: Any = None,
         timed: Any = None,
         rough_first: bool = False,
         on_progress: Any,
@@ -121,7 +121,7 @@ class Runner:
             return Result("over_limit", genome, None, None, latency_ms, message)
         on_progress("latency", 0, 1, {})
         identity = {"digest": genome.digest}
-        begun = ((keeper.found(identity) or {}) if keeper else {}).get("step", 0)
+        begun = ((checkpointer.load(identity) or {}) if checkpointer else {}).get("step", 0)
         on_progress("resume", begun, self.steps, {"seconds": begun * self.seconds / self.steps})
         for step in range(begun + 1, self.steps + 1):
             time.sleep(self.seconds / self.steps)
@@ -131,8 +131,8 @@ class Runner:
                 self.steps,
                 {"loss": 0.1 / step, "seconds": step * self.seconds / self.steps},
             )
-            if keeper and step < self.steps:
-                keeper.keep(step, lambda step=step: {"identity": identity, "step": step})
+            if checkpointer and step < self.steps:
+                checkpointer.save(step, lambda step=step: {"step": step})
         scores: list[RungScore] = []
         for place, step in enumerate(self.rungs):
             left = len(self.rungs) - 1 - place

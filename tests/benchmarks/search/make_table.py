@@ -28,10 +28,9 @@ import torch
 
 from nas.study.pareto import pareto_front
 from space import BASELINES, DesignSpace, Genome, build_model, count_cost
-from trials import DataConfig, load_data, measure_against
+from trials import DataConfig, TrainLog, evaluate, load_data, measure_against, train
 from trials.config import LatencyConfig, TrainConfig
 from trials.device.precision import settled_dtype
-from trials.training.loop import TrainLog, evaluate, train
 
 FRAME = 512
 # More rungs than a search has, so that any plan of rungs can be replayed.
