@@ -23,7 +23,7 @@ import optuna
 from nas import cli
 from nas.samplers import random_genome
 from nas.study.config import resolve_device
-from nas.study.ranking import RungEntry, spread
+from nas.study.ranking import RungEntry, farthest_first
 from nas.study.reader import open_to_read, study_name
 from nas.study.records import read_rows
 from nas.study.store import check_data
@@ -143,7 +143,7 @@ def choose(study: optuna.Study, count: int, seed: int) -> dict[str, Genome]:
     ]
     chosen = {
         one.digest: Genome.from_json(trials[rows[one.digest].number].user_attrs["genome"])
-        for one in (spread(entries, min(count, len(entries))) if entries else [])
+        for one in (farthest_first(entries, min(count, len(entries))) if entries else [])
     }
     number = 0
     while len(chosen) < count:

@@ -19,6 +19,8 @@ from nas import cli
 from nas.loop.final_latency import Measure, time_front
 from nas.loop.objective import Runner
 from nas.loop.run import Load, prepare, run_search_process, settle_device
+from nas.outputs.notes import note_study
+from nas.outputs.study_note import compose_study
 from nas.samplers import AUTO, SAMPLERS, choose_sampler
 from nas.study.config import SYNTHETIC, StudyConfig, load_config, settle
 from nas.study.lock import study_lock
@@ -134,11 +136,12 @@ def main(
     storage = open_storage(
         url,
         heartbeat_s=config.heartbeat_s,
-        asked=stop,
-        tell=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+        stop=stop,
+        report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
     )
     try:
-        study = open_study(config, storage, url, folder, launch=again(argv, None))
+        study = open_study(config, storage, url, folder)
+        note_study(study, compose_study(config, again(argv, None)))
         if queue:
             with study_lock(folder, study):
                 # The baselines stay the first.

@@ -14,7 +14,8 @@ from typing import Any
 import optuna
 
 from nas.study.config import StudyConfig
-from nas.study.records import FRONT_LATENCY, Row, read_rows
+from nas.study.records import Row, read_rows
+from nas.study.schema import FRONT_LATENCY
 from nas.view.terminal import View
 from space import BASELINES, Genome, build_model
 from trials.config import LatencyConfig

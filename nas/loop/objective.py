@@ -24,15 +24,15 @@ from nas.loop.reference_device import LatencyDevice
 from nas.outputs.notes import note_repeat, note_trial
 from nas.outputs.store import leave, shares
 from nas.samplers import suggest
-from nas.study.ranking import END
 from nas.study.records import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
-from nas.study.retrying_storage import together
+from nas.study.retrying_storage import one_write
+from nas.study.schema import END
 from nas.study.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
 from trials.data.pair import Progress
 from trials.device.errors import DeviceLostError
-from trials.training.checkpointer import Checkpointer
+from trials.training import Checkpointer
 
 # Attributes of the network, which a repeat copies from the trial that it repeats.
 _OF_THE_NETWORK = (
@@ -151,7 +151,7 @@ class Objective:
                 latency_limit_ms=self.latency_limit_ms,
                 mo_latency_ms=self._mo_ms(),
                 decide=rungs,
-                keeper=checkpointer,
+                checkpointer=checkpointer,
                 timed=timed,
                 # Enough for what is stopped, or is clearly over the limit.
                 rough_first=rungs.may_stop or self.latency_limit_ms is not None,
@@ -193,7 +193,7 @@ class Objective:
         if values.get("rungs") and kind == "complete":
             reached = trial.user_attrs.get("rungs") or []
             attrs["rungs"] = [*reached, {**values["rungs"][-1], "decision": END}]
-        with together(trial):
+        with one_write(trial):
             for key, value in attrs.items():
                 if value is not None:
                     trial.set_user_attr(key, _without_nan(value))

@@ -28,12 +28,12 @@ from nas.study.config import StudyConfig
 from nas.study.lock import study_lock
 from nas.study.pareto import settle_reference
 from nas.study.records import Row, finished, read_rows
-from nas.study.retrying_storage import together
+from nas.study.retrying_storage import one_write
 from nas.study.store import enqueue_baselines
 from nas.view.state import SearchOutcome
 from nas.view.terminal import View
 from trials.device.lock import DeviceLock
-from trials.training.checkpointer import Checkpointer
+from trials.training import Checkpointer
 
 # So many repeats in a row and the sampler's proposals are random; so many and the search ends.
 REPEATS_TILL_RANDOM = 3
@@ -158,7 +158,7 @@ class Search:
         """Runs a claimed trial; its kind, or "repeat"."""
         baseline = trial.user_attrs.get("baseline")
         self.view.started(trial.number, baseline or "new")
-        with self._outside_measurements(), together(trial):
+        with self._outside_measurements(), one_write(trial):
             if baseline is None:
                 trial.set_user_attr("sampler", sampler)
             genome = self.objective.propose(trial)

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.study.ranking import END
-from nas.study.records import VERDICTS
+from nas.study.schema import END, VERDICTS
 
 Array = NDArray[np.float64]
 # With fewer networks trained to the end, only their mean gain from the rung is used.

@@ -35,7 +35,8 @@ from table import PACKED, Surrogate, TableSpace, fit, load
 from nas.samplers import suggest
 from nas.samplers.surrogate import StructureSampler
 from nas.study.pareto import REFERENCE_RATIO, Reference, hypervolume
-from nas.study.ranking import END, RungEntry, is_promoted
+from nas.study.ranking import RungEntry, is_promoted
+from nas.study.schema import END
 from space import Genome
 
 SPACE = TableSpace()

@@ -16,7 +16,7 @@ from nas.loop.claim import Claim, TakenOverError, checkpoints_folder, folder_id,
 from nas.loop.recovery import MAX_DEATHS, recover, sweep
 from nas.samplers import suggest
 from nas.study.storage import open_storage
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import BASELINES, DesignSpace
 
 SPACE = DesignSpace()

@@ -18,7 +18,7 @@ from stand_ins import Command, Runner, figures
 from nas.samplers import SAMPLERS, Request, choose_sampler, make_sampler, suggest, usable_sampler
 from nas.samplers.registry import MODEL_UP_TO
 from nas.study.config import StudyConfig
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import DesignSpace, InputError
 
 SPACE = DesignSpace()

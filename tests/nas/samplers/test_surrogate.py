@@ -15,7 +15,7 @@ from nas.samplers import suggest, surrogate
 from nas.samplers.imputation import Observation
 from nas.samplers.surrogate import STARTUP, StructureSampler
 from nas.study.pareto import Reference
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import DesignSpace, Genome
 
 SPACE = DesignSpace()
