@@ -69,7 +69,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 def main(
     argv: list[str], *, load: Callable[..., Any] | None = None, train: Train | None = None
 ) -> int:
-    """Runs the command; `load` and `train` replace trials.load_data and trials.train_to_the_end."""
+    """Runs the command; `load` and `train` replace trials.load_data and train_to_the_end."""
     args = parse(argv)
     if not FEWEST <= args.networks <= MOST:
         raise InputError(
@@ -184,7 +184,7 @@ def tau_of(values: np.ndarray[Any, Any], final: np.ndarray[Any, Any]) -> Tau:
 
 
 def _finished(study: optuna.Study, digest: str, steps: int) -> list[dict[str, Any]] | None:
-    """The rungs of a trial of that network that was trained to the end; None where there is none."""
+    """The rungs of a trial of that network that was trained to the end; None without one."""
     for trial in study.get_trials(deepcopy=False):
         rungs = trial.user_attrs.get("rungs") or []
         if trial.user_attrs.get("digest") == digest and rungs and rungs[-1]["step"] == steps:

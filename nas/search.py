@@ -55,7 +55,9 @@ _DATA = f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's la
 _LIMIT = "networks slower than this are not trained; it seeks the best within it"
 _DTYPE = "what is deployed, timed and scored in: float32, float16 or bfloat16"
 _RUNTIME = "eager, cuda_graph, compile, or auto (cuda_graph on a GPU, else eager)"
-_JUDGE = "the name of the device that times all networks; workers on others then only train"
+_LATENCY_DEVICE = (
+    "the name of the device that times all networks; workers on others then only train"
+)
 _SAMPLER = f"who proposes networks: {', '.join((AUTO, *SAMPLERS))} (auto: by budget)"
 _STOPPING = "on or off: whether trials that are not among the best third at a rung are stopped"
 _SEED = "seeds the proposals, the initial weights and the order of the crops"
@@ -69,7 +71,7 @@ _KEYS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--dtype", "latency.dtype", str, _DTYPE),
     ("--runtime", "latency.runtime", str, _RUNTIME),
     ("--device", "device", str, "auto, cpu, cuda or cuda:N"),
-    ("--judge", "judge", str, _JUDGE),
+    ("--latency-device", "latency_device", str, _LATENCY_DEVICE),
     ("--sampler", "sampler", str, _SAMPLER),
     ("--stopping", "stopping", on_off, _STOPPING),
     ("--seed", "seed", int, _SEED),

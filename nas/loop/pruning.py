@@ -30,7 +30,7 @@ def rung_entries(study: optuna.Study, step: int) -> list[RungEntry]:
 
 @dataclass(kw_only=True)
 class Rungs:
-    """The rungs of one trial; its scores are stored, so that all workers and a restart see them."""
+    """The rungs of one trial; its scores are stored, where all workers and a restart see them."""
 
     study: optuna.Study
     trial: optuna.Trial

@@ -1,9 +1,9 @@
 """The latency device: a study's latencies are those of one model of device.
 
 Milliseconds of two devices don't compare, and neither do ratios to MO. So a worker on another
-device than the study's is refused, unless the study names its latency device (`judge`): then such
-a worker trains, and has its networks timed by the workers that run on that device. It marks its
-running trial, and waits; they look for marked trials between their own.
+device than the study's is refused, unless the study names its latency device: then such a worker
+trains, and has its networks timed by the workers that run on that device. It marks its running
+trial, and waits; they look for marked trials between their own.
 
     wants_timing   True on a running trial whose network is to be timed elsewhere
     timed          the answer: {"latency": trials.Latency, "ratio_to_mo": trials.LatencyRatio} as
@@ -54,14 +54,15 @@ def settle_latency_device(
             raise InputError(
                 f"study {study.study_name!r} must be timed on one model of device, which is "
                 f"{settled}, but this is {name}; run it there, let this one only train "
-                f"(--judge {settled!r}), or start another study with --runs DIR"
+                f"(--latency-device {settled!r}), or start another study with --runs DIR"
             )
         study.set_user_attr("device", {"kind": kind, "name": name})
         return True
     if settled and settled != latency_device:
         raise InputError(
-            f"--judge must be the device that has timed this study so far, {settled}, but got "
-            f"{latency_device}; give that, or start another study with --runs DIR"
+            "--latency-device must be the device that has timed this study so far, "
+            f"{settled}, but got {latency_device}; give that, or start another study with "
+            "--runs DIR"
         )
     study.set_user_attr("device", {"kind": kind, "name": latency_device})
     return name == latency_device
@@ -76,7 +77,7 @@ def check_latency_device(study: optuna.Study, name: str) -> None:
         raise InputError(
             f"study {study.study_name!r} is timed on {stored}, by a process that joined at the "
             f"same moment, and not on {name}; run it there, or let this one only train "
-            f"(--judge {stored!r})"
+            f"(--latency-device {stored!r})"
         )
 
 

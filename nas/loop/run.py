@@ -51,7 +51,7 @@ def run_search_process(
     if "baseline_psnr_db" not in study.user_attrs:
         study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
     latency_device = None
-    if config.judge:
+    if config.latency_device:
         latency_device = LatencyDevice(
             study=study, config=config.for_trial(), is_here=is_here, time_network=time_network
         )
@@ -73,7 +73,7 @@ def run_search_process(
         owns_storage=owns_storage,
         view=view,
         stop=stop,
-        latency_device=config.judge or device_name(config.device),
+        latency_device=config.latency_device or device_name(config.device),
     )
     return search.run()
 
@@ -89,7 +89,7 @@ def settle_device(
     kind, name = config.device.partition(":")[0], device_name(config.device)
     with study_lock(folder, study):
         is_begun = runs_now(study, folder, owns_storage=owns_storage)
-        return settle_latency_device(study, kind, name, config.judge, is_begun=is_begun)
+        return settle_latency_device(study, kind, name, config.latency_device, is_begun=is_begun)
 
 
 def prepare(

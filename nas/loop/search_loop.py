@@ -122,7 +122,7 @@ class Search:
                 return SearchOutcome(reason=f"{known}: the space seems exhausted")
 
     def _run_one(self, *, random: bool) -> str | SearchOutcome:
-        """Requests and runs one trial; its kind, "repeat", "waits", or why there is none to run."""
+        """Requests and runs one trial; its kind, "repeat", "waits", or why there is none."""
         with contextlib.ExitStack() as claims:
             found = self._request(claims, random)
             return self._run_claimed(*found) if isinstance(found, tuple) else found
@@ -130,9 +130,7 @@ class Search:
     def _request(
         self, claims: contextlib.ExitStack, random: bool
     ) -> tuple[optuna.Trial, Claim, str] | str | SearchOutcome:
-        """A trial, its claim (until `claims` ends) and its sampler's name; or "waits", or why there
-        is none.
-        """
+        """A trial, its claim (until `claims` ends) and its sampler's name; else as `_run_one`."""
         with study_lock(self.folder, self.study):
             self._recover()
             rows = read_rows(self.study)

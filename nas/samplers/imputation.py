@@ -1,4 +1,4 @@
-"""What a model learns from: a study's trials as observations, with the PSNR of stopped ones imputed.
+"""A study's trials as observations for a model, with the PSNR of stopped ones imputed.
 
 Optuna counts a trial without values as bad, or leaves it out. Neither is true of a network that
 was stopped because two thirds of the others were better: it is measured but for its end. So its

@@ -43,7 +43,7 @@ class Request:
 
     @property
     def startup_trials(self) -> int:
-        """Random trials before a model is used: a third of a small budget, to leave it its share."""
+        """Random trials before a model is used: a third of a small budget."""
         return max(4, min(10, self.config.trials // 3))
 
 

@@ -40,8 +40,8 @@ SECTIONS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """One study. Fields that a resumed study may change: trials, timeout_min, sampler, judge,
-    stopping, checkpoint_s, heartbeat_s, latency_limit_ms.
+    """One study. Fields that a resumed study may change: trials, timeout_min, sampler,
+    latency_device, stopping, checkpoint_s, heartbeat_s, latency_limit_ms.
 
     Raises InputError where a value is out of its range.
     """
@@ -58,7 +58,7 @@ class StudyConfig:
     """Seeds the sampler, the weights and the order of the training crops."""
     device: str = "auto"
     """Where trials train and are timed: auto (a GPU if there is one), cpu, cuda or cuda:N."""
-    judge: str | None = None
+    latency_device: str | None = None
     """Model of the device whose latencies count, by its maker's name; workers on other devices
     then train only. None: that of the study's first process, and no other device may join.
     """

@@ -118,7 +118,7 @@ def _next_commands(
 
 
 def again(argv: Sequence[str], trials: int | None) -> str:
-    """The same command without a storage's password, with other `--trials` where they are given."""
+    """The same command without a storage's password, with other `--trials` where given."""
     words: list[str] = []
     flag = ""
     for word in argv:

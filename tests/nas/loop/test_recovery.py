@@ -15,8 +15,8 @@ from nas.loop import recovery
 from nas.loop.claim import Claim, TakenOverError, checkpoints_folder, folder_id, trial_directory
 from nas.loop.recovery import MAX_DEATHS, recover, sweep
 from nas.samplers import suggest
-from nas.study.storage import open_storage
 from nas.study.schema import DIRECTIONS
+from nas.study.storage import open_storage
 from space import BASELINES, DesignSpace
 
 SPACE = DesignSpace()

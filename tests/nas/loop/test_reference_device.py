@@ -57,7 +57,7 @@ def test_the_first_device_is_the_latency_device_and_another_is_refused(
     told = refused(study, "cuda", "H200", None)
     rule = "study 's' must be timed on one model of device"
     assert told.startswith(f"{rule}, which is L4, but this is H200; run it there")
-    assert "--judge 'L4'" in told and "--runs DIR" in told
+    assert "--latency-device 'L4'" in told and "--runs DIR" in told
     assert settle_latency_device(study, "cuda", "L4", None)
 
 
