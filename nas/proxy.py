@@ -201,16 +201,10 @@ def _config(study: optuna.Study) -> TrialConfig:
             f"python -m nas.search --study {name}"
         )
     kinds: dict[str, Any] = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
-    sections: dict[str, Any] = {
-        name: kind(
-            **{
-                key: value
-                for key, value in stored.get(name, {}).items()
-                if key in kind.__dataclass_fields__
-            }
-        )
-        for name, kind in kinds.items()
-    }
+    sections: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        known = stored.get(name, {}).items()
+        sections[name] = kind(**{k: v for k, v in known if k in kind.__dataclass_fields__})
     device = resolve_device(str(stored.get("device", "cpu")))
     return TrialConfig(**sections, seed=int(stored.get("seed", 0)), device=device)
 

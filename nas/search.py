@@ -129,9 +129,8 @@ def main(
     options.check(config.device, url)
     assignments: list[Assignment] = []  # none where this process does it all
     if options.count(config.device) > 1 or options.ray is not None:
-        assignments = allocate(
-            options, config, study=args.study, runs=args.runs, storage=args.storage
-        )
+        where = {"study": args.study, "runs": args.runs, "storage": args.storage}
+        assignments = allocate(options, config, **where)
     quiet_optuna()
     make_folder(folder)
     console, stop = cli.make_console(), cli.StopSignal()
@@ -165,22 +164,29 @@ def main(
         )
 
         def run_trials(view: View) -> SearchOutcome:
-            if assignments:
-                if options.ray is None:
-                    settle_device(study, config, folder, owns_storage=owns_storage)
-                prepare(study, config, folder, view, load)
-                view.ended(read_rows(study), None)
-                return _run_workers(assignments, options, program, study, config, view, stop)
-            return run_search_process(
-                study,
-                config,
-                folder,
-                view,
-                stop,
-                owns_storage=owns_storage,
-                runner=runner,
-                load=load,
-            )
+            if not assignments:
+                own: dict[str, Any] = {
+                    "owns_storage": owns_storage,
+                    "runner": runner,
+                    "load": load,
+                }
+                return run_search_process(study, config, folder, view, stop, **own)
+            if options.ray is None:
+                settle_device(study, config, folder, owns_storage=owns_storage)
+            prepare(study, config, folder, view, load)
+            view.ended(read_rows(study), None)
+            shared: dict[str, Any] = {
+                "study": study,
+                "config": config,
+                "view": view,
+                "asked": stop,
+            }
+            if options.ray is None:
+                return run_workers(assignments, program=program, **shared)
+            from nas.workers.ray_workers import run_ray
+
+            share = options.gpu_share(config.device)
+            return run_ray(assignments, address=options.ray, gpu_per_worker=share, **shared)
 
         with stop.installed():
             view = make_view(state, console)
@@ -237,33 +243,6 @@ def _search(
             what = "the front's timing was left out"
         reason = f"stopped; {what}, and the same command goes on"
         return SearchOutcome(reason=reason, status=stop.status)
-
-
-def _run_workers(
-    assignments: Sequence[Assignment],
-    options: WorkerOptions,
-    program: Sequence[str],
-    study: optuna.Study,
-    config: StudyConfig,
-    view: View,
-    stop: cli.StopSignal,
-) -> SearchOutcome:
-    """The trials by workers, processes of this machine or tasks of a Ray cluster."""
-    if options.ray is None:
-        return run_workers(
-            assignments, study=study, config=config, view=view, asked=stop, program=program
-        )
-    from nas.workers.ray_workers import run_ray
-
-    return run_ray(
-        assignments,
-        study=study,
-        config=config,
-        view=view,
-        asked=stop,
-        address=options.ray,
-        gpu_per_worker=options.gpu_share(config.device),
-    )
 
 
 if __name__ == "__main__":

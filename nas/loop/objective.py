@@ -35,18 +35,8 @@ from trials.device.errors import DeviceLostError
 from trials.training import Checkpointer
 
 # Attributes of the network, which a repeat copies from the trial that it repeats.
-_OF_THE_NETWORK = (
-    "kind",
-    "cost",
-    "latency",
-    "ratio_to_mo",
-    "ratio_to_mo_interval",
-    "ratio_drift",
-    "psnr_db",
-    "ssim",
-    "images",
-    "parts",
-)
+_OF_LATENCY = ("latency", "ratio_to_mo", "ratio_to_mo_interval", "ratio_drift")
+_OF_THE_NETWORK = ("kind", "cost", *_OF_LATENCY, "psnr_db", "ssim", "images", "parts")
 # How one genome is measured and trained: `trials.run_trial`, or a quick stand-in in tests.
 Runner = Callable[..., Any]
 # Kinds reported as PRUNED. No training can mend the first three: they have a constraint above 0.
@@ -123,8 +113,20 @@ class Objective:
         Raises only what concerns the whole search: Ctrl-C, a full disk, a failing storage, a lost
         device; and TakenOverError where the trial has ended elsewhere meanwhile.
         """
+        of_search = (DeviceLostError, TakenOverError, UpdateFinishedTrialError)
         try:
-            return self._run(trial, genome, directory, on_progress, checkpointer)
+            trial.set_user_attr("directory", f"trials/{directory.name}")
+            try:
+                result = self._run(trial, genome, directory, on_progress, checkpointer)
+            except Exception as error:
+                if is_disk_full(error) or is_storage_error(error) or isinstance(error, of_search):
+                    raise
+                kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+                trial.set_user_attr("message", f"{kind}{one_line(error)}"[:500])
+                self._note(trial, "error", None, directory)
+                self._report(trial, "error", None, None)
+                return "error"
+            return self._store(trial, result, directory)
         except UpdateFinishedTrialError as error:
             raise TakenOverError from error
 
@@ -135,47 +137,34 @@ class Objective:
         directory: Path,
         on_progress: Progress,
         checkpointer: Checkpointer | None,
-    ) -> str:
-        trial.set_user_attr("directory", f"trials/{directory.name}")
-        try:
-            timed, device = None, self.latency_device
-            if device is not None and not device.is_here:
-                waiting = "waiting for the latency device"
-                timed = device.wait(trial, lambda: on_progress(waiting, 0, 1, {}))
-            rungs = self._rungs(trial, genome)
-            result = self.runner(
-                genome,
-                self.config,
-                data=self.data,
-                directory=directory,
-                latency_limit_ms=self.latency_limit_ms,
-                mo_latency_ms=self._mo_ms(),
-                decide=rungs,
-                checkpointer=checkpointer,
-                timed=timed,
-                # Enough for what is stopped, or is clearly over the limit.
-                rough_first=rungs.may_stop or self.latency_limit_ms is not None,
-                on_progress=on_progress,
-            )
-        except Exception as error:
-            of_search = (DeviceLostError, TakenOverError, UpdateFinishedTrialError)
-            if is_disk_full(error) or is_storage_error(error) or isinstance(error, of_search):
-                raise
-            message = one_line(error)
-            if not isinstance(error, InputError):
-                message = f"{type(error).__name__}: {message}"
-            trial.set_user_attr("message", message[:500])
-            self._note(trial, "error", None, directory)
-            self._report(trial, "error", None, None)
-            return "error"
-        return self._store(trial, result, directory)
+    ) -> Any:
+        timed, device = None, self.latency_device
+        if device is not None and not device.is_here:
+            waiting = "waiting for the latency device"
+            timed = device.wait(trial, lambda: on_progress(waiting, 0, 1, {}))
+        rungs = self._rungs(trial, genome)
+        return self.runner(
+            genome,
+            self.config,
+            data=self.data,
+            directory=directory,
+            latency_limit_ms=self.latency_limit_ms,
+            mo_latency_ms=self._mo_ms(),
+            decide=rungs,
+            checkpointer=checkpointer,
+            timed=timed,
+            # Enough for what is stopped, or is clearly over the limit.
+            rough_first=rungs.may_stop or self.latency_limit_ms is not None,
+            on_progress=on_progress,
+        )
 
     def _store(self, trial: optuna.Trial, result: Any, directory: Path) -> str:
         values = result.to_dict()
         psnr_db = values.get("psnr_db")
         latency_ms = (values.get("latency") or {}).get("median_ms")
         kind, message = str(result.kind), one_line(values.get("message") or "")
-        if kind == "complete" and not (_is_finite(psnr_db) and _is_finite(latency_ms)):
+        is_finite = None not in (psnr_db, latency_ms) and math.isfinite(psnr_db + latency_ms)
+        if kind == "complete" and not is_finite:
             kind = "diverged"
             message = f"PSNR {psnr_db} dB and latency {latency_ms} ms must be finite"
         attrs = {
@@ -249,10 +238,6 @@ class Objective:
 
     def _is_over(self, latency_ms: float | None) -> bool:
         return self.latency_limit_ms is not None and (latency_ms or 0.0) > self.latency_limit_ms
-
-
-def _is_finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _without_nan(value: Any) -> Any:

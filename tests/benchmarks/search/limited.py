@@ -63,23 +63,18 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    figures: dict[str, Any] = {
-        "seeds": args.seeds,
-        "first": args.first,
-        "networks": NETWORKS,
-        "minutes": MINUTES,
-        "learnt_from": truth().learnt_from,
-        "psnr_r2": truth().psnr_r2,
-    }
+    figures: dict[str, Any] = {"seeds": args.seeds, "first": args.first}
+    figures |= {"networks": NETWORKS, "minutes": MINUTES}
+    figures |= {"learnt_from": truth().learnt_from, "psnr_r2": truth().psnr_r2}
+    seeds = range(args.first, args.first + args.seeds)
     with ProcessPoolExecutor(args.jobs) as pool:
         for way in ("focused", "plain"):
-            seeds = range(args.first, args.first + args.seeds)
             counts = list(pool.map(search, seeds, [way == "focused"] * args.seeds))
-            figures[way] = {"found": sum(count > 0 for count in counts), "networks": counts}
+            found = sum(count > 0 for count in counts)
+            figures[way] = {"found": found, "networks": counts}
             print(
-                f"{way}: {figures[way]['found']} of {args.seeds} searches find a network "
-                f"better and faster than MO, "
-                f"{np.mean(counts):.1f} on the mean",
+                f"{way}: {found} of {args.seeds} searches find a network better and faster than "
+                f"MO, {np.mean(counts):.1f} on the mean",
                 flush=True,
             )
     if args.json:
@@ -91,29 +86,23 @@ class Truth:
     """What answers for any network: PSNR (dB) after 900 steps and log2 of times MO."""
 
     def __init__(self) -> None:
-        trained = [
-            (features_of(genome), psnr_db)
-            for genome, psnr_db, _ in measured()
-            if psnr_db is not None
-        ]
-        timed = [(features_of(genome), math.log2(ratio)) for genome, _, ratio in measured()]
-        self._psnr = ExtraTreesRegressor(
-            200, max_features=0.5, bootstrap=True, oob_score=True, random_state=0
-        )
-        self._psnr.fit(*map(np.array, zip(*trained, strict=True)))
-        x, octaves = map(np.array, zip(*timed, strict=True))
+        x = np.array([features_of(genome) for genome, _, _ in measured()])
+        psnr = np.array([psnr_db or np.nan for _, psnr_db, _ in measured()])
+        octaves = np.log2([ratio for _, _, ratio in measured()])
+        trained = np.isfinite(psnr)
+        settings: dict[str, Any] = {"max_features": 0.5, "random_state": 0}
+        self._psnr = ExtraTreesRegressor(200, bootstrap=True, oob_score=True, **settings)
+        self._psnr.fit(x[trained], psnr[trained])
         self._line = make_pipeline(StandardScaler(), Ridge(3.0)).fit(x, octaves)
-        self._rest = ExtraTreesRegressor(200, max_features=0.5, random_state=0).fit(
-            x, octaves - self._line.predict(x)
-        )
-        self.learnt_from, self.psnr_r2 = len(trained), float(self._psnr.oob_score_)
+        rest = octaves - self._line.predict(x)
+        self._rest = ExtraTreesRegressor(200, **settings).fit(x, rest)
+        self.learnt_from, self.psnr_r2 = int(trained.sum()), float(self._psnr.oob_score_)
 
     def __call__(self, genome: Genome) -> tuple[float, float]:
         x = np.array([features_of(genome)])
         own = random.Random(genome.digest).gauss(0, NETWORK_DB)
-        return float(self._psnr.predict(x)[0]) + own, float(
-            self._line.predict(x)[0] + self._rest.predict(x)[0]
-        )
+        octaves = self._line.predict(x)[0] + self._rest.predict(x)[0]
+        return float(self._psnr.predict(x)[0]) + own, float(octaves)
 
 
 @cache

@@ -98,20 +98,13 @@ def run(
     cost = count_cost(genome, FRAME, FRAME)
     torch.manual_seed(seed)
     model = build_model(genome)
-    if ratio is None:
-        ratio = (
-            1.0
-            if genome == BASELINES["MO"]
-            else measure_against(
-                model,
-                build_model(BASELINES["MO"]),
-                LatencyConfig(height=FRAME, width=FRAME, max_seconds=2.0, min_runs=20),
-                device="cpu",
-            )[1].value
-        )
+    mo = BASELINES["MO"]
+    if ratio is None and genome != mo:
+        timing = LatencyConfig(height=FRAME, width=FRAME, max_seconds=2.0, min_runs=20)
+        ratio = measure_against(model, build_model(mo), timing, device="cpu")[1].value
     rungs: list[dict[str, float]] = []
 
-    def judge(network: Any, log: TrainLog) -> bool:
+    def score(network: Any, log: TrainLog) -> bool:
         scores = evaluate(network, data.held_out)
         rungs.append(
             {
@@ -124,14 +117,14 @@ def run(
         )
         return True
 
-    log = train(model, data, config, seed=seed, rungs=RUNGS, at_rung=judge)
-    judge(model, log)
+    log = train(model, data, config, seed=seed, rungs=RUNGS, at_rung=score)
+    score(model, log)
     return {
         "genome": genome.to_dict(),
         "digest": genome.digest,
         "macs": cost.macs,
         "parameters": cost.parameters,
-        "ratio_to_mo": ratio,
+        "ratio_to_mo": ratio or 1.0,
         "diverged": log.diverged,
         "rungs": rungs,
         "seconds": log.seconds,
