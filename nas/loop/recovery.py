@@ -56,7 +56,7 @@ def recover(
     """
     trials = study.get_trials(deepcopy=False)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-    stale = stale_ids(study) if running else set()
+    stale = _stale_ids(study) if running else set()
     # Its state is read again last: a trial that ended between the reading and the check of its
     # lock is finished, not dead.
     dead = [
@@ -95,7 +95,7 @@ def recover(
 def runs_now(study: optuna.Study, folder: Path, *, owns_storage: bool) -> bool:
     """Whether a living process runs a trial of `study`; the rest as in `recover`."""
     running = study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-    stale = stale_ids(study) if running else set()
+    stale = _stale_ids(study) if running else set()
     return any(_lives(trial, folder, owns_storage, stale) for trial in running)
 
 
@@ -103,7 +103,7 @@ def _still_runs(study: optuna.Study, trial: FrozenTrial) -> bool:
     return study._storage.get_trial(trial._trial_id).state == TrialState.RUNNING
 
 
-def stale_ids(study: optuna.Study) -> set[int]:
+def _stale_ids(study: optuna.Study) -> set[int]:
     """Ids of the running trials whose heartbeat is older than the storage's grace; none in a
     storage without heartbeats.
     """

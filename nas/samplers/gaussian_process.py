@@ -36,8 +36,8 @@ class GaussianProcess:
         self._before = np.zeros(len(x)) if before is None else before - self._centre
         rest = z - slope * self._before
         self._mean = float(rest.mean())
-        slopes = SLOPE_VARIANCE * np.outer(self._before, self._before)
-        kernel = _kernel(x, x) + slopes + NOISE * np.eye(len(x))
+        linear = SLOPE_VARIANCE * np.outer(self._before, self._before)
+        kernel = _kernel(x, x) + linear + NOISE * np.eye(len(x))
         self._inverse = np.linalg.inv(kernel)
         self._alpha = self._inverse @ (rest - self._mean)
         fit = float((rest - self._mean) @ self._alpha)
