@@ -19,6 +19,7 @@ from nas.samplers.surrogate import StructureSampler
 from nas.study.config import StudyConfig
 from nas.study.pareto import Reference
 from space import DesignSpace, InputError
+from space.errors import brief
 
 AUTO = "auto"
 # The budget, in trials, up to which `auto` fits a model.
@@ -97,7 +98,7 @@ def choose_sampler(name: str, trials: int) -> str:
         return "structure" if trials <= MODEL_UP_TO else "nsga2"
     if name not in SAMPLERS:
         known = ", ".join((AUTO, *SAMPLERS))
-        raise InputError(f"sampler must be one of {known}, but got {name!r}; change it")
+        raise InputError(f"sampler must be one of {known}, but got {brief(name)}; change it")
     return name
 
 
