@@ -18,6 +18,7 @@ from pathlib import Path
 from dashboards.server.serve import ADDRESS, listen, make_app
 from dashboards.study.artifacts import artifacts_folder
 from dashboards.study.reader import Parser, run, url_of
+from nas.study.internals import study_id
 from nas.study.reader import load_study
 from nas.study.schema import ARTIFACTS
 from nas.study.storage import open_to_look
@@ -48,7 +49,7 @@ def _main(argv: Sequence[str]) -> int:
     url = url_of(args)
     artifacts = args.artifacts or artifacts_folder(args.study, args.runs, args.storage)
     storage = open_to_look(url, writable=args.writable)
-    number = load_study(args.study, storage, url)._study_id
+    number = study_id(load_study(args.study, storage, url))
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     # A shell starts what it puts into the background with SIGINT ignored; both end this one.

@@ -347,15 +347,15 @@ def describe(row: Row, trained: Trained, study: optuna.Study, model: DarkUNet) -
 def _judge(trained: Trained, model: DarkUNet, check: Check) -> dict[str, float]:
     import torch
 
-    from trials import evaluate
-    from trials.latency.deployment import judged_form, numerics
+    from trials import score_images
+    from trials.latency.deployment import numerics, scoring_form
 
     told = {image["name"]: image["psnr_db"] for image in trained.images}
-    judged = judged_form(model, trained.latency, check.device)
+    judged = scoring_form(model, trained.latency, check.device)
     found: dict[str, float] = {}
     for pair in check.pairs:
         with numerics(torch.device(check.device)):
-            now = evaluate(judged, [pair])[0].psnr_db
+            now = score_images(judged, [pair])[0].psnr_db
         before = told.get(pair.name, math.nan)
         if not abs(now - before) <= check.tolerance_db:
             raise InputError(

@@ -13,8 +13,7 @@ import shlex
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     add(
         "--genome",
         metavar="FILE|NAME",
-        help="instead of --trial: a name (MO, M1, F1 ...), a genome's JSON file, or a trial's folder",
+        help="instead of --trial: a name (MO, F1 ...), a genome's JSON file, or a trial's folder",
     )
     add("--from-trial-weights", action="store_true", help="begin with the trial's weights")
     add(
@@ -110,6 +109,7 @@ def _retrain(
 
     from nas.training.run import run
     from trials import Checkpointer, PreemptedError, load_data
+    from trials.device import device_errors
     from trials.training.trainer import check
 
     out: Path = args.out
@@ -132,7 +132,7 @@ def _retrain(
         check_same(earlier, settings, out)
     stop = cli.StopSignal()
     checkpointer = Checkpointer(
-        folder=out / "checkpoints", every_s=60 * args.checkpoint_min, stop=stop
+        folder=out / "checkpoints", every_s=60 * args.checkpoint_min, stop=stop.requested
     )
     if (out / "result.json").is_file():
         checkpointer.discard()
@@ -141,8 +141,10 @@ def _retrain(
     write_settings(out, settings, plan.genome)
     state = _load(checkpointer, plan, settings, view, is_new=earlier is None)
     stop.deferring = True
+    crops = f"a training on {plan.train.batch} crops of {plan.train.crop}"
+    advice = "lower --batch or --crop, into another --out"
     try:
-        with stop.installed(), _device_errors(plan):
+        with stop.installed(), device_errors(plan.device, crops, advice):
             log = run(plan, model, data, settings, out, checkpointer, state, view)
     except PreemptedError:
         again = shlex.join(["python", "-m", "nas.retrain", *argv])
@@ -208,24 +210,6 @@ def _digest(model: DarkUNet) -> str:
     for parameter in model.parameters():
         digest.update(parameter.detach().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _device_errors(plan: Plan) -> Iterator[None]:
-    """Raises InputError where the device has too little memory, or is gone."""
-    from trials.device.errors import is_lost, is_out_of_memory, lost
-
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            raise InputError(
-                f"the training must fit in the memory of {plan.device}, but {plan.train.batch} "
-                f"crops of {plan.train.crop} do not; lower --batch or --crop, into another --out"
-            ) from error
-        if is_lost(error, plan.device):
-            raise lost(error, plan.device) from error
-        raise
 
 
 if __name__ == "__main__":

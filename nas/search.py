@@ -39,9 +39,10 @@ from nas.view.summary import again, report, rung_warnings
 from nas.view.terminal import View, make_view
 from nas.workers.allocation import LOCAL, WorkerOptions, allocate
 from nas.workers.pool import PROGRAM, run_workers
-from nas.workers.worker import Assignment
+from nas.workers.process import Assignment
 from space import DesignSpace
 from trials import measure_all
+from trials.latency.deployment import CHOICES
 
 
 def on_off(text: str) -> bool:
@@ -53,8 +54,8 @@ def on_off(text: str) -> bool:
 
 _DATA = f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's layout"
 _LIMIT = "networks slower than this are not trained; it seeks the best within it"
-_DTYPE = "what is deployed, timed and scored in: float32, float16 or bfloat16"
-_RUNTIME = "eager, cuda_graph, compile, or auto (cuda_graph on a GPU, else eager)"
+_DTYPE = f"what is deployed, timed and scored in: {', '.join(CHOICES['dtype'])}"
+_RUNTIME = f"{', '.join(CHOICES['runtime'])} (auto: cuda_graph on a GPU, else eager)"
 _LATENCY_DEVICE = (
     "the name of the device that times all networks; workers on others then only train"
 )
@@ -179,19 +180,21 @@ def main(
                 "study": study,
                 "config": config,
                 "view": view,
-                "asked": stop,
+                "stop": stop,
             }
             if options.ray is None:
                 return run_workers(assignments, program=program, **shared)
-            from nas.workers.ray_workers import run_ray
+            from nas.workers.ray import run_ray
 
             share = options.gpu_share(config.device)
-            return run_ray(assignments, address=options.ray, gpu_per_worker=share, **shared)
+            return run_ray(
+                assignments, address=options.ray, gpu_per_worker=share, program=program, **shared
+            )
 
         with stop.installed():
             view = make_view(state, console)
             outcome = _search(study, config, folder, view, stop, run_trials, measure)
-            if stop():  # a second signal must not cut the report short
+            if stop.requested():  # a second signal must not cut the report short
                 for number in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(number, signal.SIG_IGN)
             state.rows = read_rows(study)
@@ -233,7 +236,7 @@ def _search(
                 for warning in rung_warnings(study) if config.stopping else ():
                     view.note(warning)
                 outcome = run_trials(view)
-            if outcome.status == 0 and not stop():
+            if outcome.status == 0 and not stop.requested():
                 view.state.rows = read_rows(study)
                 time_front(study, config, view, measure)
             return outcome

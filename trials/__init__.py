@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from trials.data.pair import Pair, Progress, TrialData
     from trials.latency.measure import Latency, measure_against, measure_all, measure_latency
     from trials.latency.statistics import LatencyRatio
-    from trials.raw.reader import read_raw
+    from trials.raw.reader import read_frame
     from trials.scoring.baseline import amplified_psnr_db
-    from trials.scoring.images import ImageScore, evaluate
+    from trials.scoring.images import ImageScore, score_images
     from trials.scoring.metrics import psnr_db, ssim
     from trials.training.checkpoints import Checkpointer, PreemptedError
     from trials.training.log import TrainLog
@@ -31,9 +31,9 @@ _LAZY = {
     "data.pair": ("Pair", "Progress", "TrialData"),
     "latency.measure": ("Latency", "measure_against", "measure_all", "measure_latency"),
     "latency.statistics": ("LatencyRatio",),
-    "raw.reader": ("read_raw",),
+    "raw.reader": ("read_frame",),
     "scoring.baseline": ("amplified_psnr_db",),
-    "scoring.images": ("ImageScore", "evaluate"),
+    "scoring.images": ("ImageScore", "score_images"),
     "scoring.metrics": ("psnr_db", "ssim"),
     "training.checkpoints": ("Checkpointer", "PreemptedError"),
     "training.log": ("TrainLog",),
@@ -61,14 +61,14 @@ __all__ = [
     "TrialData",
     "TrialResult",
     "amplified_psnr_db",
-    "evaluate",
+    "score_images",
     "load_data",
     "load_pairs",
     "measure_against",
     "measure_all",
     "measure_latency",
     "psnr_db",
-    "read_raw",
+    "read_frame",
     "run_trial",
     "rung_steps",
     "ssim",

@@ -11,8 +11,9 @@ class DataConfig:
     source: str | Path = "synthetic"
     """"synthetic", or a folder in SID's layout."""
     white_balanced_input: bool = True
-    """Multiply the mosaic by the camera's white balance. It is in every raw file and costs nothing,
-    and a network that need not guess it makes no colour cast. The published MO weights want False.
+    """Multiply the mosaic by the camera's white balance. It is in every raw file and costs
+    nothing, and a network that need not guess it makes no colour cast. The published MO weights
+    want False.
     """
     sensor: str = "sony_a7s2"
     """Synthetic data only: the calibrated sensor, a file in trials/data/sensors."""
@@ -26,8 +27,8 @@ class DataConfig:
     than few large ones.
     """
     held_out: int = 12
-    """Number of held-out pairs: synthetic scenes of their own, or at most so many real pairs, spread
-    evenly over those held out.
+    """Number of held-out pairs: synthetic scenes of their own, or at most so many real pairs,
+    spread evenly over those held out.
     """
     iso_min: int = 50
     iso_max: int = 25600
@@ -56,8 +57,8 @@ class TrainConfig:
     warmup_steps: int = 50
     """Steps of linear warm-up (at most a fifth of all steps)."""
     grad_clip: float = 0.1
-    """Largest norm of the gradient of all parameters. MO's is mostly 0.1 to 0.5, so early steps all
-    count alike, and a bad one can't throw the weights far.
+    """Largest norm of the gradient of all parameters. MO's is mostly 0.1 to 0.5, so early steps
+    all count alike, and a bad one can't throw the weights far.
     """
     ema_decay: float = 0.99
     """Decay per step of the averaged weights; it ramps up from zero, for short runs."""
@@ -90,8 +91,8 @@ class LatencyConfig:
     channels_last takes 0.86 to 0.93 of the time of contiguous (MO, M1, M2; float32).
     """
     runtime: str = "auto"
-    """eager, cuda_graph, compile (torch.compile; on a GPU captured in a CUDA graph too), or auto:
-    cuda_graph on a GPU, eager on a CPU.
+    """One of trials/latency/runtimes.py, or auto: cuda_graph on a GPU, eager on a CPU. `compile`
+    is torch.compile, on a GPU captured in a CUDA graph too.
     """
     threads: int | None = None
     """CPU threads; None: as many as torch uses here. Recorded with every result."""
@@ -106,17 +107,17 @@ class LatencyConfig:
     narrower than this share of them.
     """
     max_seconds: float = 5.0
-    """Longest time of one try, which then ends after `min_runs` with the precision it has. There are
-    up to three tries where the ratio is not known to `precision`, or (outside a search, which only
-    needs the ratio) the milliseconds drift.
+    """Longest time of one try, which then ends after `min_runs` with the precision it has. There
+    are up to three tries where the ratio is not known to `precision`, or (outside a search, which
+    only needs the ratio) the milliseconds drift.
     """
     first_seconds: float = 1.0
-    """`max_seconds` of a trial's first, rough timing; a network that is trained to its end is timed
-    again in full.
+    """`max_seconds` of a trial's first, rough timing; a network that is trained to its end is
+    timed again in full.
     """
     front_seconds: float = 8.0
-    """`max_seconds` of each network of the front when all are timed again in one run, at a search's
-    end.
+    """`max_seconds` of each network of the front when all are timed again in one run, at a
+    search's end.
     """
 
 
@@ -128,6 +129,6 @@ class TrialConfig:
     train: TrainConfig = TrainConfig()
     latency: LatencyConfig = LatencyConfig()
     seed: int = 0
-    """Fixes the initial weights, the crops and their noise; the same for every genome of a study."""
+    """Fixes the initial weights, the crops and their noise, alike for every genome of a study."""
     device: str = "cpu"
     """Where the network trains and is timed: "cpu", "cuda" or "cuda:N"."""

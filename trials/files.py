@@ -11,7 +11,7 @@ from space import InputError
 
 
 def require_utf8(path: str | Path) -> None:
-    """InputError where a path is not UTF-8: LibRaw's wrapper can't open it, and OpenCV 5.0 crashes."""
+    """InputError for a path that is not UTF-8: LibRaw's wrapper fails, and OpenCV 5.0 crashes."""
     try:
         os.fspath(path).encode("utf-8")
     except UnicodeEncodeError as error:

@@ -21,7 +21,7 @@ from trials.files import replacing
 from trials.scoring.baseline import amplified_only
 from trials.training import write_curve
 
-# Pairs in a trial's preview; the largest side of a panel, its caption's height and the gap, pixels.
+# Pairs in a preview; the largest side of a panel, its caption's height and the gap in pixels.
 PREVIEW_PAIRS = 2
 PANEL, CAPTION, GAP = 320, 24, 6
 TITLES = ("amplified only", "restored", "ground truth")

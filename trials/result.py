@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RungScore:
-    """A training at one of its rungs: mean PSNR (dB, peak 1) and SSIM over the held-out pairs, with
-    averaged weights.
+    """A training at one of its rungs: mean PSNR (dB, peak 1) and SSIM over the held-out pairs,
+    with averaged weights.
     """
 
     step: int
@@ -39,11 +39,11 @@ class RungScore:
 class TrialResult:
     """The result of one trial.
 
-    `kind` is "complete", "stopped" (at a rung), "over_limit" (too slow: not trained), "diverged" or
-    "out_of_memory"; `message` says why it is not complete. PSNR in dB (peak 1, float) and SSIM (7 x 7
-    uniform) are means over the held-out pairs, `images` holds each pair's. `ratio_to_mo` is the
-    latency over MO's, timed in turn. `rungs` includes the last step's; a stopped trial's PSNR, SSIM
-    and images are those of its last rung.
+    `kind` is "complete", "stopped" (at a rung), "over_limit" (too slow: not trained), "diverged"
+    or "out_of_memory"; `message` says why it is not complete. PSNR in dB (peak 1, float) and SSIM
+    (7 x 7 uniform) are means over the held-out pairs, `images` holds each pair's. `ratio_to_mo` is
+    the latency over MO's, timed in turn. `rungs` includes the last step's; a stopped trial's PSNR,
+    SSIM and images are those of its last rung.
     """
 
     kind: str

@@ -1,7 +1,7 @@
 """One trial, from its genome to its result: cost, latency, and only then training and scores.
 
-Latency needs no training, so a genome over the limit is never trained. Whatever can go wrong with a
-genome (over the limit, diverged, out of memory) is a kind of result, not a crash.
+Latency needs no training, so a genome over the limit is never trained. Whatever can go wrong with
+a genome (over the limit, diverged, out of memory) is a kind of result, not a crash.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 from space import BASELINES, DarkUNet, Genome, build_model, count_cost
 from trials.config import TrialConfig
 from trials.data.pair import Progress, TrialData
-from trials.device.errors import free_memory, is_lost, is_out_of_memory, lost
+from trials.device import DeviceMemoryError, device_errors
 from trials.files import write_text
 from trials.latency.measure import frame_size
 from trials.latency.trial_timing import Timed, is_close, time_network
 from trials.outputs import write_outputs
 from trials.result import RungScore, TrialResult
-from trials.scoring.images import ImageScore, evaluate_deployed, mean_scores
+from trials.scoring.images import ImageScore, mean_scores, score_deployed
 from trials.training.checkpoints import Checkpointer, TrialCheckpoint
 from trials.training.log import TrainLog
 from trials.training.loop import train
@@ -53,10 +53,11 @@ def run_trial(
 
     At each rung of the training (`trials.rung_steps`) `decide` gets the scores of the averaged
     weights and says whether it continues; without it there are no rungs. With `checkpointer` the
-    training is saved as it goes, and resumed from what was saved before ("resume" reports the step);
-    the network is then not timed again by the same model of device. (The caller discards the
-    checkpoints, once the result is safe.) Nor is it timed where its latency is given as `timed`. With
-    `rough_first` a network that is stopped is only timed roughly (trials/latency/trial_timing.py).
+    training is saved as it goes, and resumed from what was saved before ("resume" reports the
+    step); the network is then not timed again by the same model of device. (The caller discards
+    the checkpoints, once the result is safe.) Nor is it timed where its latency is given as
+    `timed`. With `rough_first` a network that is stopped is only timed roughly
+    (trials/latency/trial_timing.py).
 
     Raises InputError for an impossible config, DeviceLostError where the device vanishes, OSError
     for a full disk, PreemptedError where the checkpointer's `stop` says so, and what `on_progress`
@@ -69,45 +70,42 @@ def run_trial(
     result = TrialResult(kind="complete", genome=genome, cost=count_cost(genome, height, width))
     checkpoint = TrialCheckpoint(checkpointer, genome, config, data) if checkpointer else None
     try:
-        report("latency", 0, 1, {})
-        torch.manual_seed(config.seed)
-        model = build_model(genome)
-        is_rough = rough_first and not timed and genome != BASELINES["MO"]
-        timed = timed or (checkpoint.timed if checkpoint else None)
-        timed = timed or time_network(genome, config, rough=is_rough)
-        if is_rough and latency_limit_ms is not None:
-            is_rough = not is_close(timed, latency_limit_ms, mo_latency_ms)
-            timed = timed if is_rough else time_network(genome, config)
-        latency, ratio = timed
-        result = replace(result, latency=latency, ratio_to_mo=ratio)
-        report("latency", 1, 1, {"latency_ms": latency.median_ms})
-        latency_ms = latency.median_ms if mo_latency_ms is None else ratio.value * mo_latency_ms
-        if latency_limit_ms is not None and latency_ms > latency_limit_ms:
-            message = (
-                f"{latency_ms:.2f} ms is over the limit of {latency_limit_ms:g} ms: not trained"
+        with device_errors(config.device):
+            report("latency", 0, 1, {})
+            torch.manual_seed(config.seed)
+            model = build_model(genome)
+            is_rough = rough_first and not timed and genome != BASELINES["MO"]
+            timed = timed or (checkpoint.timed if checkpoint else None)
+            timed = timed or time_network(genome, config, rough=is_rough)
+            if is_rough and latency_limit_ms is not None:
+                is_rough = not is_close(timed, latency_limit_ms, mo_latency_ms)
+                timed = timed if is_rough else time_network(genome, config)
+            latency, ratio = timed
+            result = replace(result, latency=latency, ratio_to_mo=ratio)
+            report("latency", 1, 1, {"latency_ms": latency.median_ms})
+            latency_ms = (
+                latency.median_ms if mo_latency_ms is None else ratio.value * mo_latency_ms
             )
-            result = replace(result, kind="over_limit", message=message)
-        else:
-            if checkpoint:
-                checkpoint.timed = timed
-            result, log = _train(
-                result, model, data, config, latency_ms, decide, checkpoint, on_progress
-            )
-            if result.kind == "complete" and is_rough:
-                report("latency", 0, 1, {})
-                latency, ratio = time_network(genome, config)
-                result = replace(result, latency=latency, ratio_to_mo=ratio)
-            if result.kind in ("complete", "stopped"):
-                balanced = config.data.white_balanced_input
-                write_outputs(
-                    directory, model, log.rows, data.held_out, white_balanced_input=balanced
+            if latency_limit_ms is not None and latency_ms > latency_limit_ms:
+                limit = f"the limit of {latency_limit_ms:g} ms"
+                message = f"{latency_ms:.2f} ms is over {limit}: not trained"
+                result = replace(result, kind="over_limit", message=message)
+            else:
+                if checkpoint:
+                    checkpoint.timed = timed
+                result, log = _train(
+                    result, model, data, config, latency_ms, decide, checkpoint, on_progress
                 )
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            if is_lost(error, config.device):
-                raise lost(error, config.device) from error
-            raise
-        free_memory()
+                if result.kind == "complete" and is_rough:
+                    report("latency", 0, 1, {})
+                    latency, ratio = time_network(genome, config)
+                    result = replace(result, latency=latency, ratio_to_mo=ratio)
+                if result.kind in ("complete", "stopped"):
+                    balanced = config.data.white_balanced_input
+                    write_outputs(
+                        directory, model, log.rows, data.held_out, white_balanced_input=balanced
+                    )
+    except DeviceMemoryError:
         crops = f"{config.train.batch} crops of {config.train.crop}"
         work = crops if result.latency else f"{height} x {width}"
         message = f"out of memory on {config.device} at {work}"
@@ -147,7 +145,7 @@ def _train(
     steps, first_rung = config.train.steps, config.train.first_rung
 
     def at_rung(network: DarkUNet, log: TrainLog) -> bool:
-        images[:] = evaluate_deployed(
+        images[:] = score_deployed(
             network,
             data.held_out,
             config.latency,

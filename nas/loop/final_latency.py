@@ -19,7 +19,7 @@ from nas.study.schema import FRONT_LATENCY
 from nas.view.terminal import View
 from space import BASELINES, Genome, build_model
 from trials.config import LatencyConfig
-from trials.device.errors import free_memory, is_lost, is_out_of_memory, lost
+from trials.device import DeviceMemoryError, device_errors
 from trials.latency.measure import device_name
 from trials.latency.rounds import TRIES
 
@@ -77,14 +77,10 @@ def remeasure(
     DeviceLostError where the device vanishes.
     """
     try:
-        _measure_and_store(study, rows, config, device, on_share, measure)
+        with device_errors(device):
+            _measure_and_store(study, rows, config, device, on_share, measure)
         return []
-    except (MemoryError, RuntimeError) as error:
-        if is_lost(error, device):
-            raise lost(error, device) from error
-        if not is_out_of_memory(error):
-            raise
-        free_memory()
+    except DeviceMemoryError:
         if len(rows) == 1:
             return list(rows)
     return [

@@ -73,7 +73,7 @@ class Search:
         try:
             return self._run()
         except KeyboardInterrupt:
-            if not self.stop():
+            if not self.stop.requested():
                 raise
             return SearchOutcome(reason=STOPPED, status=self.stop.status)
 
@@ -86,7 +86,7 @@ class Search:
         self._refresh(None)
         while True:
             self.stop.deferring = False
-            if self.stop():
+            if self.stop.requested():
                 return SearchOutcome(reason=STOPPED, status=self.stop.status)
             if self.objective.latency_device is not None:
                 for number in self.objective.latency_device.serve():
@@ -147,7 +147,7 @@ class Search:
                 check_latency_device(self.study, self.latency_device)
             name = self._set_sampler(rows, random)
             # In one piece: a stop in between would leave a trial that seems a dead process's.
-            with self.stop.held():
+            with self.stop.defer_signals():
                 trial = self.study.ask()
                 self._last = trial.number
                 return trial, claims.enter_context(Claim(self.folder, trial)), name
@@ -174,7 +174,7 @@ class Search:
         checkpointer = Checkpointer(
             folder=checkpoints_folder(self.folder, genome.digest),
             every_s=self.config.checkpoint_s,
-            stop=self.stop,
+            stop=self.stop.requested,
         )
 
         def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:

@@ -208,7 +208,11 @@ def _figures(attrs: Mapping[str, Any], latency_ms: float | None) -> list[str]:
         told.append(f"SSIM {attrs['ssim']:.3f}")
     ratio, interval = attrs.get("ratio_to_mo"), attrs.get("ratio_to_mo_interval")
     latency = attrs.get("latency") or {}
-    if latency_ms is not None and attrs.get("baseline") == "MO" and latency.get("low_ms") is not None:
+    if (
+        latency_ms is not None
+        and attrs.get("baseline") == "MO"
+        and latency.get("low_ms") is not None
+    ):
         told.append(
             f"**{latency_ms:.1f} ms** ({latency['low_ms']:.1f} to "
             f"{latency['high_ms']:.1f}), the unit of all others"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.study.ranges import check_name, check_ranges
+from nas.study.reader import check_name
 from space import DesignSpace, InputError
 from space.errors import brief
 from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
@@ -36,6 +36,50 @@ SECTIONS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "latency": LatencyConfig,
 }
+
+# Bounds are far from what makes sense: they keep out what would overflow, fill the memory or never
+# end.
+SECONDS = (1e-3, 86_400.0)
+# key: (smallest, largest)
+RANGES: dict[str, tuple[float, float]] = {
+    "trials": (1, 1_000_000),
+    "seed": (0, 2**32 - 1),
+    "timeout_min": (1e-6, 10_000_000.0),
+    "latency_limit_ms": (1e-6, 1e9),
+    "checkpoint_s": (1e-6, 10_000_000.0),
+    "heartbeat_s": (1, 10_000_000.0),
+    "data.scenes": (1, 1_000_000),
+    "data.scene_size": (32, 16_384),
+    "data.held_out": (1, 100_000),
+    "data.iso_min": (1, 10_000_000),
+    "data.iso_max": (1, 10_000_000),
+    "data.ratio_min": (1, 1e6),
+    "data.ratio_max": (1, 1e6),
+    "data.seed": (0, 2**32 - 1),
+    "train.steps": (1, 1_000_000_000),
+    "train.batch": (1, 65_536),
+    "train.crop": (64, 16_384),
+    "train.learning_rate": (1e-12, 1e3),
+    "train.warmup_steps": (0, 1_000_000_000),
+    "train.grad_clip": (1e-12, 1e12),
+    "train.ema_decay": (0, 1 - 1e-9),
+    "train.ms_ssim_weight": (0, 1),
+    "train.first_rung": (1, 1_000_000_000),
+    "latency.height": (1, 65_536),
+    "latency.width": (1, 65_536),
+    "latency.threads": (1, 1024),
+    "latency.warmup_runs": (1, 1_000_000),
+    "latency.min_runs": (1, 1_000_000),
+    "latency.precision": (1e-6, 1e6),
+    "latency.max_seconds": SECONDS,
+    "latency.front_seconds": SECONDS,
+}
+# The first may not be above the second; the sizes of real photos are known only once read.
+ORDERED = (
+    ("data.iso_min", "data.iso_max"),
+    ("data.ratio_min", "data.ratio_max"),
+    ("train.crop", "data.scene_size"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,28 +129,18 @@ class StudyConfig:
                 "train.crop must be a multiple of 64, which every network of the space can take, "
                 f"but got {self.train.crop}; change it"
             )
-        check_ranges(self._flat())
+        values = self.to_dict()
+        check_ranges(values | _flat(values))
         rung_steps(self.train.steps, self.train.first_rung)
 
     def for_trial(self) -> TrialConfig:
         """What one trial needs to know."""
-        return TrialConfig(
-            data=self.data,
-            train=self.train,
-            latency=self.latency,
-            seed=self.seed,
-            device=self.device,
-        )
+        sections = {section: getattr(self, section) for section in SECTIONS}
+        return TrialConfig(seed=self.seed, device=self.device, **sections)
 
     def to_dict(self) -> dict[str, Any]:
         """All keys as plain JSON values."""
         return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
-
-    def _flat(self) -> dict[str, Any]:
-        flat = dict(vars(self))
-        for section in SECTIONS:
-            flat |= {f"{section}.{key}": value for key, value in vars(flat[section]).items()}
-        return flat
 
     def fixed(self) -> dict[str, Any]:
         """The keys that may not change in a study, flat ("train.steps"), as plain JSON values.
@@ -114,33 +148,50 @@ class StudyConfig:
         "device" is only its kind, so that a study may go on on another GPU of the machine; "space"
         is a digest of the genes and their choices, which change when the program does.
         """
-        values = self.to_dict()
-        flat: dict[str, Any] = {
-            "seed": self.seed,
-            "device": self.device.partition(":")[0],
-            "space": space_digest(),
-        }
-        for section in SECTIONS:
-            flat |= {f"{section}.{key}": value for key, value in values[section].items()}
-        return flat
+        device = self.device.partition(":")[0]
+        own = {"seed": self.seed, "device": device, "space": space_digest()}
+        return own | _flat(self.to_dict())
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value for section in SECTIONS for key, value in values[section].items()
+    }
+
+
+def check_ranges(flat: Mapping[str, Any]) -> None:
+    """InputError, with the key and its range, where a number of a config (flat: "train.steps") is
+    out of bounds. None is allowed anywhere.
+    """
+    for key, (low, high) in RANGES.items():
+        value = flat.get(key)
+        if value is not None and not low <= value <= high:
+            raise InputError(
+                f"{key} must be from {low:.12g} to {high:.12g}, but got {brief(value)}; change it"
+            )
+    for smaller, larger in ORDERED if flat.get("data.source") == "synthetic" else ():
+        one, other = flat.get(smaller), flat.get(larger)
+        if one is not None and other is not None and one > other:
+            raise InputError(
+                f"{smaller} must not be above {larger}, but they are {one:.12g} and {other:.12g}; "
+                "lower the first or raise the second"
+            )
 
 
 def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyConfig:
-    """The study that a name (of nas/studies/) or a path to a TOML file means, with `changes` from
-    flags.
+    """The study that a name (of nas/studies/) or a path to a TOML file means.
 
-    `changes` are flat keys as in `StudyConfig.fixed`; None means "as the file says". Raises
-    InputError where there is no such study, or a key is unknown, ill-typed or out of range.
+    `changes` come from flags, flat as in `StudyConfig.fixed`; None means "as the file says".
+    Raises InputError where there is no such study, or a key is unknown, ill-typed or out of range.
     """
     path = _find(study)
     values = _read(path)
-    flags = any(value is not None for value in (changes or {}).values())
-    for key, value in (changes or {}).items():
-        if value is not None:
-            section, _, name = key.rpartition(".")
-            place = values.setdefault(section, {}) if section else values
-            if isinstance(place, dict):
-                place[name] = value
+    flags = {key: value for key, value in (changes or {}).items() if value is not None}
+    for key, value in flags.items():
+        section, _, name = key.rpartition(".")
+        table = values.setdefault(section, {}) if section else values
+        if isinstance(table, dict):
+            table[name] = value
     if "name" in values:
         raise InputError(
             f"{path}: unknown key 'name'; a study is named after its file, so rename that"
@@ -274,8 +325,8 @@ def _source(source: str) -> str:
     folder = Path(os.path.expanduser(source))
     if not source or not os.path.isdir(folder):
         raise InputError(
-            f"there is no data folder {source or '(its name is empty)'}; give one in SID's layout, "
-            f"or --data {SYNTHETIC}"
+            f"there is no data folder {source or '(its name is empty)'}; give one in SID's "
+            f"layout, or --data {SYNTHETIC}"
         )
     return str(folder.resolve())
 
@@ -304,7 +355,7 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
-    """`value` as `hint` wants it (an int is also a float, a list a tuple), or InputError."""
+    """`value` as `hint` wants it: an int is also a float, a list a tuple; or InputError."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _typed(key, value, next(arg for arg in args if arg is not types.NoneType))

@@ -26,7 +26,8 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine
 
-from nas.study.retrying_storage import Retry, RetryingStorage, stored_in
+from nas.study.internals import database_of
+from nas.study.retrying_storage import Retry, RetryingStorage
 from nas.study.storage import storage_error
 
 # Seconds that one statement waits for the server's lock; then another does. A server serves who
@@ -51,7 +52,7 @@ def study_lock(folder: Path, study: optuna.Study) -> Iterator[None]:
     Waits as long as it takes; where the database does not answer, as long as the storage. Not
     re-entrant.
     """
-    storage = stored_in(study)
+    storage = database_of(study)
     with contextlib.ExitStack() as held:
         held.enter_context(_flock(folder / "lock"))
         if isinstance(storage, RDBStorage):
@@ -86,7 +87,7 @@ def _server_lock(storage: RDBStorage, name: str) -> Iterator[None]:
         with retry.renewing(lock.renew):
             yield
     finally:
-        with retry.stop.held():
+        with retry.stop.defer_signals():
             lock.free()
 
 
@@ -113,14 +114,12 @@ class _ServerLock:
                 )
                 self._connection.exec_driver_sql(f"SELECT {', '.join(sets)}")
             self._connection.exec_driver_sql(f"SELECT pg_advisory_lock({self._key})")
-        except sqlalchemy.exc.DBAPIError as error:
-            # psycopg and psycopg2 name the state, others tell it in the error's text.
-            state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-            if _LOCK_TIMEOUT in (state or str(error.orig)):
+        except BaseException as error:
+            # psycopg and psycopg2 name the state, others have it in the error's text.
+            cause = getattr(error, "orig", None)
+            state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+            if _LOCK_TIMEOUT in (state or str(cause)):
                 return False
-            self.free()
-            raise
-        except BaseException:
             self.free()
             raise
         return True

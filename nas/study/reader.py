@@ -5,12 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.study.ranges import check_name
 from space import InputError
+from space.errors import brief
 
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
+
+# Bytes of a study's name, which is a folder's too.
+LONGEST_NAME = 100
+
+
+def check_name(name: str) -> str:
+    """`name`; InputError where it can't be a study's, which is a folder's name in --runs."""
+    is_word = name.isprintable() and name and "/" not in name and not name.startswith(".")
+    if not is_word or len(name.encode("utf-8")) > LONGEST_NAME:
+        raise InputError(
+            f"a study's name must be one word for a folder, at most {LONGEST_NAME} bytes, without "
+            f"a slash and not beginning with a dot, but got {brief(name)}; rename it"
+        )
+    return name
 
 
 def study_name(study: str) -> str:
@@ -37,14 +51,14 @@ def load_study(name: str, storage: BaseStorage, url: str) -> optuna.Study:
     """
     import optuna
 
-    from nas.study.storage import is_storage_error, shown, storage_error
+    from nas.study.storage import is_storage_error, mask_password, storage_error
 
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
         names = ", ".join(sorted(study.study_name for study in storage.get_all_studies()))
         raise InputError(
-            f"there is no study {name!r} in {shown(url)}; there are: {names or 'none'}"
+            f"there is no study {name!r} in {mask_password(url)}; there are: {names or 'none'}"
         ) from error
     except Exception as error:
         if is_storage_error(error):

@@ -13,6 +13,8 @@ import datetime
 import functools
 import json
 import random
+import re
+import sqlite3
 import sys
 import threading
 import time
@@ -24,14 +26,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DBAPIError
 
 from nas.cli.signals import StopSignal
 from nas.study.fast_storage import FastStorage, Param
-from nas.study.transient_errors import is_transient
+from nas.study.internals import database_of, trial_id
 from space import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +48,18 @@ GIVE_UP_S = 15 * 60.0
 STOP_GIVE_UP_S = 5.0
 # The system attribute of a trial that is unique for each making of one.
 MADE = "made"
+
+# PostgreSQL's SQLSTATEs: connection lost, shutting down or starting, too many clients, a
+# deadlock's victim.
+_STATES = ("08", "57P01", "57P02", "57P03", "53300", "40001", "40P01")
+# A connection that was never made has no state, only its driver's words.
+_WORDS = re.compile(
+    "refused|timeout expired|timed out|starting up|shutting down|recovery mode|not yet accepting"
+    "|closed the connection|connection reset|connection is (closed|lost|bad)|broken pipe"
+    "|terminating connection|no route to host|unreachable|too many clients"
+    "|remaining connection slots|could not translate host name|failed to resolve host"
+    "|name resolution|name or service not known|socket.*no such file|no such file.*socket"
+)
 
 
 class NoAnswerError(InputError):
@@ -86,7 +100,7 @@ class Retry:
         handled, began, number = sys.exception(), time.monotonic(), 0
         while True:
             try:
-                with self.stop.held():
+                with self.stop.defer_signals():
                     for renew in getattr(self._thread, "renewals", ()):
                         renew()
                     answer = attempt(number)
@@ -126,7 +140,9 @@ class Retry:
             longest = f"{most / 60:.0f} minutes" if most >= 120 else f"{most:.0f} s"
             self.report(f"{self.name} does not answer; waiting up to {longest} for it")
         while (now := time.monotonic()) < end:
-            limit = min(self.give_up_s, STOP_GIVE_UP_S) if self.stop() else self.give_up_s
+            limit = (
+                min(self.give_up_s, STOP_GIVE_UP_S) if self.stop.requested() else self.give_up_s
+            )
             if now - since >= limit:
                 raise NoAnswerError(
                     f"{self.explain(silence)}; it has not answered for {now - since:.0f} s"
@@ -315,7 +331,7 @@ def _retrying(name: str) -> Any:
 
 
 # Reads, and writes that are the same when made twice.
-PLAIN = (
+PLAIN = [
     "get_study_id_from_name",
     "get_study_name_from_id",
     "get_all_studies",
@@ -335,7 +351,7 @@ PLAIN = (
     "_get_best_trial_id",
     "record_heartbeat",
     "_get_stale_trial_ids",
-)
+]
 for _name in PLAIN:
     setattr(RetryingStorage, _name, _retrying(_name))
 
@@ -344,13 +360,39 @@ def one_write(trial: optuna.Trial) -> contextlib.AbstractContextManager[None]:
     """`RetryingStorage.one_write` for a trial of this thread's; nothing where its study is in
     another kind of storage.
     """
-    storage = stored_in(trial.study)
+    storage = database_of(trial.study)
     if isinstance(storage, RetryingStorage):
-        return storage.one_write(trial._trial_id)
+        return storage.one_write(trial_id(trial))
     return contextlib.nullcontext()
 
 
-def stored_in(study: optuna.Study) -> BaseStorage:
-    """The storage of `study`, without the cache that Optuna wraps a database's in."""
-    storage: BaseStorage = getattr(study._storage, "_backend", study._storage)
-    return storage
+def is_transient(error: BaseException, handled: BaseException | None = None) -> bool:
+    """Whether `error`, or what it was raised from, means that the database does not answer.
+
+    `handled` is what was being handled before the call: an older error, which says nothing about
+    this one.
+    """
+    return any(
+        isinstance(one, DBAPIError) and _is_transient(one) for one in _chain(error, handled)
+    )
+
+
+def _is_transient(error: DBAPIError) -> bool:
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return isinstance(original, sqlite3.OperationalError) and "locked" in str(original)
+    if error.connection_invalidated:
+        return True
+    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    if state:
+        return str(state).startswith(_STATES)
+    return _WORDS.search(" ".join(str(original).lower().split())) is not None
+
+
+def _chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = {id(handled)}
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__

@@ -18,7 +18,7 @@ from trials.files import write_text
 from trials.latency.measure import frame_size
 from trials.outputs import write_outputs
 from trials.result import TrialResult
-from trials.scoring.images import ImageScore, evaluate_deployed, mean_scores
+from trials.scoring.images import ImageScore, mean_scores, score_deployed
 from trials.training import Checkpointer, TrainLog, train, write_curve
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def run(
     state: State | None,
     view: View,
 ) -> TrainLog:
-    """Trains `model` from `state` on, and writes to `folder` what a trial writes, unless it diverges.
+    """Trains `model` from `state` on; unless it diverges, writes a trial's files to `folder`.
 
     Raises PreemptedError where the checkpointer's `stop` says so, and OSError for a full disk.
     """
     steps, images = plan.train.steps, list[ImageScore]()
 
     def at_rung(network: DarkUNet, log: TrainLog) -> bool:
-        images[:] = evaluate_deployed(
+        images[:] = score_deployed(
             network,
             data.held_out,
             LatencyConfig(),

@@ -98,7 +98,7 @@ class Plan:
         return {**flat, "data.source": str(self.data.source), "data.digest": data.get("digest")}
 
     def trial_latency(self) -> dict[str, Any]:
-        """Latency and ratio to MO that the network's trial measured: training doesn't change them."""
+        """Latency and ratio to MO as the network's trial measured them."""
         try:
             path = self.trial / "result.json" if self.trial else None
             result = json.loads(path.read_text(encoding="utf-8")) if path else {}
@@ -247,15 +247,15 @@ def _check(train: TrainConfig, args: Namespace) -> None:
 
 
 def _config(kind: type[Any], stored: Mapping[str, Any], flags: Mapping[str, Any]) -> Any:
-    """A config of the stored values that this version knows, changed by the flags that were given."""
+    """A config of the stored values that this version knows, with the given flags."""
     values = {**stored, **{key: value for key, value in flags.items() if value is not None}}
     return kind(**{key: values[key] for key in kind.__dataclass_fields__ if key in values})
 
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[dict[str, Any] | None]:
-    """The settings of the training in `folder`, which is locked inside; None where it is new (it is
-    made then).
+    """The settings of the training in `folder`, which is locked inside; None where it is new (it
+    is made then).
 
     Raises InputError where the folder holds something else, or another process trains in it.
     """
@@ -308,7 +308,7 @@ def _read_settings(folder: Path) -> dict[str, Any] | None:
 
 
 def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raises InputError, with every setting that differs, where the folder's training is another."""
+    """Raises InputError, with all settings that differ, where the folder is another training's."""
     changed = [key for key in {**earlier, **now} if earlier.get(key) != now.get(key)]
     if changed:
         changes = "; ".join(

@@ -1,4 +1,4 @@
-"""The view of a long training: a bar in a terminal, plain lines elsewhere and always in a log file."""
+"""The view of a long training: a bar in a terminal, else plain lines, and always a log file."""
 
 from __future__ import annotations
 

@@ -12,8 +12,7 @@ from rich.markup import escape
 
 from nas.study.config import SYNTHETIC, StudyConfig
 from nas.study.records import Row
-from nas.study.storage import default_url
-from nas.study.storage import shown as without_password
+from nas.study.storage import default_url, mask_password
 from nas.view.state import SearchOutcome, SearchState
 from nas.view.tables import figure, front_table, milliseconds
 from nas.view.terminal import HYPERVOLUME_UNIT
@@ -71,7 +70,7 @@ def report(
     console.print()
     lines = [
         ("everything lies in", str(folder)),
-        ("the study is in", without_password(url)),
+        ("the study is in", mask_password(url)),
         *_next_commands(front, state.done, config, folder, url, argv),
     ]
     for name, value in lines:
@@ -106,7 +105,7 @@ def _next_commands(
     # Without what the other commands find by themselves.
     study: list[object] = ["--study", config.name]
     study += [] if folder.parent == Path("runs") else ["--runs", folder.parent]
-    study += [] if url == default_url(folder) else ["--storage", without_password(url)]
+    study += [] if url == default_url(folder) else ["--storage", mask_password(url)]
     return [
         *lines,
         ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
@@ -127,9 +126,9 @@ def again(argv: Sequence[str], trials: int | None) -> str:
         if trials is not None and "--trials" in (name, before):
             continue
         if before == "--storage":
-            word = without_password(word)
+            word = mask_password(word)
         elif name == "--storage" and value:
-            word = f"{name}={without_password(value)}"
+            word = f"{name}={mask_password(value)}"
         words.append(word)
     return _python("nas.search", *words, *([] if trials is None else ["--trials", trials]))
 

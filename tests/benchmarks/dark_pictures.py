@@ -1,8 +1,7 @@
-"""Real dark crops before and after: amplified, restored by each of some networks, and the truth,
-side by side.
+"""Real dark crops side by side: amplified, restored by some networks, and the ground truth.
 
-    python tests/benchmarks/dark_pictures.py --out runs/long --steps 4000 --networks MO F1 --real
-    DIR --picture FILE.jpg
+    python tests/benchmarks/dark_pictures.py --out runs/long --steps 1500 --networks MO F2
+        --real SID --picture FILE.jpg
 
 The networks are trainings of dark_study.py (seed 0). The rows are not picked by eye: of all crops
 those where the last network gains most on the first, where it gains the median, and least.
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from nas.cli.networks import load_network
 from space import restore
-from trials import evaluate, load_pairs
+from trials import load_pairs, score_images
 from trials.scoring.baseline import amplified_only, amplified_psnr_db
 
 SIDE, CAPTION, GAP = 240, 22, 6
@@ -44,7 +43,8 @@ def main() -> int:
         for name in args.networks
     }
     scores = {
-        name: [score.psnr_db for score in evaluate(model, pairs)] for name, model in models.items()
+        name: [score.psnr_db for score in score_images(model, pairs)]
+        for name, model in models.items()
     }
     gains = np.array(scores[args.networks[-1]]) - np.array(scores[args.networks[0]])
     order = np.argsort(-gains)

@@ -1,11 +1,10 @@
-"""The seeds and the front of a finished default run, judged on real pairs too; the README's set-up
-section quotes how long it took.
+"""The baselines and the front of a finished default run, scored on real pairs too.
 
     python -m nas.search --study dark
-    python tests/benchmarks/default_run.py runs/dark ../shared/sid-sample
+    python tests/benchmarks/default_run.py runs/dark SID
 
-Writes tests/benchmarks/results/default_run.json and prints a table; tests/test_readme.py compares
-the README. Real pairs are only judged on: the networks were trained on synthetic data.
+Writes tests/benchmarks/results/default_run.json and prints a table. Real pairs only score: the
+networks were trained on synthetic data.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from nas.cli.networks import load_network
 from nas.study.pareto import front_rows
 from nas.study.records import read_rows
 from nas.study.storage import default_url, open_storage
-from trials import evaluate, load_pairs
+from trials import load_pairs, score_images
 
 RESULT = Path(__file__).parent / "results" / "default_run.json"
 
@@ -31,7 +30,7 @@ def main() -> int:
     )
     parser.add_argument("study", type=Path, help="the study's folder")
     parser.add_argument(
-        "real", help="folder of real pairs in SID's layout; all of its lists are judged"
+        "real", help="folder of real pairs in SID's layout; all of its lists are scored"
     )
     options = parser.parse_args()
     import optuna
@@ -49,7 +48,7 @@ def main() -> int:
             continue
         attrs = study.trials[row.number].user_attrs
         network = load_network(str(options.study / str(row.directory)), None)
-        scores = [evaluate(network.model, [pair])[0] for pair in pairs]
+        scores = [score_images(network.model, [pair])[0] for pair in pairs]
         networks.append(
             {
                 "name": row.name,

@@ -17,9 +17,9 @@ from trials import (
     LatencyConfig,
     TrainConfig,
     TrialConfig,
-    evaluate,
     load_data,
     run_trial,
+    score_images,
     train_to_the_end,
 )
 from trials import trial as trial_run
@@ -84,7 +84,7 @@ def test_the_written_weights_give_the_reported_score(tmp_path, data):
     result = run_trial(SMALL, QUICK, data=data, directory=tmp_path)
     model = build_model(SMALL)
     model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
-    again = evaluate(model.eval(), data.held_out)
+    again = score_images(model.eval(), data.held_out)
     assert [image.psnr_db for image in again] == pytest.approx(
         [image.psnr_db for image in result.images], abs=1e-5
     )
@@ -236,7 +236,7 @@ def test_a_stopped_trial_leaves_what_it_learnt(tmp_path, data):
     assert result.psnr_db == pytest.approx(sum(image.psnr_db for image in result.images) / 2)
     model = build_model(SMALL)
     model.load_state_dict(load_file(tmp_path / "weights.safetensors"))
-    again = evaluate(model.eval(), data.held_out)
+    again = score_images(model.eval(), data.held_out)
     assert [image.psnr_db for image in again] == pytest.approx(
         [image.psnr_db for image in result.images], abs=1e-3
     )
@@ -248,7 +248,7 @@ def test_a_stopped_trial_leaves_what_it_learnt(tmp_path, data):
 def test_a_psnr_that_is_no_number_at_a_rung_is_diverged(tmp_path, data, monkeypatch):
     """The loss may still look well while a held-out picture comes out as NaN."""
     scores = [ImageScore(name="a", psnr_db=math.nan, ssim=0.1)]
-    monkeypatch.setattr(trial_run, "evaluate_deployed", lambda *_: scores)
+    monkeypatch.setattr(trial_run, "score_deployed", lambda *_: scores)
     result = run_trial(SMALL, RUNGS, data=data, directory=tmp_path, decide=lambda score: True)
     assert (
         result.kind == "diverged"

@@ -10,8 +10,8 @@ import torch
 from space import DarkUNet, restore
 from trials.config import LatencyConfig
 from trials.data.pair import Pair, Progress
-from trials.device.lock import DeviceLock
-from trials.latency.deployment import judged_form, numerics
+from trials.device import DeviceLock
+from trials.latency.deployment import numerics, scoring_form
 from trials.scoring.metrics import psnr_db, ssim
 
 
@@ -25,7 +25,7 @@ class ImageScore:
 
 
 @torch.no_grad()
-def evaluate(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
+def score_images(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
     """The score of each pair: float images in [0, 1], all channels and pixels together."""
     scores = []
     for pair in pairs:
@@ -38,7 +38,7 @@ def evaluate(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
     return scores
 
 
-def evaluate_deployed(
+def score_deployed(
     model: DarkUNet,
     pairs: Sequence[Pair],
     config: LatencyConfig,
@@ -46,19 +46,19 @@ def evaluate_deployed(
     on_progress: Progress | None = None,
     check_stop: Callable[[], None] | None = None,
 ) -> list[ImageScore]:
-    """As `evaluate`, in the arithmetic that is deployed.
+    """As `score_images`, in the arithmetic that is deployed.
 
     Reports its progress as "evaluate". `check_stop` is called before each pair, and may raise.
     """
     images: list[ImageScore] = []
-    network = judged_form(model, config, device)
+    network = scoring_form(model, config, device)
     for pair in pairs:
         if on_progress:
             on_progress("evaluate", len(images), len(pairs), {})
         if check_stop:
             check_stop()
         with numerics(torch.device(device)):
-            images += evaluate(network, [pair])
+            images += score_images(network, [pair])
     if on_progress:
         on_progress("evaluate", len(images), len(pairs), {})
     return images

@@ -1,7 +1,8 @@
 """Checkpoints of a training: whole or absent, and verified when they are read.
 
-A file is a header line (format, and the SHA-256 of the rest) and what torch.save wrote. It is written
-beside its place and renamed; the one before stays, so that there is always one to fall back on.
+A file is a header line (format, and the SHA-256 of the rest) and what torch.save wrote. It is
+written beside its place and renamed; the one before stays, so that there is always one to fall
+back on.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Checkpointer:
         self._written = self.clock()
 
     def load(self, identity: Mapping[str, Any]) -> State | None:
-        """The newest intact state, on the CPU, if it was saved under the same `identity`; else None.
+        """The newest intact state, on the CPU, if it was saved under this `identity`; else None.
 
         Later states are saved under `identity`. Removes what a killed process left half written.
         """
@@ -132,7 +133,7 @@ class Checkpointer:
 
 
 def read(path: Path) -> State:
-    """The state in the checkpoint `path`, on the CPU. Raises DamagedError where it is not intact."""
+    """The state in a checkpoint, on the CPU. Raises DamagedError where it is not intact."""
     try:
         header, _, body = path.read_bytes().partition(b"\n")
         if header != MAGIC + hashlib.sha256(body).hexdigest().encode():

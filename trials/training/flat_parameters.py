@@ -3,9 +3,10 @@ them.
 
 Weight norm costs a dozen small operations per convolution and step: norm, cast, changes of layout,
 and all of that again backward; then optimiser, clipping and average walk over hundreds of small
-tensors. Here the parameters lie in one float32 buffer, convolutions with filters of the same length
-side by side, so that a handful of operations normalises all of them into plain weights, in the dtype
-and layout that the convolutions want. Only the order of a few sums differs from weight norm's own.
+tensors. Here the parameters lie in one float32 buffer, convolutions with filters of the same
+length side by side, so that a handful of operations normalises all of them into plain weights, in
+the dtype and layout that the convolutions want. Only the order of a few sums differs from weight
+norm's own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn.utils import parametrize
 
 from space import DarkUNet
 
-# Weights begin at multiples of 128 bytes (values of bfloat16), for the fastest kernels; gaps are zero.
+# Weights begin at multiples of 128 bytes, for the fastest kernels; gaps are zero.
 ALIGNED = 64
 
 _normed = torch.ops.aten._weight_norm_interface
@@ -116,7 +117,7 @@ class FlatParameters:
         return start + parameter.numel()
 
     def _view(self, flat: Tensor, parameter: nn.Parameter, shift: int = 0) -> Tensor:
-        """The part of `flat` of `parameter`, in its shape; `flat` lacks `shift` values before it."""
+        """A parameter's part of `flat`, in its shape; `flat` lacks `shift` values before it."""
         start = self._starts[id(parameter)] - shift
         part = flat[start : start + parameter.numel()]
         if parameter.ndim == 4 and self.dtype != torch.float32:
@@ -146,7 +147,7 @@ class FlatParameters:
     def _remove_weight_norm(
         self, model: DarkUNet, others: list[nn.Parameter], g_length: int
     ) -> None:
-        """Gives `network` plain convolutions, and parameters that are views of the plain buffer."""
+        """Gives `network` plain convolutions; its parameters are views of the plain buffer."""
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         for name, module in list(model.named_modules()):
             if not parametrize.is_parametrized(module):

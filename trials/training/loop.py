@@ -1,12 +1,12 @@
 """The training loop: of a trial, and of a long training.
 
-The recipe is the same for every genome, so it is built to be safe rather than tuned to one: Adam, L1,
-a rate that rises linearly and falls to zero along a cosine, a bounded gradient, and averaged weights
-(noise between steps would otherwise exceed the difference between architectures).
+The recipe is the same for every genome, so it is built to be safe rather than tuned to one: Adam,
+L1, a rate that rises linearly and falls to zero along a cosine, a bounded gradient, and averaged
+weights (noise between steps would otherwise exceed the difference between architectures).
 
-Everything but checkpoints is decided by the number of the step, never by time. So a training that is
-killed and resumed ends with the weights of an unbroken one; on a CPU with as many threads, bit for
-bit.
+Everything but checkpoints is decided by the number of the step, never by time. So a training that
+is killed and resumed ends with the weights of an unbroken one; on a CPU with as many threads, bit
+for bit.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ import torch
 from space import DarkUNet
 from trials.config import TrainConfig
 from trials.data.pair import Progress, TrialData
-from trials.device.lock import DeviceLock
-from trials.device.memory import keep_freed_memory
-from trials.device.precision import training_dtype
+from trials.device import DeviceLock, keep_freed_memory, training_dtype
 from trials.training.checkpoints import PreemptedError, State
 from trials.training.divergence import SMOOTHING_STEPS
 from trials.training.log import Row, TrainLog
@@ -66,17 +64,18 @@ def train(
     """Trains `model` in place on crops of `data`; it ends with averaged weights, in eval mode.
 
     After each step of `rungs`, the last step included, `at_rung` gets a copy of the network with
-    averaged weights, and the log; if it returns False or sets `diverged`, the training ends. What it
-    does changes nothing in later steps. `save` may store the training's state after any step but the
-    last, and with such a `state` (of the same network, config, seed and data) the training continues
-    as if unbroken. PreemptedError, from `save` or `at_rung`, leaves a checkpoint of this moment.
+    averaged weights, and the log; if it returns False or sets `diverged`, the training ends. What
+    it does changes nothing in later steps. `save` may store the training's state after any step
+    but the last, and with such a `state` (of the same network, config, seed and data) the training
+    continues as if unbroken. PreemptedError, from `save` or `at_rung`, leaves a checkpoint of this
+    moment.
 
     The seed fixes the crops and their noise (the initial weights are the caller's). `precision` is
     the dtype of the forward pass, config.dtype's by default. The log has a row after each
     `row_steps`, at the rungs and at the end; `on_progress("train", ...)` is called there and after
-    each REPORT_STEPS. A loss that is not finite or runs away ends the training with `diverged` set,
-    on a GPU at the next report. Raises InputError for a crop that the network can't take, and what
-    the callables and reading the data raise.
+    each REPORT_STEPS. A loss that is not finite or runs away ends the training with `diverged`
+    set, on a GPU at the next report. Raises InputError for a crop that the network can't take, and
+    what the callables and reading the data raise.
     """
     precision = precision or training_dtype(config.dtype, data.device)
     trainer = Trainer(
@@ -89,7 +88,8 @@ def train(
         generator.set_state(state["generator"])
         log = TrainLog(**state["log"])
     if data.device.type == "cpu":
-        keep_freed_memory()  # else each step pays for its pages anew: a tenth of M1's and M2's time
+        # Else each step pays for its pages anew: a tenth of M1's and M2's time.
+        keep_freed_memory()
     batches = Batches(
         data, config.batch, config.crop, generator=generator, count=config.steps - log.steps
     )
@@ -105,7 +105,7 @@ def train(
     resumed_at = log.steps
     # A measurement of latency, here or in another process, waits for the end of a step, and on a
     # GPU of those queued with it.
-    with batches, contextlib.ExitStack() as held:
+    with batches, contextlib.ExitStack() as lock_held:
         while not log.diverged:
             is_rung = at_rung is not None and log.steps in rungs
             is_last = log.steps == config.steps
@@ -114,13 +114,13 @@ def train(
                 break
             if at_rung and is_rung and log.last_rung < log.steps:
                 try:
-                    goes_on = at_rung(trainer.averaged(), log) and not log.diverged
+                    continues = at_rung(trainer.averaged(), log) and not log.diverged
                 except PreemptedError:
                     if save:
                         save(log.steps, current, due=True)
                     raise
                 log.last_rung = log.steps
-                if not goes_on:
+                if not continues:
                     log.stopped = not (log.diverged or is_last)
                     break
             if is_last:
@@ -134,11 +134,11 @@ def train(
             started, waited_s = time.perf_counter(), batches.waited_s
             if not batches.is_ready:  # it may wait for a measurement that waits for this lock
                 trainer.settle()
-                held.close()
+                lock_held.close()
             mosaic, target = batches.next()
             if trainer.settled:
-                held.close()
-                held.enter_context(lock.shared())
+                lock_held.close()
+                lock_held.enter_context(lock.shared())
             healthy = trainer.step(log.steps, mosaic, target)
             log.steps += 1
             is_last = log.steps == config.steps
@@ -147,7 +147,7 @@ def train(
             if report_due:
                 healthy = trainer.settle() and healthy
             if trainer.settled:
-                held.close()
+                lock_held.close()
             log.diverged = not healthy
             log.loss = trainer.divergence.smoothed
             log.waited_s += batches.waited_s - waited_s

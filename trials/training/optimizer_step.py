@@ -1,8 +1,8 @@
 """One training step on the device: forward, backward, clipping, Adam, average.
 
 Nothing here waits for the host or reads a value from the device, and every tensor that outlives a
-step stays in place, so a CUDA graph can hold the step (trials/device/cuda_graph.py); a CPU runs the
-same code.
+step stays in place, so a CUDA graph can hold the step (trials/device/cuda_graph.py); a CPU runs
+the same code.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class OptimizerStep:
     """Adam on a network's flat parameters, with an average of the weights.
 
     `average`, `exp_avg` and `exp_avg_sq` (Adam's moments) are float32 (n) in the order of
-    `flat.values`, `count` is the number of updates, `loss_and_norm` (2) the loss and the gradient's
-    norm of the last `forward_backward`.
+    `flat.values`, `count` is the number of updates, `loss_and_norm` (2) the loss and the
+    gradient's norm of the last `forward_backward`.
     """
 
     def __init__(self, model: DarkUNet, config: TrainConfig, precision: torch.dtype) -> None:

@@ -1,7 +1,8 @@
 """Batches prepared ahead of the training in a thread, so that the device never waits for data.
 
-Each batch comes with the state of the crops' generator after it. A checkpoint holds that of the last
-batch that was used, so batches that were prepared and never used are neither lost nor repeated.
+Each batch comes with the state of the crops' generator after it. A checkpoint holds that of the
+last batch that was used, so batches that were prepared and never used are neither lost nor
+repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from trials.data.pair import TrialData
-from trials.device.lock import DeviceLock
+from trials.device import DeviceLock
 
 # Batches ready before they are needed: one hides the time of a crop, the others a slow read.
 AHEAD = 3

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from space import DarkUNet, InputError
 from trials.config import TrainConfig
-from trials.device.cuda_graph import capture
+from trials.device import capture
 from trials.training.divergence import SMOOTHING_STEPS, DivergenceDetector
 from trials.training.optimizer_step import OptimizerStep
 
@@ -24,13 +24,13 @@ READ_STEPS = 16
 class Trainer:
     """One network's optimiser, averaged weights and divergence detector.
 
-    `precision` is the dtype of the forward pass (weights, loss and optimiser are float32); the loss
-    is smoothed over `smoothing_steps`. While it trains, the network's parameters are views of one
-    flat buffer, and `average` holds their averages in the same order and shapes.
+    `precision` is the dtype of the forward pass (weights, loss and optimiser are float32); the
+    loss is smoothed over `smoothing_steps`. While it trains, the network's parameters are views of
+    one flat buffer, and `average` holds their averages in the same order and shapes.
 
     On a CPU the loss of each step is checked before it changes anything. A GPU runs ahead of the
-    host: a step whose loss or gradient is not finite changes nothing there either, but a divergence
-    is noticed up to READ_STEPS steps later, or when `settle` is called.
+    host: a step whose loss or gradient is not finite changes nothing there either, but a
+    divergence is noticed up to READ_STEPS steps later, or when `settle` is called.
     """
 
     def __init__(

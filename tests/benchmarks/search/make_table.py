@@ -28,7 +28,7 @@ import torch
 
 from nas.study.pareto import pareto_front
 from space import BASELINES, DesignSpace, Genome, build_model, count_cost
-from trials import DataConfig, TrainLog, evaluate, load_data, measure_against, train
+from trials import DataConfig, TrainLog, load_data, measure_against, score_images, train
 from trials.config import LatencyConfig, TrainConfig
 from trials.device.precision import settled_dtype
 
@@ -105,7 +105,7 @@ def run(
     rungs: list[dict[str, float]] = []
 
     def score(network: Any, log: TrainLog) -> bool:
-        scores = evaluate(network, data.held_out)
+        scores = score_images(network, data.held_out)
         rungs.append(
             {
                 "step": log.steps,

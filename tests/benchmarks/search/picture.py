@@ -1,8 +1,6 @@
-"""The replay as a picture: hypervolume against training spent, medians and quartiles over the
-seeds.
+"""The replay as a picture: hypervolume against training, medians and quartiles over the seeds.
 
-python tests/benchmarks/search/picture.py tests/benchmarks/results/search_replay.json --out
-dashboards/pictures/search_replay.svg
+python tests/benchmarks/search/picture.py search_replay.json --out search_replay.svg
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def test_who_was_asked_to_stop_waits_no_longer_than_a_moment(
     asked = storage.retry.stop
     asked.deferring = True
     other.execute("BEGIN IMMEDIATE")
-    threading.Timer(0.3, asked.stop).start()
+    threading.Timer(0.3, asked.request).start()
     began = time.monotonic()
     with pytest.raises(NoAnswerError):
         storage.set_study_user_attr(1, "key", 1)

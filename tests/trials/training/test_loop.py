@@ -11,10 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stopping import StopAt
 from torch import Tensor, nn
 
 from space import BASELINES, DarkUNet, Genome, InputError, build_model
-from trials import DataConfig, TrainConfig, evaluate, load_data, psnr_db, train
+from trials import DataConfig, TrainConfig, load_data, psnr_db, score_images, train
 from trials.data.pair import Pair
 from trials.data.synthetic import SyntheticData
 from trials.device.lock import DeviceLock
@@ -58,7 +59,7 @@ def weights(model: nn.Module) -> list[Tensor]:
 
 
 def mean_psnr(model: DarkUNet, data: SyntheticData) -> float:
-    scores = evaluate(model, data.held_out)
+    scores = score_images(model, data.held_out)
     return sum(score.psnr_db for score in scores) / len(scores)
 
 
@@ -155,10 +156,10 @@ def test_the_average_forgets_where_it_began(data: SyntheticData) -> None:
     train(averaged, data, replace(QUICK, steps=30, ema_decay=0.999), seed=0)
     start = weights(new_model())
     moved = sum(float((a - b).square().sum()) for a, b in zip(weights(plain), start, strict=True))
-    kept = sum(
+    averaged_moved = sum(
         float((a - b).square().sum()) for a, b in zip(weights(averaged), start, strict=True)
     )
-    assert kept > 0.25 * moved
+    assert averaged_moved > 0.25 * moved
 
 
 def test_the_loss_is_a_blend() -> None:
@@ -178,9 +179,9 @@ def test_ms_ssim_trains_too(data: SyntheticData) -> None:
     assert not log.diverged
 
 
-def test_evaluate_scores_the_clamped_float_image(data: SyntheticData) -> None:
+def test_the_clamped_float_image_is_scored(data: SyntheticData) -> None:
     model = new_model().eval()
-    (score, _) = evaluate(model, data.held_out)
+    (score, _) = score_images(model, data.held_out)
     with torch.no_grad():
         output = model(data.held_out[0].mosaic)
     assert output.min() >= 0 and output.max() <= 1
@@ -190,9 +191,9 @@ def test_evaluate_scores_the_clamped_float_image(data: SyntheticData) -> None:
     assert score.name == data.held_out[0].name and 0 <= score.ssim <= 1
 
 
-def test_evaluate_takes_any_even_size() -> None:
+def test_any_even_size_is_scored() -> None:
     pair = Pair("odd", torch.rand(1, 1, 50, 70), torch.rand(1, 3, 50, 70))
-    (score,) = evaluate(new_model().eval(), [pair])
+    (score,) = score_images(new_model().eval(), [pair])
     assert math.isfinite(score.psnr_db)
 
 
@@ -265,18 +266,6 @@ def test_what_a_step_computes_in_is_a_setting(data: SyntheticData) -> None:
         match=r"train\.dtype must be auto, float32 or bfloat16, but got 'float8'; change it",
     ):
         train(new_model(), data, replace(QUICK, dtype="float8"), seed=0)
-
-
-class StopAt(Checkpointer):
-    """Stops the training after a step."""
-
-    def __init__(self, folder: Path, step: float = math.inf, every_s: float = math.inf) -> None:
-        super().__init__(folder=folder, every_s=every_s)
-        self.at = step
-
-    def save(self, step: int, state: Callable[[], Any], *, due: bool = False) -> None:
-        self.stop = lambda: step >= self.at
-        super().save(step, state, due=due)
 
 
 def run(

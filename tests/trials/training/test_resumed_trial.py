@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from stopping import StopAt
 
 from space import BASELINES, Genome
 from trials import (
@@ -50,18 +51,6 @@ def unbroken(tmp_path_factory, data):
     ), load_file(folder / "weights.safetensors")
 
 
-class StopAt(Checkpointer):
-    """Stops the training after a step."""
-
-    def __init__(self, folder, step):
-        super().__init__(folder=folder, every_s=0.0)
-        self.at = step
-
-    def save(self, step, state, *, due=False):
-        self.stop = lambda: step >= self.at
-        super().save(step, state, due=due)
-
-
 def broken_off(tmp_path, data, step):
     """A trial that is asked to stop after `step` steps."""
     with pytest.raises(PreemptedError):
@@ -71,13 +60,13 @@ def broken_off(tmp_path, data, step):
             data=data,
             directory=tmp_path / "first",
             decide=lambda score: True,
-            checkpointer=StopAt(tmp_path / "checkpoints", step),
+            checkpointer=StopAt(tmp_path / "checkpoints", step, every_s=0.0),
         )
     assert not (tmp_path / "first" / "result.json").exists()
 
 
 def resume(tmp_path, data, *, config=CONFIG, genome=SMALL, decide=lambda score: True):
-    """The same trial again: the step it resumed at and its seconds, its checkpointer and result."""
+    """The same trial again: the step and seconds it resumed at, its checkpointer, its result."""
     reports = []
     checkpointer = Checkpointer(folder=tmp_path / "checkpoints")
     result = run_trial(

@@ -2,7 +2,6 @@
 a CPU's, but ahead.
 """
 
-import contextlib
 import copy
 import math
 import random
@@ -13,9 +12,7 @@ from torch import nn
 
 from space import BASELINES, DesignSpace, Genome, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
-from trials.data.crops import gather_crops
-from trials.device import cuda_graph as capturing
-from trials.device.cuda_graph import capture
+from trials.data.synthetic import gather_crops
 from trials.raw.colour import orient
 from trials.training.flat_parameters import FlatParameters
 from trials.training.optimizer_step import restoration_loss
@@ -215,60 +212,6 @@ def test_gathered_crops_are_slices_in_their_orientation():
     ]
     found = gather_crops(scenes, places, 18)
     assert torch.equal(found, torch.stack(wanted)) and found.is_contiguous()
-
-
-def test_on_a_cpu_nothing_is_captured():
-    def work():
-        raise AssertionError("not run either")
-
-    assert capture(work, [], CPU) is work
-
-
-@pytest.mark.parametrize("error", [None, "operation not permitted\nwhen a stream is capturing"])
-def test_warming_up_does_not_count_and_a_capture_that_fails_is_told_once(
-    monkeypatch, capsys, error
-):
-    """With torch.cuda played: the real one is only seen on a GPU."""
-    value = torch.zeros(1)
-
-    class Graph:
-        replay = staticmethod(lambda: value.add_(100))
-
-    class Stream:
-        def wait_stream(self, other):
-            pass
-
-    @contextlib.contextmanager
-    def record(graph, capture_error_mode):
-        assert value == 7
-        if error:
-            raise RuntimeError(error)
-        yield
-
-    for name, played in (
-        ("Stream", lambda device: Stream()),
-        ("current_stream", lambda device: Stream()),
-        ("CUDAGraph", Graph),
-        ("stream", contextlib.nullcontext),
-        ("device", contextlib.nullcontext),
-        ("graph", record),
-        ("synchronize", lambda device: None),
-    ):
-        monkeypatch.setattr(torch.cuda, name, played)
-    monkeypatch.setattr(capturing, "_told", set())
-    monkeypatch.setattr(capturing, "is_lost", lambda error, device: False)
-    value.fill_(7)
-    for _ in range(2):
-        value.fill_(7)
-        run = capture(lambda: value.add_(1), [value], torch.device("cuda"))
-    value.fill_(7)
-    run()
-    assert value == (8 if error else 107)
-    told = (
-        "note: the training step runs eagerly, since cuda did not capture it: operation not "
-        "permitted\n"
-    )
-    assert capsys.readouterr().err == (told if error else "")
 
 
 @needs_gpu

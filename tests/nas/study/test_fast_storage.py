@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.study import bulk_read
+from nas.study import fast_storage
 from nas.study.fast_storage import FastStorage
 
 BLOCKS = ["rdb", "rep", None, True, 1.5]
@@ -77,7 +77,7 @@ def url(tmp_path: Path) -> str:
 def test_trials_are_those_that_optuna_reads(
     url: str, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_read, "MANY", many)
+    monkeypatch.setattr(fast_storage, "MANY", many)
     fast, own = FastStorage(url), RDBStorage(url)
     study_id = own.get_study_id_from_name("dark")
     for states in (None, (TrialState.COMPLETE,), (TrialState.RUNNING, TrialState.WAITING), ()):
