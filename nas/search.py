@@ -176,20 +176,14 @@ def main(
                 settle_device(study, config, folder, owns_storage=owns_storage)
             prepare(study, config, folder, view, load)
             view.ended(read_rows(study), None)
-            shared: dict[str, Any] = {
-                "study": study,
-                "config": config,
-                "view": view,
-                "stop": stop,
-            }
+            shared: dict[str, Any] = {"study": study, "config": config, "view": view, "stop": stop}
+            shared["program"] = program
             if options.ray is None:
-                return run_workers(assignments, program=program, **shared)
+                return run_workers(assignments, **shared)
             from nas.workers.ray import run_ray
 
             share = options.gpu_share(config.device)
-            return run_ray(
-                assignments, address=options.ray, gpu_per_worker=share, program=program, **shared
-            )
+            return run_ray(assignments, address=options.ray, gpu_per_worker=share, **shared)
 
         with stop.installed():
             view = make_view(state, console)
