@@ -1,10 +1,10 @@
 """`python -m nas.proxy --study dark`: is the short training to be trusted?
 
-A search judges networks by a short training, and stops most of them long before its end. This
+A search ranks networks by a short training, and stops most of them long before its end. This
 trains 8 to 12 networks of the study, far apart in PSNR and latency, to the end, whatever a rung
-would have decided, and tells for every rung how well its order of the networks is the final one:
+would have decided, and prints for every rung how well its order of the networks is the final one:
 Kendall's tau (1: the same order, 0: none) with its interval, for PSNR, SSIM and training loss.
-What it finds is kept in the study; stopped, the same command goes on.
+The results are stored in the study; stopped, the same command goes on.
 """
 
 from __future__ import annotations
@@ -19,24 +19,22 @@ from typing import Any
 
 import numpy as np
 import optuna
-from rich.table import Table
 
 from nas import cli
-from nas.samplers.registry import random_genome
+from nas.samplers import random_genome
 from nas.study.config import resolve_device
 from nas.study.ranking import RungEntry, farthest_first
 from nas.study.reader import open_to_read, study_name
-from nas.study.records import Row, read_rows
-from nas.view.tables import duration
+from nas.study.records import read_rows
+from nas.study.store import check_data
+from nas.view.summary import PROXY, rung_warnings
+from nas.view.tables import duration, plain_table
 from space import Genome, InputError
+from trials import load_data, train_to_the_end
 from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
 
 EXAMPLE = "python -m nas.proxy --study dark --networks 10"
 FEWEST, MOST = 8, 12
-# The study's attribute with what was found.
-PROXY = "proxy"
-# A rung that orders networks worse than this should not decide about them.
-TRUSTED_TAU = 0.6
 MEASURES = ("psnr_db", "ssim", "loss")
 RESAMPLES = 2000
 
@@ -45,9 +43,7 @@ Train = Callable[..., list[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Tau:
-    """Kendall's tau with its 95 % interval (bootstrap over networks); None where it is not
-    defined.
-    """
+    """Kendall's tau with its 95 % interval (bootstrap over networks); None where undefined."""
 
     value: float | None
     low: float | None
@@ -55,18 +51,17 @@ class Tau:
 
     def words(self) -> str:
         """ "0.71 (0.40 to 0.91)"."""
-        return (
-            "-" if self.value is None else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
-        )
+        if self.value is None:
+            return "-"
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
     parser = cli.Parser(prog="python -m nas.proxy", description=__doc__, example=EXAMPLE)
     parser.add_argument("--study", required=True, help="the study's name")
-    parser.add_argument(
-        "--networks", type=int, default=10, help=f"how many networks, {FEWEST} to {MOST} (10)"
-    )
+    networks = f"how many networks, {FEWEST} to {MOST} (10)"
+    parser.add_argument("--networks", type=int, default=10, help=networks)
     cli.add_storage_arguments(parser)
     return parser.parse_args(argv)
 
@@ -74,7 +69,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 def main(
     argv: list[str], *, load: Callable[..., Any] | None = None, train: Train | None = None
 ) -> int:
-    """Runs the command; `load` and `train` replace trials.load_data and trials.train_to_the_end."""
+    """Runs the command; `load` and `train` replace trials.load_data and train_to_the_end."""
     args = parse(argv)
     if not FEWEST <= args.networks <= MOST:
         raise InputError(
@@ -84,60 +79,56 @@ def main(
     config = _config(study)
     console = cli.make_console()
     chosen = choose(study, args.networks, config.seed)
-    kept: dict[str, Any] = dict(study.user_attrs.get(PROXY, {}).get("networks", {}))
+    trained: dict[str, Any] = dict(study.user_attrs.get(PROXY, {}).get("networks", {}))
     curves = {
-        digest: found
+        digest: rungs
         for digest in chosen
-        if (found := kept.get(digest) or _finished(study, digest, config.train.steps))
+        if (rungs := trained.get(digest) or _finished(study, digest, config.train.steps))
     }
     todo = [genome for digest, genome in chosen.items() if digest not in curves]
     console.print(
-        f"study {study.study_name}: {len(chosen)} networks, {len(curves)} of them trained "
-        f"to the end already"
+        f"study {study.study_name}: {len(chosen)} networks, {len(curves)} of them trained to the "
+        "end already"
     )
-    if todo:
-        data = _load(study, config, args, load)
-        started = time.monotonic()
-        for index, genome in enumerate(todo):
-            rungs = (train or _train)(genome, config, data=data)
-            if len(rungs) and rungs[-1].step == config.train.steps:
-                curves[genome.digest] = kept[genome.digest] = [rung.to_dict() for rung in rungs]
-                study.set_user_attr(PROXY, {**study.user_attrs.get(PROXY, {}), "networks": kept})
-            psnr = ", ".join(f"{rung.psnr_db:.2f}" for rung in rungs)
-            left = (time.monotonic() - started) / (index + 1) * (len(todo) - index - 1)
-            console.print(
-                f"{index + 1} of {len(todo)} {genome.digest[:8]}: {psnr} dB; about "
-                f"{duration(left)} left"
-            )
+    data: Any = _load(study, config, args, load) if todo else None
+    started = time.monotonic()
+    for count, genome in enumerate(todo, 1):
+        scores = (train or train_to_the_end)(genome, config, data=data)
+        if len(scores) and scores[-1].step == config.train.steps:
+            curves[genome.digest] = trained[genome.digest] = [one.to_dict() for one in scores]
+            study.set_user_attr(PROXY, {**study.user_attrs.get(PROXY, {}), "networks": trained})
+        psnr = ", ".join(f"{one.psnr_db:.2f}" for one in scores)
+        left = duration((time.monotonic() - started) / count * (len(todo) - count))
+        name = f"{count} of {len(todo)} {genome.digest[:8]}"
+        console.print(f"{name}: {psnr} dB; about {left} left")
     if len(curves) < FEWEST:
         raise InputError(
             f"a rank correlation needs {FEWEST} networks trained to the end, but only "
-            f"{len(curves)} were (the others "
-            "diverged); give a higher --networks"
+            f"{len(curves)} were (the others diverged); give a higher --networks"
         )
-    found = correlations(list(curves.values()))
+    steps, found = config.train.steps, correlations(list(curves.values()))
+    taus = {
+        str(step): {name: vars(tau) for name, tau in measures.items()}
+        for step, measures in found.items()
+    }
     study.set_user_attr(
-        PROXY,
-        {
-            "networks": kept,
-            "judged": sorted(curves),
-            "steps": config.train.steps,
-            "tau": {
-                str(step): {name: vars(tau) for name, tau in taus.items()}
-                for step, taus in found.items()
-            },
-        },
+        PROXY, {"networks": trained, "judged": sorted(curves), "steps": steps, "tau": taus}
     )
-    console.print(_table(found, len(curves), config.train.steps))
-    for line in warnings_of(study):
+    title = f"Kendall's tau with the PSNR after {steps} steps, {len(curves)} networks"
+    table = plain_table(
+        (), ("rung, steps", "PSNR", "SSIM", "training loss"), title=f"{title} (95 % interval)"
+    )
+    for step, measures in found.items():
+        table.add_row(str(step), *(measures[name].words() for name in MEASURES))
+    console.print(table)
+    for line in rung_warnings(study):
         console.print(line, style="yellow")
     return 0
 
 
 def choose(study: optuna.Study, count: int, seed: int) -> dict[str, Genome]:
-    """`count` networks by digest: of those that reached a rung the farthest apart in PSNR there
-    and latency, stopped ones too (those that went on alone would tell too well of the rungs);
-    random ones of the space where there are too few.
+    """`count` networks by digest: the farthest apart in PSNR and latency of those that reached a
+    rung, stopped ones too; random ones of the space where there are too few.
     """
     rows = {
         row.digest: row
@@ -145,17 +136,14 @@ def choose(study: optuna.Study, count: int, seed: int) -> dict[str, Genome]:
         if row.kind in ("complete", "stopped") and row.repeat_of is None
     }
     trials = study.get_trials(deepcopy=False)
-    standings = [
-        one for row in rows.values() if (one := _standing(row, trials[row.number].user_attrs))
+    entries = [
+        RungEntry(psnr_db=rungs[0]["psnr_db"], latency_ms=row.latency_ms, digest=digest)
+        for digest, row in rows.items()
+        if digest and row.latency_ms and (rungs := trials[row.number].user_attrs.get("rungs"))
     ]
-    digests = (
-        [one.digest for one in farthest_first(standings, min(count, len(standings)))]
-        if standings
-        else []
-    )
     chosen = {
-        digest: Genome.from_json(trials[rows[digest].number].user_attrs["genome"])
-        for digest in digests
+        one.digest: Genome.from_json(trials[rows[one.digest].number].user_attrs["genome"])
+        for one in (farthest_first(entries, min(count, len(entries))) if entries else [])
     }
     number = 0
     while len(chosen) < count:
@@ -166,20 +154,18 @@ def choose(study: optuna.Study, count: int, seed: int) -> dict[str, Genome]:
 
 
 def correlations(curves: Sequence[Sequence[Mapping[str, Any]]]) -> dict[int, dict[str, Tau]]:
-    """Of every rung (by its step) and measure: tau with the final PSNR. `curves` are rungs of
-    equal steps.
+    """Tau with the final PSNR of every rung (by its step) and measure; each of `curves` holds the
+    rungs of one network.
     """
     final = np.array([curve[-1]["psnr_db"] for curve in curves])
     found: dict[int, dict[str, Tau]] = {}
     for place, rung in enumerate(curves[0]):
-        values = {
-            name: np.array([curve[place][name] for curve in curves], dtype=float)
-            for name in MEASURES
-        }
-        # A low loss should go with a high PSNR.
-        found[int(rung["step"])] = {
-            name: tau_of(-v if name == "loss" else v, final) for name, v in values.items()
-        }
+        found[int(rung["step"])] = {}
+        for name in MEASURES:
+            values = np.array([curve[place][name] for curve in curves], dtype=float)
+            # A low loss should go with a high PSNR.
+            tau = tau_of(-values if name == "loss" else values, final)
+            found[int(rung["step"])][name] = tau
     return found
 
 
@@ -190,40 +176,15 @@ def tau_of(values: np.ndarray[Any, Any], final: np.ndarray[Any, Any]) -> Tau:
     value = float(kendalltau(values, final).statistic)
     if not math.isfinite(value):
         return Tau(value=None, low=None, high=None)
-    chance = np.random.default_rng(0)
-    picks = chance.integers(0, len(final), (RESAMPLES, len(final)))
+    picks = np.random.default_rng(0).integers(0, len(final), (RESAMPLES, len(final)))
     # A pair of a network with itself says nothing: tau-b leaves it out as a tie in both.
-    drawn = np.array([kendalltau(values[pick], final[pick]).statistic for pick in picks])
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    taus = [kendalltau(values[pick], final[pick]).statistic for pick in picks]
+    low, high = np.nanpercentile(taus, [2.5, 97.5])
     return Tau(value=value, low=float(low), high=float(high))
 
 
-def warnings_of(study: optuna.Study) -> list[str]:
-    """A line for each rung that `nas.proxy` found untrustworthy; none where it was not asked."""
-    told = study.user_attrs.get(PROXY, {}).get("tau", {})
-    last = max((int(step) for step in told), default=0)
-    lines = []
-    for step, taus in sorted(told.items(), key=lambda item: int(item[0])):
-        value = taus["psnr_db"]["value"]
-        if int(step) < last and (value is None or value < TRUSTED_TAU):
-            shown = "no order" if value is None else f"Kendall's tau {value:.2f}"
-            lines.append(
-                f"the rung at {step} steps foretells the final order badly ({shown}, "
-                f"below {TRUSTED_TAU:g}): its stops "
-                "are worth little; a higher train.first_rung or --stopping off leaves it out"
-            )
-    return lines
-
-
-def _standing(row: Row, attrs: Mapping[str, Any]) -> RungEntry | None:
-    rungs = attrs.get("rungs") or []
-    if not rungs or row.latency_ms is None or not row.digest:
-        return None
-    return RungEntry(psnr_db=rungs[0]["psnr_db"], latency_ms=row.latency_ms, digest=row.digest)
-
-
 def _finished(study: optuna.Study, digest: str, steps: int) -> list[dict[str, Any]] | None:
-    """The rungs of a trial of that network which was trained to the end; None where there is none."""
+    """The rungs of a trial of that network that was trained to the end; None without one."""
     for trial in study.get_trials(deepcopy=False):
         rungs = trial.user_attrs.get("rungs") or []
         if trial.user_attrs.get("digest") == digest and rungs and rungs[-1]["step"] == steps:
@@ -232,65 +193,31 @@ def _finished(study: optuna.Study, digest: str, steps: int) -> list[dict[str, An
 
 
 def _config(study: optuna.Study) -> TrialConfig:
-    told = study.user_attrs.get("config")
-    if not told:
+    stored = study.user_attrs.get("config")
+    if not stored:
+        name = study.study_name
         raise InputError(
-            f"study {study.study_name!r} must be one of nas.search that has begun, but "
-            f"has no config; run "
-            f"python -m nas.search --study {study.study_name}"
+            f"study {name!r} must be one of nas.search that has begun, but has no config; run "
+            f"python -m nas.search --study {name}"
         )
-    sections = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
-    made: dict[str, Any] = {
-        name: _known(kind, told.get(name, {})) for name, kind in sections.items()
-    }
-    return TrialConfig(
-        **made,
-        seed=int(told.get("seed", 0)),
-        device=resolve_device(str(told.get("device", "cpu"))),
-    )
-
-
-def _known(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    return kind(
-        **{key: value for key, value in values.items() if key in kind.__dataclass_fields__}
-    )
+    kinds: dict[str, Any] = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
+    sections: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        known = stored.get(name, {}).items()
+        sections[name] = kind(**{k: v for k, v in known if k in kind.__dataclass_fields__})
+    device = resolve_device(str(stored.get("device", "cpu")))
+    return TrialConfig(**sections, seed=int(stored.get("seed", 0)), device=device)
 
 
 def _load(
     study: optuna.Study, config: TrialConfig, args: Namespace, load: Callable[..., Any] | None
 ) -> Any:
-    from nas.study.store import check_data
-    from trials import load_data
-
     cache = args.runs / study_name(args.study) / "cache"
     data = (load or load_data)(
         config.data, device=config.device, cache_dir=cache, on_progress=lambda *_: None
     )
     check_data(study, data.description)
     return data
-
-
-def _train(genome: Genome, config: TrialConfig, *, data: Any) -> list[Any]:
-    from trials import train_to_the_end
-
-    return train_to_the_end(genome, config, data=data)
-
-
-def _table(found: Mapping[int, Mapping[str, Tau]], networks: int, steps: int) -> Table:
-    table = Table(
-        title=f"Kendall's tau with the PSNR after {steps} steps, {networks} networks (95 % "
-        f"interval)",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for name in ("rung, steps", "PSNR", "SSIM", "training loss"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for step, taus in found.items():
-        table.add_row(str(step), *(taus[name].words() for name in MEASURES))
-    return table
 
 
 if __name__ == "__main__":

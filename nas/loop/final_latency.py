@@ -1,7 +1,7 @@
-"""The front, measured again: all its networks in turn with MO in one run, longer than a trial can.
+"""The front's final latency: all its networks in turn with MO in one run, longer than a trial can.
 
-Trials are hours apart and each has its moment of the machine. What reports and exports quote is
-this run, stored in the study's attribute `final_latency` (see nas/study/store.py).
+Trials are hours apart, and so are the states of their machine. Reports and exports quote this run,
+stored in the study's attribute `final_latency` (see nas/study/store.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Any
 
 import optuna
 
-from nas.study.records import Row
+from nas.study.config import StudyConfig
+from nas.study.records import Row, read_rows
 from nas.study.schema import FRONT_LATENCY
+from nas.view.terminal import View
 from space import BASELINES, Genome, build_model
-from trials import measure_all
 from trials.config import LatencyConfig
-from trials.device.errors import free_memory, is_lost, is_out_of_memory, lost
+from trials.device import DeviceMemoryError, device_errors
+from trials.latency.measure import device_name
 from trials.latency.rounds import TRIES
 
 # How `trials.measure_all` is called; another in tests.
@@ -26,10 +28,37 @@ Measure = Callable[..., Any]
 MO = "mo"
 
 
-def wanting(study: optuna.Study, front: Sequence[Row]) -> list[Row]:
-    """The rows of the front that were not measured again yet; MO is the unit and never among them."""
-    known = study.user_attrs.get(FRONT_LATENCY, {})
-    return [row for row in front if row.baseline != "MO" and row.digest not in known]
+def time_front(study: optuna.Study, config: StudyConfig, view: View, measure: Measure) -> None:
+    """Measures the networks of the front without a final latency, where this is the study's
+    latency device and no trial runs.
+
+    A latency that changes may let another network onto the front: then that is measured too.
+    """
+    device = study.user_attrs.get("device", {}).get("name")
+    if device not in (None, device_name(config.device)):
+        return
+    unfit = set[str | None]()
+    while not any(row.kind == "running" for row in view.state.rows):
+        known = {*study.user_attrs.get(FRONT_LATENCY, {}), *unfit}
+        # MO is the unit.
+        front = [row for row in view.state.front if row.baseline != "MO"]
+        rows = [row for row in front if row.digest not in known]
+        if not rows:
+            return
+        networks = f"{len(rows)} network{'s' * (len(rows) > 1)}"
+        view.note(f"timing {networks} of the front again, in turn with MO in one run")
+        view.started(-1, "front")
+        for row in remeasure(
+            study,
+            rows,
+            config.latency,
+            device=config.device,
+            measure=measure,
+            on_share=lambda share: view.progress("timing", round(100 * share), 100, {}),
+        ):
+            unfit.add(row.digest)
+            view.note(f"{row.name} was not timed again: out of memory; its trial's figure stays")
+        view.ended(read_rows(study), None)
 
 
 def remeasure(
@@ -39,30 +68,25 @@ def remeasure(
     *,
     device: str,
     on_share: Callable[[float], None] | None = None,
-    measure: Measure | None = None,
+    measure: Measure,
 ) -> list[Row]:
-    """Measures the networks of `rows` against MO in one run and stores what was found beside what
-    is known already.
+    """Measures the networks of `rows` against MO in one run, and stores their latencies.
 
     Where the device has no memory for all at once, one after the other; the rows that did not fit
-    even so come back. `on_share` is told the share of the longest time that is spent. Raises
+    even so come back. `on_share` gets the share of the longest time that is spent. Raises
     DeviceLostError where the device vanishes.
     """
     try:
-        _measure_and_store(study, rows, config, device, on_share, measure)
+        with device_errors(device):
+            _measure_and_store(study, rows, config, device, on_share, measure)
         return []
-    except (MemoryError, RuntimeError) as error:
-        if is_lost(error, device):
-            raise lost(error, device) from error
-        if not is_out_of_memory(error):
-            raise
-        free_memory()
+    except DeviceMemoryError:
         if len(rows) == 1:
             return list(rows)
     return [
-        left
+        unfit
         for row in rows
-        for left in remeasure(study, [row], config, device=device, measure=measure)
+        for unfit in remeasure(study, [row], config, device=device, measure=measure)
     ]
 
 
@@ -72,32 +96,31 @@ def _measure_and_store(
     config: LatencyConfig,
     device: str,
     on_share: Callable[[float], None] | None,
-    measure: Measure | None,
+    measure: Measure,
 ) -> None:
     def on_round(tries: int, _: int, share: float) -> None:
         if on_share:
             on_share((tries - 1 + share) / TRIES)
 
-    longer = replace(config, max_seconds=config.front_seconds)
     genomes = [stored_genome(study, row.number) for row in rows]
-    mo, found = (measure or measure_all)(
+    mo, measured = measure(
         build_model(BASELINES["MO"]),
         [build_model(genome) for genome in genomes],
-        longer,
+        replace(config, max_seconds=config.front_seconds),
         device=device,
         on_round=on_round,
     )
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    known: dict[str, Any] = dict(study.user_attrs.get(FRONT_LATENCY, {}))
-    for genome, one in zip(genomes, found, strict=True):
-        known[genome.digest] = {
+    latencies: dict[str, Any] = dict(study.user_attrs.get(FRONT_LATENCY, {}))
+    for genome, one in zip(genomes, measured, strict=True):
+        latencies[genome.digest] = {
             "ratio_to_mo": one.ratio.to_dict(),
             "latency": one.latency.to_dict(),
             "measured_at": now,
             "device_ratio_to_mo": one.device_ratio.to_dict() if one.device_ratio else None,
         }
-    known[MO] = {"latency": mo.to_dict(), "measured_at": now}
-    study.set_user_attr(FRONT_LATENCY, known)
+    latencies[MO] = {"latency": mo.to_dict(), "measured_at": now}
+    study.set_user_attr(FRONT_LATENCY, latencies)
 
 
 def stored_genome(study: optuna.Study, number: int) -> Genome:

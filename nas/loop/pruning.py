@@ -16,9 +16,7 @@ from trials import RungScore
 
 
 def rung_entries(study: optuna.Study, step: int) -> list[RungEntry]:
-    """All networks of `study` that reached the rung at `step`, each once, whichever worker trained
-    them.
-    """
+    """All networks of `study` that reached the rung at `step`, each once."""
     found: dict[str, RungEntry] = {}
     for trial in study.get_trials(deepcopy=False):
         attrs = trial_attrs(trial)
@@ -32,9 +30,7 @@ def rung_entries(study: optuna.Study, step: int) -> list[RungEntry]:
 
 @dataclass(kw_only=True)
 class Rungs:
-    """One trial's way over the rungs: what it reached is stored in the study, so that all workers
-    and a restart see it.
-    """
+    """The rungs of one trial; its scores are stored, where all workers and a restart see them."""
 
     study: optuna.Study
     trial: optuna.Trial
@@ -48,7 +44,7 @@ class Rungs:
         return self.enabled and not self.exempt
 
     def __call__(self, score: RungScore) -> bool:
-        """Stores `score`, decides whether the trial goes on, and stores that too."""
+        """Stores `score`, decides whether the trial is promoted, and stores that too."""
         attrs = trial_attrs(self.trial)
         reached = [rung for rung in attrs.get("rungs") or () if rung["step"] < score.step]
         rung = cast(RungAttrs, score.to_dict() | {"decision": "on"})

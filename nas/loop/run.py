@@ -1,6 +1,4 @@
-"""One process's part of a study, whether it is all there is or one of many workers: device, data,
-then trials.
-"""
+"""One process's part of a study, alone or as one of many workers: device, data, then trials."""
 
 from __future__ import annotations
 
@@ -15,10 +13,11 @@ from nas.cli.signals import StopSignal
 from nas.loop.objective import Objective, Runner
 from nas.loop.recovery import runs_now
 from nas.loop.reference_device import LatencyDevice, settle_latency_device
-from nas.loop.search_loop import Search, SearchOutcome
+from nas.loop.search_loop import Search
 from nas.study.config import StudyConfig
 from nas.study.lock import study_lock
 from nas.study.store import check_data
+from nas.view.state import SearchOutcome
 from nas.view.terminal import View
 from space import DesignSpace
 
@@ -30,42 +29,41 @@ def run_search_process(
     config: StudyConfig,
     folder: Path,
     view: View,
-    asked: StopSignal,
+    stop: StopSignal,
     *,
     owns_storage: bool,
     runner: Runner | None = None,
     load: Load | None = None,
 ) -> SearchOutcome:
-    """Runs trials of `study` in this process until its budget is spent; what a study must know
-    before is stored in it.
+    """Runs trials of `study` in this process until its budget is spent, and stores first what the
+    study needs for it.
 
     `runner` and `load` replace trials.run_trial and trials.load_data. Raises InputError where the
-    device or the data don't go with the study, and KeyboardInterrupt where the process is asked to
-    stop before the first trial.
+    device or the data don't go with the study, and KeyboardInterrupt where `stop` comes before the
+    first trial.
     """
     from trials import amplified_psnr_db, run_trial
     from trials.latency.measure import device_name
     from trials.latency.trial_timing import time_network
 
-    is_judge = settle_device(study, config, folder, owns_storage=owns_storage)
+    is_here = settle_device(study, config, folder, owns_storage=owns_storage)
     data = _load(study, config, folder, view, load)
     if "baseline_psnr_db" not in study.user_attrs:
         study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
-    trial = config.for_trial()
-    judge = (
-        LatencyDevice(study=study, config=trial, is_here=is_judge, time_network=time_network)
-        if config.judge
-        else None
-    )
+    latency_device = None
+    if config.latency_device:
+        latency_device = LatencyDevice(
+            study=study, config=config.for_trial(), is_here=is_here, time_network=time_network
+        )
     objective = Objective(
         study=study,
         space=DesignSpace(),
-        config=trial,
+        config=config.for_trial(),
         latency_limit_ms=config.latency_limit_ms,
         data=data,
         runner=runner or run_trial,
         stopping=config.stopping,
-        judge=judge,
+        latency_device=latency_device,
     )
     search = Search(
         study=study,
@@ -74,8 +72,8 @@ def run_search_process(
         folder=folder,
         owns_storage=owns_storage,
         view=view,
-        asked=asked,
-        judge=config.judge or device_name(config.device),
+        stop=stop,
+        latency_device=config.latency_device or device_name(config.device),
     )
     return search.run()
 
@@ -83,21 +81,21 @@ def run_search_process(
 def settle_device(
     study: optuna.Study, config: StudyConfig, folder: Path, *, owns_storage: bool
 ) -> bool:
-    """Whether networks of `study` may be timed on the config's device, as
-    `nas.judge.settle_latency_device`.
+    """Whether networks of `study` may be timed on the config's device; InputError where it may not
+    join.
     """
     from trials.latency.measure import device_name
 
     kind, name = config.device.partition(":")[0], device_name(config.device)
     with study_lock(folder, study):
         is_begun = runs_now(study, folder, owns_storage=owns_storage)
-        return settle_latency_device(study, kind, name, config.judge, is_begun=is_begun)
+        return settle_latency_device(study, kind, name, config.latency_device, is_begun=is_begun)
 
 
 def prepare(
     study: optuna.Study, config: StudyConfig, folder: Path, view: View, load: Load | None = None
 ) -> None:
-    """Decodes or draws the data into the study's cache, once, for all workers. InputError where
+    """Decodes or generates the data into the study's cache, once for all workers; InputError where
     they don't go with the study.
     """
     _load(study, dataclasses.replace(config, device="cpu"), folder, view, load)

@@ -1,111 +1,119 @@
-"""Who proposes the next genome, and how a genome's genes become an Optuna trial's flat parameters.
+"""All samplers by name. A new one is an entry of `SAMPLERS`, and needs nothing elsewhere.
 
 A sampler is made anew for every trial, seeded by the study's seed and the trial's number. Its
-proposals then depend on the study alone: not on which process asks, nor on how often the search
-was stopped.
+proposals then depend on the study alone: not on the process, nor on how often the search was
+stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
 
-from nas.study.records import Row, finished
-from space import DesignSpace, Genome
+from nas.samplers.surrogate import StructureSampler
+from nas.study.config import StudyConfig
+from nas.study.pareto import Reference
+from space import DesignSpace, InputError
+from space.errors import brief
 
-# The budget, in trials, up to which `auto` takes a model.
+AUTO = "auto"
+# The budget, in trials, up to which `auto` fits a model.
 MODEL_UP_TO = 3000
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a sampler is made for: trial `number` of a study."""
+
+    config: StudyConfig
+    space: DesignSpace
+    number: int
+    reference: Reference | None
+    """The study's reference point; None before MO's latency is known."""
+
+    @property
+    def seed(self) -> int:
+        """A seed of the trial's own."""
+        digest = hashlib.sha256(f"{self.config.seed}/{self.number}".encode()).digest()
+        return int.from_bytes(digest[:4], "big")
+
+    @property
+    def startup_trials(self) -> int:
+        """Random trials before a model is used: a third of a small budget."""
+        return max(4, min(10, self.config.trials // 3))
+
+
+def _structure(request: Request) -> BaseSampler:
+    return StructureSampler(
+        request.space,
+        seed=request.config.seed,
+        reference=request.reference,
+        limit_ms=request.config.latency_limit_ms,
+        stops=request.config.stopping,
+    )
+
+
+def _random(request: Request) -> BaseSampler:
+    return RandomSampler(seed=request.seed)
+
+
+def _tpe(request: Request) -> BaseSampler:
+    startup = request.startup_trials
+    return TPESampler(seed=request.seed, multivariate=True, n_startup_trials=startup)
+
+
+def _nsga2(request: Request) -> BaseSampler:
+    population = max(8, min(50, request.config.trials // 10))
+    return NSGAIISampler(seed=request.seed, population_size=population)
+
+
+def _gp(request: Request) -> BaseSampler:
+    return GPSampler(seed=request.seed, n_startup_trials=request.startup_trials)
+
+
+SAMPLERS: dict[str, Callable[[Request], BaseSampler]] = {
+    "structure": _structure,
+    "random": _random,
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+    "gp": _gp,
+}
+
+
 def choose_sampler(name: str, trials: int) -> str:
-    """The sampler that `name` means for a budget of `trials`: itself, or for "auto" by budget.
+    """The sampler that `name` means for a budget of `trials`: itself, or for "auto" one by budget.
 
-    By the replay of tests/benchmarks/search (30 seeds, all with stopping), the sampler that learns
-    from structure (nas/samplers/surrogate.py) needs 0.08 of random search's training; multivariate
-    TPE that is shown the foretold ends of stopped networks and proposes no known one 0.12, random
-    search and NSGA-II 0.19. A proposal takes it some 40 ms of one core, TPE 40 to
-    80. Beyond MODEL_UP_TO trials NSGA-II (1-3 ms) has many generations. A Gaussian process of
-      Optuna's ("gp") took 20 to 80 s a proposal when the space had 49 genes, half of them words,
-      after 20 trials on two busy cores.
+    In the replay of tests/benchmarks/search (30 seeds, all with stopping) "structure" needs 0.08
+    of random search's training, NSGA-II 0.19. A proposal of "structure" takes some 40 ms of one
+    core, one of NSGA-II 1 to 3, which has many generations beyond MODEL_UP_TO trials.
+
+    Raises InputError where there is no such sampler.
     """
-    if name != "auto":
+    if name == AUTO:
+        return "structure" if trials <= MODEL_UP_TO else "nsga2"
+    if name not in SAMPLERS:
+        known = ", ".join((AUTO, *SAMPLERS))
+        raise InputError(f"sampler must be one of {known}, but got {brief(name)}; change it")
+    return name
+
+
+def usable_sampler(name: str, study: optuna.Study) -> str:
+    """`name`, or "tpe" where it is Optuna's Gaussian process and can't read the study.
+
+    That needs the same constraints on all complete trials: a latency limit that came or went
+    breaks this.
+    """
+    if name != "gp":
         return name
-    return "structure" if trials <= MODEL_UP_TO else "nsga2"
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    return "gp" if len({bool(trial.constraints) for trial in complete}) <= 1 else "tpe"
 
 
-def make_sampler(name: str, *, seed: int, number: int, trials: int) -> BaseSampler:
-    """Optuna's sampler `name` for trial `number` of a study of `trials` trials, seeded for it;
-    "auto" is no such name, nor is "structure" (nas/samplers/surrogate.py).
-    """
-    own_seed = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
-    # So many trials are random before a model is asked; a third of a small budget, to leave the
-    # model its share.
-    startup = max(4, min(10, trials // 3))
-    if name == "random":
-        return RandomSampler(seed=own_seed)
-    if name == "tpe":
-        # The constant liar would write into the study that it is shown, which is no stored one
-        # (nas/samplers/imputation.py).
-        return TPESampler(
-            seed=own_seed, multivariate=True, n_startup_trials=startup, constant_liar=False
-        )
-    if name == "nsga2":
-        return NSGAIISampler(seed=own_seed, population_size=max(8, min(50, trials // 10)))
-    if name == "gp":
-        return GPSampler(seed=own_seed, n_startup_trials=startup)
-    raise ValueError(f"sampler must be random, tpe, nsga2 or gp, but got {name!r}")
-
-
-def random_genome(*, seed: int, number: int) -> Genome:
-    """A genome drawn gene by gene; the same for the same two numbers."""
-    space = DesignSpace()
-    return space.decode(space.sample(random.Random(f"{seed}/{number}")))
-
-
-def usable_sampler(name: str, study: optuna.Study, rows: Sequence[Row]) -> str:
-    """`name`, or "tpe" where the Gaussian process can't read the study.
-
-    Optuna's wants the same constraints on all finished trials: a latency limit that came or went
-    breaks that.
-    """
-    if name != "gp" or not finished(rows):
-        return name
-    done = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
-    return "gp" if len({bool(trial.constraints) for trial in done}) <= 1 else "tpe"
-
-
-def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
-    """Of each gene: whole numbers where they are evenly spaced, else one of a list."""
-    found: dict[str, BaseDistribution] = {}
-    for gene in space.genes:
-        choices: tuple[int | str, ...] = gene.choices
-        steps = {int(b) - int(a) for a, b in pairwise(choices)} if gene.ordered else set()
-        if len(steps) == 1:
-            found[gene.name] = IntDistribution(
-                int(gene.choices[0]), int(gene.choices[-1]), step=steps.pop()
-            )
-        else:
-            found[gene.name] = CategoricalDistribution(gene.choices)
-    return found
-
-
-def suggest(trial: optuna.Trial, space: DesignSpace) -> dict[str, int | str]:
-    """The trial's parameters, one for each gene, as `distributions` says."""
-    params: dict[str, int | str] = {}
-    for name, distribution in distributions(space).items():
-        if isinstance(distribution, IntDistribution):
-            params[name] = trial.suggest_int(
-                name, distribution.low, distribution.high, step=distribution.step
-            )
-        else:
-            assert isinstance(distribution, CategoricalDistribution)
-            value = trial.suggest_categorical(name, distribution.choices)
-            assert isinstance(value, (int, str))
-            params[name] = value
-    return params
+def make_sampler(name: str, request: Request) -> BaseSampler:
+    """The sampler `name` (none of "auto"), seeded for the trial of `request`."""
+    return SAMPLERS[name](request)

@@ -26,7 +26,6 @@ from trials.training.rungs import rung_steps
 
 T = TypeVar("T")
 STUDIES = Path(__file__).parents[1] / "studies"
-SAMPLERS = ("auto", "structure", "random", "tpe", "nsga2", "gp")
 SYNTHETIC = "synthetic"
 # Bytes of a study's file; dark.toml has 5,000.
 LARGEST_FILE = 65_536
@@ -85,8 +84,8 @@ ORDERED = (
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """One study. Fields that a resumed study may change: trials, timeout_min, sampler, judge,
-    stopping, checkpoint_s, heartbeat_s, latency_limit_ms.
+    """One study. Fields that a resumed study may change: trials, timeout_min, sampler,
+    latency_device, stopping, checkpoint_s, heartbeat_s, latency_limit_ms.
 
     Raises InputError where a value is out of its range.
     """
@@ -103,7 +102,7 @@ class StudyConfig:
     """Seeds the sampler, the weights and the order of the training crops."""
     device: str = "auto"
     """Where trials train and are timed: auto (a GPU if there is one), cpu, cuda or cuda:N."""
-    judge: str | None = None
+    latency_device: str | None = None
     """Model of the device whose latencies count, by its maker's name; workers on other devices
     then train only. None: that of the study's first process, and no other device may join.
     """
@@ -125,11 +124,6 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if self.sampler not in SAMPLERS:
-            raise InputError(
-                f"sampler must be one of {', '.join(SAMPLERS)}, but got {brief(self.sampler)}; "
-                "change it"
-            )
         if self.train.crop % 64:
             raise InputError(
                 "train.crop must be a multiple of 64, which every network of the space can take, "

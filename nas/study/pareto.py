@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from nas.study.records import Row
+import optuna
+
+from nas.study.records import Row, mo_latency_ms
 
 R = TypeVar("R", bound=Row)
 
@@ -81,3 +83,18 @@ def rows_hypervolume(
 def _point(row: Row) -> tuple[float, float]:
     assert row.psnr_db is not None and row.latency_ms is not None  # a point has both
     return row.psnr_db, row.latency_ms
+
+
+def settle_reference(study: optuna.Study, rows: Sequence[Row]) -> Reference | None:
+    """The study's reference point, stored as soon as MO's latency and the PSNR of amplifying alone
+    are known; None before.
+    """
+    known = study.user_attrs.get("reference")
+    if known:
+        return Reference(psnr_db=known["psnr_db"], latency_ms=known["latency_ms"])
+    mo_ms, baseline = mo_latency_ms(rows), study.user_attrs.get("baseline_psnr_db")
+    if mo_ms is None or baseline is None:
+        return None
+    point = {"psnr_db": baseline, "latency_ms": REFERENCE_RATIO * mo_ms}
+    study.set_user_attr("reference", point)
+    return Reference(**point)

@@ -1,1 +1,1 @@
-"""What a search shows while it runs and when it ends."""
+"""What a search displays while it runs and when it ends."""

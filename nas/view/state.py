@@ -1,6 +1,4 @@
-"""Everything that is shown of a running search, however it is drawn: the study's rows, who runs
-what, and the time left.
-"""
+"""The state of a running search, however it is displayed: rows, running trials, time left."""
 
 from __future__ import annotations
 
@@ -15,9 +13,17 @@ from nas.study.records import Row, finished
 ALONE = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchOutcome:
+    """Why a search ended, in one line, and the command's exit status."""
+
+    reason: str
+    status: int = 0
+
+
 @dataclass
 class Current:
-    """The trial that a worker runs: what it is at, and since when (seconds of a monotonic clock)."""
+    """The trial that a worker runs: its phase, and since when (seconds of a monotonic clock)."""
 
     number: int
     name: str
@@ -30,34 +36,32 @@ class Current:
     phase_first: int = 0
 
     def progress(self, phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-        """Takes in what the trial told."""
+        """Updates it with the trial's progress."""
         if phase != self.phase:
             self.phase, self.phase_started, self.phase_first = phase, time.monotonic(), done
         self.done, self.total, self.figures = done, total, figures
 
     def left_s(self) -> float | None:
-        """Seconds until its training (or the front's timing) ends, by its pace so far; None while
-        there is no pace.
+        """Seconds until its training (or the front's timing) ends, by its pace so far; None before
+        there is one.
         """
-        seen = self.done - self.phase_first  # the first word of a phase may come late
-        if self.phase not in ("train", "timing") or seen <= 0:
+        done = self.done - self.phase_first  # a phase's first report may come late
+        if self.phase not in ("train", "timing") or done <= 0:
             return None
-        return (time.monotonic() - self.phase_started) / seen * max(0, self.total - self.done)
+        return (time.monotonic() - self.phase_started) / done * max(0, self.total - self.done)
 
     @property
     def label(self) -> str:
-        """Who runs: "trial 3 M1"; what is no trial has a name of its own, "data" or "front"."""
+        """ "trial 3 M1"; or "data" or "front", which are no trials."""
         return f"trial {self.number} {self.name}" if self.number >= 0 else self.name
 
     def words(self) -> str:
-        """What it is at: "train 120/500, loss 0.031"; nothing before it tells."""
+        """Its phase: "train 120/500, loss 0.031"; nothing before the first progress."""
         if self.number < 0 and self.total == 0:
             return ""
         steps = f" {self.done}/{self.total}" if self.total > 1 else ""
-        told = "".join(
-            f", {name} {value:.3g}" for name, value in self.figures.items() if name == "loss"
-        )
-        return f"{self.phase}{steps}{told}"
+        loss = f", loss {self.figures['loss']:.3g}" if "loss" in self.figures else ""
+        return f"{self.phase}{steps}{loss}"
 
 
 @dataclass
@@ -75,7 +79,7 @@ class SearchState:
     workers: int = 1
     """How many trials run at once."""
     running: dict[int, Current] = field(default_factory=dict)
-    """What each worker is at, by its number."""
+    """The trial of each worker, by its number."""
     started: float = field(default_factory=time.monotonic)
 
     def start(self, number: int, name: str, worker: int = ALONE) -> None:
@@ -85,7 +89,7 @@ class SearchState:
 
     @property
     def current(self) -> Current | None:
-        """What a search in one process is at."""
+        """The trial of a search in one process."""
         return self.running.get(ALONE)
 
     @property
@@ -108,21 +112,21 @@ class SearchState:
         for the rest, shared by all workers.
         """
         now = time.monotonic()
-        rests = {worker: (now - one.started, one.left_s()) for worker, one in self.running.items()}
-        paces = [gone + rest for gone, rest in rests.values() if rest is not None]
+        running = [(now - one.started, one.left_s()) for one in self.running.values()]
+        paces = [gone + rest for gone, rest in running if rest is not None]
         past = [row.seconds for row in self.rows if row.is_verdict and row.seconds] or paces
         if not past:
             return None
         mean = sum(past) / len(past)
         trials_left = max(0, self.total - self.done)
         work, longest = trials_left * mean, 0.0
-        for gone, rest in rests.values():
-            whole = max(mean, gone) if rest is None else gone + rest
-            work += whole - mean - gone
-            longest = max(longest, whole - gone)
+        for gone, rest in running:
+            duration = max(mean, gone) if rest is None else gone + rest
+            work += duration - mean - gone
+            longest = max(longest, duration - gone)
         at_once = max(1, min(self.workers, trials_left))
         left = work if at_once == 1 else max(work / at_once, longest)
         if self.timeout_s is not None:
-            # No trial starts after the timeout; the ones that run then end.
+            # No trial starts after the timeout; the running ones then end.
             left = min(left, max(0.0, self.timeout_s - (now - self.started)) + mean)
         return max(0.0, left)

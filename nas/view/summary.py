@@ -1,6 +1,4 @@
-"""What a search says when it ends: why it ended, the front, where everything lies, and the
-commands to try next.
-"""
+"""What a search prints when it starts and when it ends."""
 
 from __future__ import annotations
 
@@ -8,105 +6,131 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import optuna
 from rich.console import Console
 from rich.markup import escape
 
-from nas.loop.search_loop import SearchOutcome
 from nas.study.config import SYNTHETIC, StudyConfig
+from nas.study.records import Row
 from nas.study.storage import default_url, mask_password
-from nas.view.state import SearchState
+from nas.view.state import SearchOutcome, SearchState
 from nas.view.tables import figure, front_table, milliseconds
 from nas.view.terminal import HYPERVOLUME_UNIT
+
+# The study's attribute with what nas.proxy found.
+PROXY = "proxy"
+# A rung that orders networks worse than this should not decide about them.
+TRUSTED_TAU = 0.6
+
+
+def rung_warnings(study: optuna.Study) -> list[str]:
+    """A line for each rung that `nas.proxy` found untrustworthy; none where it was not run."""
+    taus = study.user_attrs.get(PROXY, {}).get("tau", {})
+    last = max((int(step) for step in taus), default=0)
+    lines = []
+    for step in sorted(map(int, taus)):
+        value = taus[str(step)]["psnr_db"]["value"]
+        if step < last and (value is None or value < TRUSTED_TAU):
+            tau = "no order" if value is None else f"Kendall's tau {value:.2f}"
+            lines.append(
+                f"the rung at {step} steps predicts the final order badly ({tau}, below "
+                f"{TRUSTED_TAU:g}): its stops are worth little; a higher train.first_rung or "
+                "--stopping off leaves it out"
+            )
+    return lines
 
 
 def report(
     console: Console,
-    ending: SearchOutcome,
-    board: SearchState,
+    outcome: SearchOutcome,
+    state: SearchState,
     config: StudyConfig,
     folder: Path,
     url: str,
     argv: list[str],
 ) -> None:
     """Why it ended, the front, where everything lies, and the commands to try next."""
-    where = Console(stderr=True, width=console.width) if ending.status == 1 else console
-    where.print()
-    said = f"[bold]{escape(ending.reason)}[/] ({board.done} of {config.trials} trials)"
-    where.print(said, highlight=False, soft_wrap=True)
-    front = board.front
+    head = Console(stderr=True, width=console.width) if outcome.status == 1 else console
+    head.print()
+    reason = f"[bold]{escape(outcome.reason)}[/] ({state.done} of {config.trials} trials)"
+    head.print(reason, highlight=False, soft_wrap=True)
+    front = state.front
     if front:
         console.print()
-        console.print(front_table(front, board.rows))
-        volume = f"hypervolume {figure(board.hypervolume, 2)} {HYPERVOLUME_UNIT}"
+        console.print(front_table(front, state.rows))
+        volume = f"hypervolume {figure(state.hypervolume, 2)} {HYPERVOLUME_UNIT}"
         console.print(f"{volume} (above amplifying alone, faster than 8 x MO)", highlight=False)
-        if any(not row.steady for row in board.rows):
+        if any(not row.steady for row in state.rows):
             console.print(
-                "~ drifted while it was timed: something else used the device; trust x MO "
-                "more than ms"
+                "~ drifted while it was timed: something else used the device; trust x MO more "
+                "than ms"
             )
-    elif any(row.kind == "over_limit" for row in board.rows):
-        # Some may have been trained, before there was a limit.
-        over = [
-            row for row in board.rows if row.kind in ("over_limit", "complete") and row.latency_ms
-        ]
-        fastest = min(over, key=lambda row: row.latency_ms or 0.0)
-        console.print(
-            f"no network met the limit of {config.latency_limit_ms} ms; the fastest of "
-            f"{len(over)} was {fastest.name} with "
-            f"{milliseconds(fastest)} ms: ask for more --trials, or raise --latency-limit-ms",
-            highlight=False,
-        )
+    elif any(row.kind == "over_limit" for row in state.rows):
+        console.print(_unmet(state.rows, config), highlight=False)
     console.print()
-    lines = [("everything lies in", str(folder)), ("the study is in", mask_password(url))]
-    if board.done:
-        more = again(argv, max(2 * config.trials, board.done))
-        lines.append(
-            ("more trials", more) if board.done >= config.trials else ("go on", again(argv, None))
-        )
-    elif not front:
-        lines.append(("go on", again(argv, None)))
-    if front:
-        best = max(front, key=lambda row: row.psnr_db or 0.0)
-        model = folder / (best.directory or "")
-        data = config.data.source if config.data.source != SYNTHETIC else "DIR"
-        # Left out is where the other commands look by themselves.
-        named = [
-            "--study",
-            config.name,
-            *([] if folder.parent == Path("runs") else ["--runs", folder.parent]),
-            *([] if url == default_url(folder) else ["--storage", mask_password(url)]),
-        ]
-        lines += [
-            ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
-            ("time the front again", _python("nas.bench", *named, "--front")),
-            ("what it is", _python("nas.describe", model / "genome.json")),
-            ("look at the study", _python("dashboards", *named)),
-            ("one page to send", _python("dashboards.report", *named, "--out", "report.html")),
-        ]
+    lines = [
+        ("everything lies in", str(folder)),
+        ("the study is in", mask_password(url)),
+        *_next_commands(front, state.done, config, folder, url, argv),
+    ]
     for name, value in lines:
         console.print(f"  [dim]{name:<24}[/]{escape(value)}", highlight=False, soft_wrap=True)
 
 
+def _unmet(rows: Sequence[Row], config: StudyConfig) -> str:
+    """That no network met the limit."""
+    # Some may have been trained, before there was a limit.
+    over = [row for row in rows if row.kind in ("over_limit", "complete") and row.latency_ms]
+    fastest = min(over, key=lambda row: row.latency_ms or 0.0)
+    return (
+        f"no network met the limit of {config.latency_limit_ms} ms; the fastest of {len(over)} "
+        f"was {fastest.name} with {milliseconds(fastest)} ms: ask for more --trials, or raise "
+        "--latency-limit-ms"
+    )
+
+
+def _next_commands(
+    front: Sequence[Row], done: int, config: StudyConfig, folder: Path, url: str, argv: list[str]
+) -> list[tuple[str, str]]:
+    """What to try next, each with its command."""
+    if done >= config.trials:
+        lines = [("more trials", again(argv, max(2 * config.trials, done)))]
+    else:
+        lines = [("go on", again(argv, None))] if done or not front else []
+    if not front:
+        return lines
+    best = max(front, key=lambda row: row.psnr_db or 0.0)
+    model = folder / (best.directory or "")
+    data = config.data.source if config.data.source != SYNTHETIC else "DIR"
+    # Without what the other commands find by themselves.
+    study: list[object] = ["--study", config.name]
+    study += [] if folder.parent == Path("runs") else ["--runs", folder.parent]
+    study += [] if url == default_url(folder) else ["--storage", mask_password(url)]
+    return [
+        *lines,
+        ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
+        ("time the front again", _python("nas.bench", *study, "--front")),
+        ("what it is", _python("nas.describe", model / "genome.json")),
+        ("look at the study", _python("dashboards", *study)),
+        ("one page to send", _python("dashboards.report", *study, "--out", "report.html")),
+    ]
+
+
 def again(argv: Sequence[str], trials: int | None) -> str:
-    """The same command, with another number of trials where one is given."""
-    kept: list[str] = []
-    skip = False
+    """The same command without a storage's password, with other `--trials` where given."""
+    words: list[str] = []
+    flag = ""
     for word in argv:
-        if skip or (trials is not None and word.startswith("--trials=")):
-            skip = False
+        before, flag = flag, word
+        name, _, value = word.partition("=")
+        if trials is not None and "--trials" in (name, before):
             continue
-        skip = trials is not None and word == "--trials"
-        if not skip:
-            flag, is_pair, value = word.partition("=")
-            # A storage's password must not be shown; its user knows it.
-            kept.append(
-                f"{flag}={mask_password(value)}"
-                if is_pair and flag == "--storage"
-                else mask_password(word)
-                if kept and kept[-1] == "--storage"
-                else word
-            )
-    return _python("nas.search", *kept, *([] if trials is None else ["--trials", trials]))
+        if before == "--storage":
+            word = mask_password(word)
+        elif name == "--storage" and value:
+            word = f"{name}={mask_password(value)}"
+        words.append(word)
+    return _python("nas.search", *words, *([] if trials is None else ["--trials", trials]))
 
 
 def _python(module: str, *words: object) -> str:

@@ -11,14 +11,7 @@ from nas.study.records import Row
 from space import BASELINES
 
 ON_FRONT = "●"
-_STYLES = {
-    "complete": "",
-    "stopped": "dim",
-    "over_limit": "yellow",
-    "diverged": "red",
-    "out_of_memory": "red",
-    "error": "red",
-}
+_FAILED = ("diverged", "out_of_memory", "error")
 
 
 def duration(seconds: float) -> str:
@@ -34,60 +27,70 @@ def figure(value: float | None, decimals: int, unit: str = "") -> str:
 
 
 def milliseconds(row: Row) -> str:
-    """The latency in ms, with a "~" before it where it was not steady while it was timed."""
+    """The latency in ms, with a "~" before it where it drifted while it was timed."""
     return ("" if row.steady else "~") + figure(row.latency_ms, 2)
 
 
 def kind_text(row: Row) -> str:
-    """What became of a trial, in words."""
+    """A trial's kind, in words."""
     words = row.kind.replace("_", " ")
     return words if row.repeat_of is None else f"repeat of {row.repeat_of}"
+
+
+def plain_table(
+    left: Sequence[str], right: Sequence[str] = (), *, title: str | None = None
+) -> Table:
+    """A table without lines: columns aligned left, then right, none of them wrapped."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def trials_table(rows: Sequence[Row], front: Collection[int], *, most: int | None = None) -> Table:
     """The trials in the order of their numbers, those on the front marked; with `most`, the last
     so many.
 
-    Queued trials are not shown, and neither are attempts that were killed and queued again.
+    Queued trials are left out, and so are attempts that were killed and queued again.
     """
-    shown = [row for row in rows if row.kind not in ("waiting", "interrupted")]
-    hidden = 0 if most is None else max(0, len(shown) - most)
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for name in ("", "trial", "name"):
-        table.add_column(name, no_wrap=True)
-    for name in ("PSNR dB", "SSIM", "latency ms", "x MO"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = [row for row in rows if row.kind not in ("waiting", "interrupted")]
+    hidden = 0 if most is None else max(0, len(rows) - most)
+    table = plain_table(("", "trial", "name"), ("PSNR dB", "SSIM", "latency ms", "x MO"))
     table.add_column("")
     if hidden:
         table.add_row("", "...", f"{hidden} earlier", style="dim")
-    for row in shown[hidden:]:
-        said = kind_text(row)
-        if row.message and row.repeat_of is None and row.kind != "complete":
-            said += f": {row.message}"
-        if row.kind == "complete" and row.repeat_of is None:
-            said = ""
+    for row in rows[hidden:]:
+        is_first = row.repeat_of is None
+        kind = "" if is_first and row.kind == "complete" else kind_text(row)
+        if kind and is_first and row.message:
+            kind += f": {row.message}"
+        style = "dim"
+        if is_first and row.kind in ("complete", "over_limit", *_FAILED):
+            style = {"complete": "", "over_limit": "yellow"}.get(row.kind, "red")
         table.add_row(
             Text(ON_FRONT, style="green") if row.number in front else "",
             str(row.number),
             _name(row),
-            figure(row.psnr_db, 2),
-            figure(row.ssim, 3),
-            milliseconds(row),
-            figure(row.ratio_to_mo, 2),
-            Text(said, overflow="ellipsis", no_wrap=True),
-            style="dim"
-            if row.repeat_of is not None or row.kind == "running"
-            else _STYLES.get(row.kind, "dim"),
+            *_figures(row),
+            Text(kind, overflow="ellipsis", no_wrap=True),
+            style=style,
         )
     return table
 
 
 def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
-    """The front, fastest first, with the seeds marked; seeds that aren't on it follow, for
-    comparison.
-    """
+    """The front, fastest first, with the baselines marked; those that aren't on it follow."""
     numbers = {row.number for row in front}
-    beside = [
+    others = [
         row
         for row in rows
         if row.baseline
@@ -95,28 +98,15 @@ def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
         and row.number not in numbers
         and row.repeat_of is None
     ]
-    table = Table(
-        title="Pareto front, fastest first",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    table.add_column("", no_wrap=True)
-    table.add_column("name", no_wrap=True)
-    for name in ("trial", "PSNR dB", "SSIM", "latency ms", "x MO", "parameters", "GMAC"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in [*front, *beside]:
+    columns = ("trial", "PSNR dB", "SSIM", "latency ms", "x MO", "parameters", "GMAC")
+    table = plain_table(("", "name"), columns, title="Pareto front, fastest first")
+    for row in [*front, *others]:
         on_front = row.number in numbers
         table.add_row(
             ON_FRONT if on_front else "",
             _name(row),
             str(row.number),
-            figure(row.psnr_db, 2),
-            figure(row.ssim, 3),
-            milliseconds(row),
-            figure(row.ratio_to_mo, 2),
+            *_figures(row),
             "-" if row.parameters is None else f"{row.parameters:,}",
             figure(None if row.macs is None else row.macs / 1e9, 2),
             style="" if on_front else "dim",
@@ -124,9 +114,12 @@ def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
     return table
 
 
+def _figures(row: Row) -> tuple[str, str, str, str]:
+    ratio = figure(row.ratio_to_mo, 2)
+    return figure(row.psnr_db, 2), figure(row.ssim, 3), milliseconds(row), ratio
+
+
 def _name(row: Row) -> Text:
-    return (
-        Text(f"{row.name} (baseline)", style="bold cyan")
-        if row.baseline in BASELINES
-        else Text(row.name)
-    )
+    if row.baseline in BASELINES:
+        return Text(f"{row.name} (baseline)", style="bold cyan")
+    return Text(row.name)

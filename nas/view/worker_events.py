@@ -1,4 +1,4 @@
-"""The events of several workers, shown in one view."""
+"""The events of several workers, replayed in one view."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 import optuna
 
-from nas.loop.search_loop import settle_reference
+from nas.study.pareto import settle_reference
 from nas.study.records import read_rows
 from nas.view.terminal import View
 
-# The same word from several workers within so many seconds is told once.
+# The same note from several workers within so many seconds is displayed once.
 SAME_S = 60.0
 
 
 class EventReplay:
-    """Shows what workers of `study` tell (nas/workers/worker.py) in `view`."""
+    """Displays events of workers of `study` (see nas/workers/worker.py) in `view`."""
 
     def __init__(
         self, study: optuna.Study, view: View, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._study, self._view, self._clock = study, view, clock
-        self._told: dict[str, float] = {}
+        self._notes: dict[str, float] = {}
         self._ended: list[tuple[int, int | None]] = []
 
     def show(self, worker: int, event: dict[str, Any]) -> None:
-        """Shows what `worker` told; that a trial has ended only with the next `refresh`."""
+        """Displays an event of `worker`; the end of a trial only with the next `refresh`."""
         match event["event"]:
             case "started":
                 self._view.started(event["number"], event["name"], worker=worker)
             case "progress":
-                if (current := self._view.board.running.get(worker)) is not None:
+                if (current := self._view.state.running.get(worker)) is not None:
                     current.name = event["name"]
                 self._view.progress(
                     event["phase"], event["done"], event["total"], event["figures"], worker=worker
@@ -43,28 +43,26 @@ class EventReplay:
                 self._note(worker, event["text"])
 
     def gone(self, worker: int) -> bool:
-        """Shows that `worker` is at nothing any more, and what has ended until now, as `refresh`."""
+        """Displays that `worker` runs nothing any more; the rest as `refresh`."""
         self._ended.append((worker, None))
         return self.refresh()
 
     def refresh(self) -> bool:
-        """Shows what has ended since, by one look into the study (of thousands of trials, that
-        takes a while).
-
-        True where a trial with a verdict about its network was among that.
+        """Displays the trials that have ended since, by one reading of the study (which takes a
+        while for thousands of trials); whether one has a verdict.
         """
         ended, self._ended = self._ended, []
         if not ended:
             return False
         rows = read_rows(self._study)
-        if self._view.board.reference is None:
-            self._view.board.reference = settle_reference(self._study, rows)
+        if self._view.state.reference is None:
+            self._view.state.reference = settle_reference(self._study, rows)
         for worker, number in ended:
             self._view.ended(rows, number, worker=worker)
         return any(number is not None and rows[number].is_verdict for _, number in ended)
 
     def _note(self, worker: int, text: str) -> None:
         now = self._clock()
-        if now - self._told.get(text, -SAME_S) >= SAME_S:
+        if now - self._notes.get(text, -SAME_S) >= SAME_S:
             self._view.note(f"worker {worker}: {text}")
-        self._told[text] = now
+        self._notes[text] = now

@@ -103,21 +103,25 @@ def allocate(
             device=device,
             threads=max(1, torch.get_num_threads() // count),
         )
-        for index, device in enumerate(_devices(options, config.device, count, config.judge))
+        for index, device in enumerate(
+            _devices(options, config.device, count, config.latency_device)
+        )
     ]
 
 
-def _devices(options: WorkerOptions, device: str, count: int, judge: str | None) -> list[str]:
+def _devices(
+    options: WorkerOptions, device: str, count: int, latency_device: str | None
+) -> list[str]:
     if device == "cpu":
         return ["cpu"] * count
     if options.ray is not None:
         return ["cuda:0"] * count  # the one that Ray lets a worker see
     there, each = gpus(device), options.per_gpu or 1
     models = {torch.cuda.get_device_name(gpu) for gpu in there[:count]}
-    if len(models) > 1 and judge is None:
+    if len(models) > 1 and latency_device is None:
         raise InputError(
             "the workers' GPUs must be of one model, but there are "
-            f"{' and '.join(sorted(models))}; give one --device, or the --judge that times all "
+            f"{' and '.join(sorted(models))}; give one --device, or the --latency-device that times all "
             "networks"
         )
     if count > each * len(there):

@@ -21,7 +21,7 @@ import optuna
 
 from nas.cli.parser import EXIT_INPUT
 from nas.cli.signals import StopSignal
-from nas.loop.search_loop import SearchOutcome
+from nas.view.state import SearchOutcome
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
 from nas.view.terminal import View
@@ -198,7 +198,7 @@ class WorkerPool:
         how += f": {words}" if words else ""
         died = f"worker {index} died ({how})"
         worker.deaths += not process.lost
-        if self._view.board.done >= self._config.trials:
+        if self._view.state.done >= self._config.trials:
             self._view.note(f"{died}, and nothing is left to do")
         elif worker.deaths >= MAX_DEATHS:
             reason = (

@@ -17,7 +17,7 @@ import optuna
 
 from nas.cli.parser import one_line
 from nas.cli.signals import StopSignal
-from nas.loop.search_loop import SearchOutcome
+from nas.view.state import SearchOutcome
 from nas.study.config import StudyConfig
 from nas.study.storage import default_url, mask_password
 from nas.view.terminal import View

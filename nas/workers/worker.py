@@ -34,7 +34,7 @@ from nas import cli
 from nas.cli.signals import StopSignal
 from nas.loop.objective import Runner
 from nas.loop.run import Load, run_search_process
-from nas.loop.search_loop import SearchOutcome
+from nas.view.state import SearchOutcome
 from nas.study.config import load_config, settle
 from nas.study.records import Row
 from nas.study.storage import (
@@ -99,8 +99,8 @@ def work(
 class EventView:
     """Sends what a search would display; a nas.view.terminal.View."""
 
-    def __init__(self, board: SearchState, send: Send) -> None:
-        self.board = board
+    def __init__(self, state: SearchState, send: Send) -> None:
+        self.state = state
         self._send = send
         self._phase, self._sent_at = "", 0.0
 
@@ -108,10 +108,10 @@ class EventView:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.board.running.clear()
+        self.state.running.clear()
 
     def started(self, number: int, name: str, *, worker: int = ALONE) -> None:
-        self.board.start(number, name)
+        self.state.start(number, name)
         self._phase = ""
         self._send({"event": "started", "number": number, "name": name})
 
@@ -119,15 +119,15 @@ class EventView:
         self, phase: str, done: int, total: int, figures: dict[str, float], *, worker: int = ALONE
     ) -> None:
         # A few times a second: others may be measuring on the same cores.
-        now, current = time.monotonic(), self.board.current
+        now, current = time.monotonic(), self.state.current
         if phase != self._phase or now - self._sent_at >= REFRESH_S:
             self._phase, self._sent_at = phase, now
             event = {"event": "progress", "name": current.name if current else "", "phase": phase}
             self._send({**event, "done": done, "total": total, "figures": figures})
 
     def ended(self, rows: Sequence[Row], number: int | None, *, worker: int = ALONE) -> None:
-        self.board.rows = rows
-        self.board.running.clear()
+        self.state.rows = rows
+        self.state.running.clear()
         self._send({"event": "ended", "number": number})
 
     def note(self, text: str) -> None:

@@ -51,6 +51,7 @@ from stand_ins import Runner
 
 from nas.loop import objective
 from nas.loop import search_loop as loop
+from nas.samplers.surrogate import StructureSampler
 from nas.study import ranking
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
@@ -116,7 +117,7 @@ def metered(meter: Meter) -> None:
     meter.wrap_all(_CachedStorage, "storage")
     meter.wrap(RetryingStorage, "set_trial_at_once", "storage")  # what one_write collected
     for sampler in (
-        loop.ImputingSampler,
+        StructureSampler,
         optuna.samplers.TPESampler,
         optuna.samplers.NSGAIISampler,
         optuna.samplers.RandomSampler,

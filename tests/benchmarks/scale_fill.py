@@ -19,7 +19,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from stand_ins import figures, mo_latency_ms
 
-from nas.samplers.registry import random_genome
+from nas.samplers import random_genome
 from space import DesignSpace, Genome
 
 BLOCK = 500

@@ -4,8 +4,8 @@ search, with and without.
 example: python tests/benchmarks/served_search.py --pairs 4
 
 Each pair is one search alone and one with `python -m dashboards` and a real Chromium on its page,
-in an order that changes from pair to pair. Told are the ratios of their times of training, and of
-the whole, with 95 % intervals over pairs. The target is at most 1.05.
+in an order that changes from pair to pair. Printed are the ratios of their times of training, and
+of the whole, with 95 % intervals over pairs. The target is at most 1.05.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "dashboards"))
 
+import numpy as np
 import optuna
 from browser import open_tab
+from scipy import stats
 
 # Small data and short timing: what is compared is training, which a viewer could slow.
 STUDY = """
@@ -43,8 +44,6 @@ width = 256
 max_seconds = 0.5
 front_seconds = 0.5
 """
-# Student's t for 95 %, by pairs less one.
-T95 = {1: 12.7, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36}
 
 
 def main() -> None:
@@ -53,48 +52,39 @@ def main() -> None:
     )
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--json", type=Path, help="where to keep the figures")
+    parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
-    alone: list[tuple[float, float]] = []
+    ratios: dict[str, list[float]] = {"training": [], "whole": []}
     for pair in range(args.pairs):
         took = {}
         for open_page in (False, True) if pair % 2 == 0 else (True, False):
             took[open_page] = search(args.steps, open_page=open_page)
-        alone.append((took[True][0] / took[False][0], took[True][1] / took[False][1]))
-        for place, name in enumerate(("training", "whole")):
+        for place, name in enumerate(ratios):
+            alone_s, served_s = took[False][place], took[True][place]
+            ratios[name].append(served_s / alone_s)
             print(
-                f"pair {pair}, {name}: {took[False][place]:.1f} s alone, "
-                f"{took[True][place]:.1f} s with the page open, ratio "
-                f"{alone[-1][place]:.3f}",
+                f"pair {pair}, {name}: {alone_s:.1f} s alone, {served_s:.1f} s with the page "
+                f"open, ratio {ratios[name][-1]:.3f}",
                 flush=True,
             )
-    found = {
-        name: interval([pair[place] for pair in alone])
-        for place, name in enumerate(("training", "whole"))
-    }
-    for name, (ratio, low, high) in found.items():
+    found: dict[str, Any] = {name: interval(values) for name, values in ratios.items()}
+    for name, one in found.items():
         print(
-            f"{name}: ratio {ratio:.3f} (95 % interval {low:.3f} to {high:.3f}) over "
-            f"{len(alone)} pairs"
+            f"{name}: ratio {one['ratio']:.3f} (95 % interval {one['low']:.3f} to "
+            f"{one['high']:.3f}) over {args.pairs} pairs"
         )
     if args.json:
-        told = {
-            name: dict(zip(("ratio", "low", "high"), values, strict=True))
-            for name, values in found.items()
-        }
-        args.json.write_text(json.dumps({**told, "pairs": len(alone), "steps": args.steps}) + "\n")
+        args.json.write_text(
+            json.dumps({**found, "pairs": args.pairs, "steps": args.steps}) + "\n"
+        )
 
 
-def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """Geometric mean with its 95 % interval."""
-    logs = [math.log(ratio) for ratio in ratios]
-    mean = statistics.mean(logs)
-    half = (
-        T95.get(len(logs) - 1, 2.0) * statistics.stdev(logs) / math.sqrt(len(logs))
-        if len(logs) > 1
-        else math.inf
-    )
-    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+def interval(ratios: list[float]) -> dict[str, float]:
+    """Geometric mean with its 95 % interval (Student's t)."""
+    logs = np.log(ratios)
+    half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs) if len(logs) > 1 else np.inf
+    low, high = np.exp([logs.mean() - half, logs.mean() + half])
+    return {"ratio": float(np.exp(logs.mean())), "low": float(low), "high": float(high)}
 
 
 def search(steps: int, *, open_page: bool) -> tuple[float, float]:
@@ -122,17 +112,8 @@ def search(steps: int, *, open_page: bool) -> tuple[float, float]:
 @contextlib.contextmanager
 def page(runs: str) -> Iterator[None]:
     """The study's page, open in a browser and loaded."""
-    words = [
-        sys.executable,
-        "-m",
-        "dashboards",
-        "--study",
-        "served",
-        "--runs",
-        runs,
-        "--port",
-        "0",
-    ]
+    words = [sys.executable, "-m", "dashboards", "--study", "served", "--runs", runs]
+    words += ["--port", "0"]
     with (
         open_tab() as tab,
         subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as command,

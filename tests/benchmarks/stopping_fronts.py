@@ -28,7 +28,7 @@ from plotly.subplots import make_subplots
 from scipy.stats import kendalltau
 
 from nas.study.pareto import REFERENCE_RATIO, Reference, front_rows, hypervolume, pareto_front
-from nas.study.records import Row, read_rows
+from nas.study.records import read_rows
 from nas.study.storage import default_url
 from trials.latency.measure import device_name
 
@@ -40,33 +40,24 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=60, help="of each search")
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        required=True,
-        help="where both studies lie, in the folders on and off",
-    )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        required=True,
-        help="figures; a file that is there is drawn, nothing is run",
-    )
+    runs = "where both studies lie, in the folders on and off"
+    parser.add_argument("--runs", type=Path, required=True, help=runs)
+    figures = "figures; where the file is there it is drawn, and nothing is run"
+    parser.add_argument("--json", type=Path, required=True, help=figures)
     parser.add_argument("--out", type=Path, help="the picture, .svg or .png")
     args = parser.parse_args()
     if not args.json.exists():
         run_both(args.runs, args.minutes)
-        args.json.write_text(json.dumps(judge(args.runs, args.minutes), indent=1) + "\n")
-    told = json.loads(args.json.read_text())
-    for way, found in told["searches"].items():
+        args.json.write_text(json.dumps(figures_of(args.runs, args.minutes), indent=1) + "\n")
+    figures = json.loads(args.json.read_text())
+    for way, found in figures["searches"].items():
         print(
             f"{WAYS[way][0]}: {found['networks']} networks in {found['minutes']:.0f} min, "
-            f"{found['stopped']} of them stopped, "
-            f"{len(found['front'])} on the front; hypervolume {found['hypervolume']:.2f}, "
-            f"{found['best_db']:.2f} dB"
+            f"{found['stopped']} of them stopped, {len(found['front'])} on the front; "
+            f"hypervolume {found['hypervolume']:.2f}, {found['best_db']:.2f} dB"
         )
     if args.out:
-        draw(told).write_image(args.out)
+        draw(figures).write_image(args.out)
         print(f"wrote {args.out}")
     return 0
 
@@ -76,71 +67,39 @@ def run_both(runs: Path, minutes: float) -> None:
     half = max(1, len(cores) // 2)
     started = []
     for way, mine in (("on", cores[:half]), ("off", cores[-half:])):
-        if (runs / way / "dark" / "study.db").exists():
+        folder = runs / way
+        if (folder / "dark" / "study.db").exists():
             continue
-        (runs / way).mkdir(parents=True)
-        words = [
-            "--study",
-            "dark",
-            "--runs",
-            runs / way,
-            "--stopping",
-            way,
-            "--trials",
-            2000,
-            "--timeout-min",
-            minutes,
-        ]
-        environment = {
-            **os.environ,
-            "DARK_NAS_LOCKS": str(runs / way / "locks"),
-            "OMP_NUM_THREADS": str(half),
-        }
+        folder.mkdir(parents=True)
+        search = ["taskset", "-c", ",".join(map(str, mine)), sys.executable, "-m", "nas.search"]
+        search += ["--study", "dark", "--runs", str(folder), "--stopping", way]
+        search += ["--trials", "2000", "--timeout-min", str(minutes)]
+        own = {"DARK_NAS_LOCKS": str(folder / "locks"), "OMP_NUM_THREADS": str(half)}
         with (runs / f"{way}.log").open("w") as log:
             started.append(
                 subprocess.Popen(
-                    [
-                        "taskset",
-                        "-c",
-                        ",".join(map(str, mine)),
-                        sys.executable,
-                        "-m",
-                        "nas.search",
-                        *map(str, words),
-                    ],
-                    env=environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
+                    search, env={**os.environ, **own}, stdout=log, stderr=subprocess.STDOUT
                 )
             )
     if any(one.wait() for one in started):
         sys.exit(f"a search failed: see {runs}/*.log")
 
 
-def judge(runs: Path, minutes: float) -> dict[str, Any]:
-    """Both searches' figures; each front's latencies are those that its search measured at its
-    end, in one run.
-    """
+def figures_of(runs: Path, minutes: float) -> dict[str, Any]:
+    """Both searches' figures; each front's latencies are its search's final ones, of one run."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    studies = {
-        way: optuna.load_study(study_name="dark", storage=default_url(runs / way / "dark"))
+    machine = {"device": device_name("cpu"), "cores": os.cpu_count()}
+    machine |= {"python": platform.python_version(), "torch": str(torch.__version__)}
+    searches = {
+        way: search_of(
+            optuna.load_study(study_name="dark", storage=default_url(runs / way / "dark"))
+        )
         for way in WAYS
     }
-    fronts = {way: front_rows(read_rows(study)) for way, study in studies.items()}
-    told = {way: search_of(study, fronts[way]) for way, study in studies.items()}
-    return {
-        "minutes": minutes,
-        "machine": {
-            "device": device_name("cpu"),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-        },
-        "searches": told,
-    }
+    return {"minutes": minutes, "machine": machine, "searches": searches}
 
 
-def search_of(study: optuna.Study, front: list[Row]) -> dict[str, Any]:
+def search_of(study: optuna.Study) -> dict[str, Any]:
     """One search's figures: what it finished, its front, and its hypervolume as it grew."""
     trials = study.get_trials(deepcopy=False)
     rows = [
@@ -151,62 +110,58 @@ def search_of(study: optuna.Study, front: list[Row]) -> dict[str, Any]:
     points: list[tuple[float, float]] = []
     grown = []
     for row in sorted(rows, key=lambda row: trials[row.number].datetime_complete or begun):
+        ended = trials[row.number].datetime_complete
         if row.kind == "complete":
-            assert row.psnr_db and row.ratio_to_mo
+            assert row.psnr_db and row.ratio_to_mo and ended
             points.append((row.psnr_db, row.ratio_to_mo))
-            ended = trials[row.number].datetime_complete
-            assert ended
             grown.append([(ended - begun).total_seconds() / 60, hypervolume(points, reference)])
-    told = [trial.user_attrs for trial in trials]
-    whole = [
-        attrs["rungs"] for attrs in told if attrs.get("kind") == "complete" and attrs.get("rungs")
-    ]
-    line = [
+    attrs = [trial.user_attrs for trial in trials]
+    curves = [one["rungs"] for one in attrs if one.get("kind") == "complete" and one.get("rungs")]
+    front = [
         {
             "psnr_db": row.psnr_db,
             "ratio_to_mo": row.ratio_to_mo,
             "trial": row.number,
             "name": row.name,
-            "genome": json.loads(told[row.number]["genome"]),
+            "genome": json.loads(attrs[row.number]["genome"]),
         }
-        for row in front
+        for row in front_rows(rows)
     ]
-    kept = pareto_front([(one["psnr_db"], one["ratio_to_mo"]) for one in line])  # type: ignore[misc]
+    front = [
+        front[k] for k in pareto_front([(one["psnr_db"], one["ratio_to_mo"]) for one in front])
+    ]
     last = max(trial.datetime_complete for trial in trials if trial.datetime_complete)
+    area = hypervolume([(one["psnr_db"], one["ratio_to_mo"]) for one in front], reference)
     return {
         "networks": len(rows),
         "stopped": sum(row.kind == "stopped" for row in rows),
         "minutes": (last - begun).total_seconds() / 60,
-        "train_seconds": sum(
-            trials[row.number].user_attrs.get("train_seconds", 0.0) for row in rows
-        ),
-        "front": [line[index] for index in kept],
+        "train_seconds": sum(attrs[row.number].get("train_seconds", 0.0) for row in rows),
+        "front": front,
         "best_db": max(psnr for psnr, _ in points),
-        "hypervolume": hypervolume(
-            [(line[index]["psnr_db"], line[index]["ratio_to_mo"]) for index in kept], reference
-        ),  # type: ignore[misc]
+        "hypervolume": area,
         "grown": grown,
         "complete": points,
-        "tau": tau_of_rungs(whole),
+        "tau": tau_of_rungs(curves),
         "seeds": {row.baseline: [row.psnr_db, row.ratio_to_mo] for row in rows if row.baseline},
     }
 
 
-def tau_of_rungs(ways: list[list[dict[str, Any]]]) -> dict[str, Any]:
+def tau_of_rungs(curves: list[list[dict[str, Any]]]) -> dict[str, Any]:
     """Kendall's tau of the PSNR at each rung with the final one, over all networks that were
     trained to the end, and over the half of them that ended best: how well a rung orders what lies
     near the front.
     """
-    most = max(len(way) for way in ways)
-    psnr = np.array([[rung["psnr_db"] for rung in way] for way in ways if len(way) == most])
+    most = max(map(len, curves))
+    curves = [curve for curve in curves if len(curve) == most]
+    psnr = np.array([[rung["psnr_db"] for rung in curve] for curve in curves])
     best = psnr[psnr[:, -1] >= np.median(psnr[:, -1])]
 
     def taus(rows: Any) -> list[float]:
         return [float(kendalltau(rows[:, k], rows[:, -1]).statistic) for k in range(most - 1)]
 
-    steps = next([rung["step"] for rung in way] for way in ways if len(way) == most)
     return {
-        "steps": steps[:-1],
+        "steps": [rung["step"] for rung in curves[0]][:-1],
         "networks": len(psnr),
         "all": taus(psnr),
         "best_half": taus(best),
@@ -214,56 +169,43 @@ def tau_of_rungs(ways: list[list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def draw(told: dict[str, Any]) -> go.Figure:
+def draw(figures: dict[str, Any]) -> go.Figure:
     """Left the fronts, right how the hypervolume grew."""
     figure = make_subplots(1, 2, column_widths=[0.58, 0.42], horizontal_spacing=0.09)
-    for way, found in told["searches"].items():
+    left, right = {"row": 1, "col": 1}, {"row": 1, "col": 2}
+    searches = figures["searches"]
+    for way, found in searches.items():
         name, colour, symbol = WAYS[way]
-        x, y = (
-            [one["ratio_to_mo"] for one in found["front"]],
-            [one["psnr_db"] for one in found["front"]],
-        )
-        others = [(psnr, ratio) for psnr, ratio in found["complete"]]
+        line = {"shape": "hv", "color": colour, "width": 2.2}
         figure.add_scatter(
-            x=[ratio for _, ratio in others],
-            y=[psnr for psnr, _ in others],
+            x=[ratio for _, ratio in found["complete"]],
+            y=[psnr for psnr, _ in found["complete"]],
             mode="markers",
             showlegend=False,
             marker={"color": colour, "symbol": symbol, "size": 5, "opacity": 0.25},
-            row=1,
-            col=1,
+            **left,
         )
-        label = f"{name}: {found['networks']} networks in {found['minutes']:.0f} min"
         figure.add_scatter(
-            x=x,
-            y=y,
+            x=[one["ratio_to_mo"] for one in found["front"]],
+            y=[one["psnr_db"] for one in found["front"]],
             mode="lines+markers",
-            name=label,
-            line={"shape": "hv", "color": colour, "width": 2.2},
+            name=f"{name}: {found['networks']} networks in {found['minutes']:.0f} min",
+            line=line,
             marker={"symbol": symbol, "size": 9},
-            row=1,
-            col=1,
+            **left,
         )
-        figure.add_scatter(
-            x=[at for at, _ in found["grown"]],
-            y=[area for _, area in found["grown"]],
-            mode="lines",
-            showlegend=False,
-            line={"shape": "hv", "color": colour, "width": 2.2},
-            row=1,
-            col=2,
-        )
-    seeds = told["searches"]["on"]["seeds"]
+        x, y = zip(*found["grown"], strict=True)
+        figure.add_scatter(x=x, y=y, mode="lines", showlegend=False, line=line, **right)
+    baselines = searches["on"]["seeds"]
     figure.add_scatter(
-        x=[ratio for _, ratio in seeds.values()],
-        y=[psnr for psnr, _ in seeds.values()],
+        x=[ratio for _, ratio in baselines.values()],
+        y=[psnr for psnr, _ in baselines.values()],
         mode="markers+text",
-        text=list(seeds),
+        text=list(baselines),
         textposition="bottom center",
         showlegend=False,
         marker={"symbol": "star", "size": 12, "color": "#000"},
-        row=1,
-        col=1,
+        **left,
     )
     figure.update_layout(
         template="plotly_white",
@@ -273,19 +215,14 @@ def draw(told: dict[str, Any]) -> go.Figure:
         margin={"l": 70, "r": 20, "t": 60, "b": 60},
         legend={"orientation": "h", "x": 0, "y": 1.14},
     )
-    figure.update_xaxes(
-        title="latency, times MO", type="log", tickvals=[0.1, 0.2, 0.3, 0.5, 1, 2, 4], row=1, col=1
-    )
-    best = max(found["best_db"] for found in told["searches"].values())
-    figure.update_yaxes(title="PSNR, dB (held-out)", range=[best - 3.2, best + 0.25], row=1, col=1)
-    figure.update_xaxes(title="minutes", row=1, col=2)
-    areas = [area for found in told["searches"].values() for _, area in found["grown"]]
-    figure.update_yaxes(
-        title="hypervolume, dB x octaves",
-        range=[max(areas) * 0.8, max(areas) * 1.01],
-        row=1,
-        col=2,
-    )
+    ticks = [0.1, 0.2, 0.3, 0.5, 1, 2, 4]
+    figure.update_xaxes(title="latency, times MO", type="log", tickvals=ticks, **left)
+    best = max(found["best_db"] for found in searches.values())
+    figure.update_yaxes(title="PSNR, dB (held-out)", range=[best - 3.2, best + 0.25], **left)
+    figure.update_xaxes(title="minutes", **right)
+    top = max(area for found in searches.values() for _, area in found["grown"])
+    area = {"title": "hypervolume, dB x octaves", "range": [top * 0.8, top * 1.01]}
+    figure.update_yaxes(**area, **right)
     return figure
 
 

@@ -26,17 +26,10 @@ def rungs_of(genome: Genome, *, turned: bool = False) -> list[RungScore]:
     """
     final, latency_ms = figures(genome)
     first = 50 - final if turned else final - 3
-    psnr = (first, final - 1, final)
+    rest = {"seconds": 1.0, "latency_ms": latency_ms}
     return [
-        RungScore(
-            step=step,
-            psnr_db=value,
-            ssim=value / 50,
-            loss=1 / value,
-            seconds=1.0,
-            latency_ms=latency_ms,
-        )
-        for step, value in zip(STEPS, psnr, strict=True)
+        RungScore(step=step, psnr_db=psnr_db, ssim=psnr_db / 50, loss=1 / psnr_db, **rest)
+        for step, psnr_db in zip(STEPS, (first, final - 1, final), strict=True)
     ]
 
 
@@ -73,20 +66,14 @@ def test_it_trains_what_is_missing_and_tells_tau(
     train = Train()
     capsys.readouterr()
     assert ask("--networks", 8, train=train) == 0
-    told = capsys.readouterr().out
-    assert (
-        "8 networks, 0 of them trained to the end already" in told
-        and "1.00 (1.00 to 1.00)" in told
-    )
+    text = capsys.readouterr().out
+    assert "8 networks, 0 of them trained to the end already" in text
+    assert "1.00 (1.00 to 1.00)" in text
     stored = read_study().user_attrs["proxy"]
-    assert len(train.trained) == 8 == len(stored["judged"]) and set(stored["tau"]) == {
-        "20",
-        "60",
-        "180",
-    }
-    assert stored["tau"]["20"]["loss"]["value"] == pytest.approx(1.0), (
-        "a low loss goes with a high PSNR"
-    )
+    assert len(train.trained) == 8 == len(stored["judged"])
+    assert set(stored["tau"]) == {"20", "60", "180"}
+    low_loss_goes_with_high_psnr = stored["tau"]["20"]["loss"]["value"]
+    assert low_loss_goes_with_high_psnr == pytest.approx(1.0)
     again = Train()
     assert ask("--networks", 8, train=again) == 0 and again.trained == [], "what was found is kept"
 
@@ -102,9 +89,8 @@ def test_a_bad_rung_is_warned_of_by_the_search(
     searched: None, ask: Command, run_search: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ask("--networks", 8, train=Train(turned=True)) == 0
-    warning = (
-        "the rung at 20 steps foretells the final order badly (Kendall's tau -1.00, below 0.6)"
-    )
+    tau = "(Kendall's tau -1.00, below 0.6)"
+    warning = f"the rung at 20 steps predicts the final order badly {tau}"
     assert warning in capsys.readouterr().out
     run_search("--steps", STEPS[-1], "--trials", 10, runner=Runner())
     told = capsys.readouterr().out
@@ -115,17 +101,13 @@ def test_a_bad_rung_is_warned_of_by_the_search(
 
 def test_tau_is_kendalls() -> None:
     final = np.array([1.0, 2, 3, 4, 5, 6, 7, 8])
-    assert proxy.tau_of(final, final).value == pytest.approx(1) and proxy.tau_of(
-        -final, final
-    ).value == pytest.approx(-1)
+    assert proxy.tau_of(final, final).value == pytest.approx(1)
+    assert proxy.tau_of(-final, final).value == pytest.approx(-1)
     # One pair of 28 the other way round: (27 - 1) / 28.
     swapped = np.array([1.0, 2, 3, 4, 5, 6, 8, 7])
     tau = proxy.tau_of(swapped, final)
-    assert (
-        tau.value == pytest.approx(26 / 28)
-        and tau.low is not None
-        and tau.low < tau.value <= (tau.high or 0)
-    )
+    assert tau.value == pytest.approx(26 / 28)
+    assert tau.low is not None and tau.low < tau.value <= (tau.high or 0)
     assert proxy.tau_of(np.zeros(8), final).value is None
 
 
@@ -163,7 +145,5 @@ def test_networks_that_diverge_are_no_networks(
         return rungs_of(genome)[:1]
 
     assert ask("--networks", 8, train=diverges) == 2
-    assert (
-        "a rank correlation needs 8 networks trained to the end, but only 0 were"
-        in capsys.readouterr().err
-    )
+    rule = "a rank correlation needs 8 networks trained to the end"
+    assert f"{rule}, but only 0 were" in capsys.readouterr().err

@@ -21,17 +21,21 @@ from nas.study.records import finished, read_rows
 from space import BASELINES, DesignSpace, Genome
 
 Read = Callable[[], optuna.Study]
+OF_BASELINES = [genome.digest for genome in BASELINES.values()]
 
 
-def test_seeds_first_then_the_sampler_and_the_budget_counts_both(
+def digests(runner: Runner) -> list[str]:
+    """Of the networks that were trained."""
+    return [genome.digest for genome in runner.calls]
+
+
+def test_baselines_first_then_the_sampler_and_the_budget_counts_both(
     run_search: Command, read_study: Read
 ) -> None:
     runner = Runner()
     assert run_search(runner=runner) == 0
-    assert [genome.digest for genome in runner.calls[:3]] == [
-        seed.digest for seed in BASELINES.values()
-    ]
-    assert len(runner.calls) == 5 and len({genome.digest for genome in runner.calls}) == 5
+    assert digests(runner)[:3] == OF_BASELINES
+    assert len(digests(runner)) == len(set(digests(runner))) == 5
     trials = read_study().trials
     assert [trial.user_attrs.get("baseline") for trial in trials] == ["MO", "M1", "M2", None, None]
     assert all(trial.user_attrs["sampler"] == "structure" for trial in trials[3:])
@@ -45,15 +49,7 @@ def test_the_contract_with_the_dashboards(
     assert study.metric_names == ["PSNR, dB (held-out)", "latency, ms"]
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     attrs = study.user_attrs
-    assert {
-        "schema",
-        "config",
-        "fixed",
-        "device",
-        "data",
-        "baseline_psnr_db",
-        "reference",
-    } <= attrs.keys()
+    assert {"schema", "config", "fixed", "device", "data"} <= attrs.keys()
     assert attrs["schema"] == 1 and attrs["config"]["train"]["steps"] == 20
     assert attrs["reference"]["latency_ms"] == pytest.approx(8 * mo_latency_ms())
     assert attrs["reference"]["psnr_db"] == pytest.approx(attrs["baseline_psnr_db"])
@@ -80,17 +76,12 @@ def test_the_same_command_goes_on_and_more_trials_may_be_asked(
     assert run_search("--trials", 4, runner=second, load=loader) == 0
     told = capsys.readouterr().out
     assert second.calls == [] and loader.calls == 0
-    assert (
-        "all 4 trials were finished already" in told
-        and "--trials 8" in told
-        and "Pareto front" in told
-    )
+    for text in ("all 4 trials were finished already", "--trials 8", "Pareto front"):
+        assert text in told
     assert run_search("--trials", 6, runner=second) == 0
     assert "resuming: 4 of 6 trials finished" in capsys.readouterr().out
     assert len(second.calls) == 2
-    assert not {genome.digest for genome in second.calls} & {
-        genome.digest for genome in first.calls
-    }
+    assert not set(digests(second)) & set(digests(first))
     assert sum("baseline" in trial.user_attrs for trial in read_study().trials) == 3
 
 
@@ -111,13 +102,8 @@ def test_diverged_and_out_of_memory_are_told_and_the_study_goes_on(
 ) -> None:
     assert run_search(runner=Runner(script=["complete", "diverged", "out_of_memory"])) == 0
     rows = read_rows(read_study())
-    assert [row.kind for row in rows] == [
-        "complete",
-        "diverged",
-        "out_of_memory",
-        "complete",
-        "complete",
-    ]
+    kinds = ["complete", "diverged", "out_of_memory", "complete", "complete"]
+    assert [row.kind for row in rows] == kinds
     trials = read_study().trials
     assert trials[1].state == TrialState.PRUNED and trials[1].constraints == {"diverged": 1.0}
     # Too large for the device's memory: infeasible, and the sampler learns it.
@@ -131,14 +117,11 @@ def test_an_unexpected_error_stays_in_its_trial(
     runner = Runner(script=["complete", ValueError("two\nlines"), "complete", KeyError("x")])
     assert run_search(runner=runner) == 0
     trials = read_study().trials
-    assert (
-        trials[1].state == TrialState.FAIL
-        and trials[1].user_attrs["message"] == "ValueError: two lines"
-    )
+    assert trials[1].state == TrialState.FAIL
+    assert trials[1].user_attrs["message"] == "ValueError: two lines"
     # A genome that raised has no verdict: five others were found.
-    assert (
-        sum(trial.state == TrialState.COMPLETE for trial in trials) == 5 and len(runner.calls) == 7
-    )
+    assert sum(trial.state == TrialState.COMPLETE for trial in trials) == 5
+    assert len(runner.calls) == 7
     assert "ValueError: two lines" in capsys.readouterr().out
 
 
@@ -146,16 +129,12 @@ def test_three_errors_in_a_row_end_it(
     run_search: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_search(runner=Runner(script=[RuntimeError("no driver")] * 9)) == 1
-    assert (
-        "3 trials in a row failed, the last with: RuntimeError: no driver"
-        in capsys.readouterr().err
-    )
-    # Mended, the same command tries the seeds again, each once.
+    reason = "3 trials in a row failed, the last with: RuntimeError: no driver"
+    assert reason in capsys.readouterr().err
+    # Mended, the same command tries the baselines again, each once.
     runner = Runner()
     assert run_search(runner=runner) == 0
-    assert [genome.digest for genome in runner.calls[:3]] == [
-        seed.digest for seed in BASELINES.values()
-    ]
+    assert digests(runner)[:3] == OF_BASELINES
     assert sum("baseline" in trial.user_attrs for trial in read_study().trials) == 6
 
 
@@ -189,14 +168,12 @@ def test_a_machine_that_slows_down_reorders_nothing(run_search: Command, read_st
     assert run_search("--trials", 5, runner=Slower()) == 0
     for trial, row in zip(read_study().trials, read_rows(read_study()), strict=True):
         right_ms = trial.user_attrs["ratio_to_mo"] * mo_latency_ms()
-        assert trial.values[1] == pytest.approx(right_ms) and row.latency_ms == pytest.approx(
-            right_ms
-        )
+        assert trial.values[1] == row.latency_ms == pytest.approx(right_ms)
         slowed = trial.user_attrs["latency"]["median_ms"] / right_ms
         assert slowed == pytest.approx(1 if trial.user_attrs.get("baseline") == "MO" else 2)
 
 
-def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
+def test_queued_networks_come_after_the_baselines_once_and_are_never_stopped(
     run_search: Command, read_study: Read, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     space, rungs = DesignSpace(), (20, 60, 180)
@@ -209,18 +186,11 @@ def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
         assert run_search(*flags, "--trials", trials, runner=Runner(rungs=rungs)) == 0
     trials = read_study().trials
     assert [trial.user_attrs.get("baseline") for trial in trials[:3]] == ["MO", "M1", "M2"]
-    assert [trial.user_attrs["digest"] for trial in trials[3:5]] == [
-        genome.digest for genome in genomes
-    ]
-    assert [trial.user_attrs["kind"] for trial in trials[:5]] == ["complete"] * 5 and all(
-        t.user_attrs["queued"] for t in trials[3:5]
-    )
-    assert (
-        sum(
-            trial.user_attrs["digest"] in {genome.digest for genome in genomes} for trial in trials
-        )
-        == 2
-    )
+    queued = [genome.digest for genome in genomes]
+    assert [trial.user_attrs["digest"] for trial in trials[3:5]] == queued
+    assert [trial.user_attrs["kind"] for trial in trials[:5]] == ["complete"] * 5
+    assert all(trial.user_attrs["queued"] for trial in trials[3:5])
+    assert sum(trial.user_attrs["digest"] in queued for trial in trials) == 2
     outside = tmp_path / "outside.json"
     outside.write_text(Genome(skip_width=17, skip_blocks=0, merge_width=0, head="none").to_json())
     for network, told in (
@@ -235,16 +205,9 @@ def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
 
 def test_a_rough_look_comes_first_only_where_it_may_be_enough(run_search: Command) -> None:
     free, limited = Runner(), Runner()
-    run_search("--stopping", "off", "--trials", 4, runner=free)
-    run_search(
-        "--stopping",
-        "off",
-        "--latency-limit-ms",
-        mo_latency_ms() + 1,
-        "--trials",
-        6,
-        runner=limited,
-    )
+    flags = ("--stopping", "off", "--trials", 4)
+    run_search(*flags, runner=free)
+    run_search(*flags, "--latency-limit-ms", mo_latency_ms() + 1, "--trials", 6, runner=limited)
     assert free.rough == [False] * 4 and all(limited.rough)
 
 
@@ -266,29 +229,25 @@ def test_an_unsteady_latency_is_marked(
             result = super().__call__(*args, **kwargs)
             values = result.to_dict()
             values["latency"]["steady"] = False
-            values["ratio_to_mo"]["drift"] = (
-                0.3 if result.genome == BASELINES["M2"] else 0.1
-            )  # its interval is 20 % wide
+            # Its interval is 20 % wide.
+            values["ratio_to_mo"]["drift"] = 0.3 if result.genome == BASELINES["M2"] else 0.1
             return SimpleNamespace(kind=result.kind, to_dict=lambda: values)
 
     run_search("--trials", 3, runner=Unsteady())
     told = capsys.readouterr().out
-    assert (
-        f"~{mo_latency_ms():.2f} ms (1.00 x MO)" in told and "~ drifted while it was timed" in told
-    )
-    assert re.search(r"trial 1 M1: .* \d+\.\d\d ms", told) and re.search(
-        r"trial 2 M2: .* ~\d+\.\d\d ms", told
-    )
+    assert f"~{mo_latency_ms():.2f} ms (1.00 x MO)" in told
+    assert "~ drifted while it was timed" in told
+    assert re.search(r"trial 1 M1: .* \d+\.\d\d ms", told)
+    assert re.search(r"trial 2 M2: .* ~\d+\.\d\d ms", told)
     assert not re.search(r"trial 1 M1: .* ~", told)
 
 
-def test_a_looser_limit_gives_the_seeds_their_trial(run_search: Command, read_study: Read) -> None:
+def test_a_looser_limit_gives_the_baselines_their_trial(
+    run_search: Command, read_study: Read
+) -> None:
     run_search("--latency-limit-ms", mo_latency_ms() + 1, "--trials", 3)
-    assert [row.kind for row in read_rows(read_study())] == [
-        "complete",
-        "over_limit",
-        "over_limit",
-    ]
+    kinds = ["complete", "over_limit", "over_limit"]
+    assert [row.kind for row in read_rows(read_study())] == kinds
     assert run_search("--trials", 5) == 0
     rows = read_rows(read_study())
     assert [row.kind for row in rows if row.baseline == "M1"] == ["over_limit", "complete"]
@@ -317,20 +276,16 @@ def test_endless_repeats_end(
     read_study: Read,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(
-        "nas.loop.objective.suggest", lambda trial, space: space.encode(BASELINES["MO"])
-    )
+    mo = BASELINES["MO"]
+    monkeypatch.setattr("nas.loop.objective.suggest", lambda trial, space: space.encode(mo))
     monkeypatch.setattr("nas.loop.search_loop.REPEATS_TILL_END", 8)
     runner = Runner()
     assert run_search(runner=runner) == 0
     assert len(runner.calls) == 1
-    assert (
-        "the last 8 proposals were known networks: the space seems exhausted"
-        in capsys.readouterr().out
-    )
-    assert [t.user_attrs["sampler"] for t in read_study().trials[3:]] == ["structure"] + [
-        "random"
-    ] * 5
+    reason = "the last 8 proposals were known networks: the space seems exhausted"
+    assert reason in capsys.readouterr().out
+    samplers = [trial.user_attrs["sampler"] for trial in read_study().trials[3:]]
+    assert samplers == ["structure"] + ["random"] * 5
 
 
 def test_timeout_starts_no_new_trial(
@@ -343,17 +298,18 @@ def test_timeout_starts_no_new_trial(
     assert "stopped after 0.01 minutes" in told and "go on" in told
 
 
-def test_proposals_do_not_depend_on_stops(run_search: Command, tiny: Path, tmp_path: Path) -> None:
+def test_proposals_do_not_depend_on_the_number_of_commands(
+    run_search: Command, tiny: Path, tmp_path: Path
+) -> None:
     whole, parts = Runner(), Runner()
     run_search("--trials", 6, "--runs", tmp_path / "a", runner=whole)
+    flags = ("--sampler", "structure", "--runs", tmp_path / "b")
     for trials in (2, 5, 6):
-        run_search(
-            "--trials", trials, "--sampler", "structure", "--runs", tmp_path / "b", runner=parts
-        )
-    assert [g.digest for g in whole.calls] == [g.digest for g in parts.calls]
+        run_search(*flags, "--trials", trials, runner=parts)
+    assert digests(whole) == digests(parts)
     other = Runner()
     run_search("--trials", 5, "--seed", 1, "--runs", tmp_path / "c", runner=other)
-    assert {g.digest for g in other.calls[3:]}.isdisjoint(g.digest for g in whole.calls[3:])
+    assert not set(digests(other)[3:]) & set(digests(whole)[3:])
 
 
 def test_one_worker_is_this_very_process(
@@ -361,11 +317,8 @@ def test_one_worker_is_this_very_process(
 ) -> None:
     runner = Runner()
     assert run_search("--workers", 1, "--trials", 3, runner=runner) == 0
-    assert (
-        len(runner.calls) == 3
-        and finished(read_rows(read_study())) == 3
-        and not (runs / "tiny" / "workers").exists()
-    )
+    assert len(runner.calls) == 3 == finished(read_rows(read_study()))
+    assert not (runs / "tiny" / "workers").exists()
 
 
 def test_ctrl_c_puts_the_trial_back(
@@ -374,10 +327,8 @@ def test_ctrl_c_puts_the_trial_back(
     runner = Runner(script=["complete", KeyboardInterrupt()])
     assert run_search(runner=runner) == 130
     told = capsys.readouterr().out
-    assert (
-        "the running trial was put back, and the same command goes on" in told
-        and "Pareto front" in told
-    )
+    assert "the running trial was put back, and the same command goes on" in told
+    assert "Pareto front" in told
     trials = read_study().trials
     assert trials[1].user_attrs["kind"] == "interrupted" and trials[1].state == TrialState.FAIL
     assert run_search(runner=runner) == 0

@@ -3,12 +3,11 @@ forest on the genes.
 
 A sampler that did well only because it thinks as the first surrogate (table.py) does would not do
 well here. What the forest can't know is added back as there: the out-of-bag residuals of one of
-the table's networks, drawn by the genome's digest.
+the table's networks, chosen by the genome's digest.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import theilslopes
 from sklearn.ensemble import RandomForestRegressor
-from table import Array, Curve
+from table import Array, Curve, residual_of, targets, usable_rows
 
 from space import DesignSpace, Genome
 
@@ -29,13 +28,11 @@ def genes(genome: Genome) -> list[float]:
     one by one.
     """
     params = SPACE.encode(genome)
-    told: list[float] = []
+    values: list[float] = []
     for gene in SPACE.genes:
         value = params[gene.name]
-        told += (
-            [float(value)] if gene.ordered else [float(value == choice) for choice in gene.choices]
-        )
-    return told
+        values += [float(value)] if gene.ordered else [float(value == x) for x in gene.choices]
+    return values
 
 
 @dataclass
@@ -53,10 +50,7 @@ class ForestSurrogate:
         """The same for the same genome, always."""
         x = np.array([genes(genome)], dtype=np.float32)
         mean = np.mean([tree.tree_.predict(x)[0, :, 0] for tree in self._trees], axis=0)
-        drawn = int.from_bytes(hashlib.sha256(genome.digest.encode()).digest()[:4], "big") % len(
-            self._residuals
-        )
-        *psnr, octaves = map(float, mean + self._residuals[drawn])
+        *psnr, octaves = map(float, mean + residual_of(genome, self._residuals))
         return Curve(
             psnr_db=tuple(psnr),
             step_seconds=float(2 ** (self._pace[0] + self._pace[1] * octaves)),
@@ -66,14 +60,8 @@ class ForestSurrogate:
 
 def fit_forest(table: Mapping[str, Any], *, baseline_psnr_db: float) -> ForestSurrogate:
     """The forest of `table`; its errors are out-of-bag ones."""
-    rows = [row for row in table["networks"] if not row["diverged"] and row["origin"] != "again"]
+    rows, y = usable_rows(table), targets(table)
     x = np.array([genes(Genome.from_dict(row["genome"])) for row in rows], dtype=np.float32)
-    y = np.array(
-        [
-            [*(rung["psnr_db"] for rung in row["rungs"]), np.log2(row["ratio_to_mo"])]
-            for row in rows
-        ]
-    )
     forest = RandomForestRegressor(TREES, oob_score=True, max_features=0.5, random_state=0).fit(
         x, y
     )

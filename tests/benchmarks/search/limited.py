@@ -34,9 +34,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from table import PACKED, features, load
 
+from nas.samplers import distributions, suggest
 from nas.samplers import surrogate as structured
 from nas.samplers.features import numbers
-from nas.samplers.registry import distributions, suggest
 from nas.samplers.surrogate import StructureSampler
 from nas.study.pareto import REFERENCE_RATIO, Reference
 from space import BASELINES, DesignSpace, Genome
@@ -63,27 +63,22 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    told: dict[str, Any] = {
-        "seeds": args.seeds,
-        "first": args.first,
-        "networks": NETWORKS,
-        "minutes": MINUTES,
-        "learnt_from": truth().learnt_from,
-        "psnr_r2": truth().psnr_r2,
-    }
+    figures: dict[str, Any] = {"seeds": args.seeds, "first": args.first}
+    figures |= {"networks": NETWORKS, "minutes": MINUTES}
+    figures |= {"learnt_from": truth().learnt_from, "psnr_r2": truth().psnr_r2}
+    seeds = range(args.first, args.first + args.seeds)
     with ProcessPoolExecutor(args.jobs) as pool:
         for way in ("focused", "plain"):
-            seeds = range(args.first, args.first + args.seeds)
             counts = list(pool.map(search, seeds, [way == "focused"] * args.seeds))
-            told[way] = {"found": sum(count > 0 for count in counts), "networks": counts}
+            found = sum(count > 0 for count in counts)
+            figures[way] = {"found": found, "networks": counts}
             print(
-                f"{way}: {told[way]['found']} of {args.seeds} searches find a network "
-                f"better and faster than MO, "
-                f"{np.mean(counts):.1f} on the mean",
+                f"{way}: {found} of {args.seeds} searches find a network better and faster than "
+                f"MO, {np.mean(counts):.1f} on the mean",
                 flush=True,
             )
     if args.json:
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
 
 
@@ -91,29 +86,23 @@ class Truth:
     """What answers for any network: PSNR (dB) after 900 steps and log2 of times MO."""
 
     def __init__(self) -> None:
-        trained = [
-            (features_of(genome), psnr_db)
-            for genome, psnr_db, _ in measured()
-            if psnr_db is not None
-        ]
-        timed = [(features_of(genome), math.log2(ratio)) for genome, _, ratio in measured()]
-        self._psnr = ExtraTreesRegressor(
-            200, max_features=0.5, bootstrap=True, oob_score=True, random_state=0
-        )
-        self._psnr.fit(*map(np.array, zip(*trained, strict=True)))
-        x, octaves = map(np.array, zip(*timed, strict=True))
+        x = np.array([features_of(genome) for genome, _, _ in measured()])
+        psnr = np.array([psnr_db or np.nan for _, psnr_db, _ in measured()])
+        octaves = np.log2([ratio for _, _, ratio in measured()])
+        trained = np.isfinite(psnr)
+        settings: dict[str, Any] = {"max_features": 0.5, "random_state": 0}
+        self._psnr = ExtraTreesRegressor(200, bootstrap=True, oob_score=True, **settings)
+        self._psnr.fit(x[trained], psnr[trained])
         self._line = make_pipeline(StandardScaler(), Ridge(3.0)).fit(x, octaves)
-        self._rest = ExtraTreesRegressor(200, max_features=0.5, random_state=0).fit(
-            x, octaves - self._line.predict(x)
-        )
-        self.learnt_from, self.psnr_r2 = len(trained), float(self._psnr.oob_score_)
+        rest = octaves - self._line.predict(x)
+        self._rest = ExtraTreesRegressor(200, **settings).fit(x, rest)
+        self.learnt_from, self.psnr_r2 = int(trained.sum()), float(self._psnr.oob_score_)
 
     def __call__(self, genome: Genome) -> tuple[float, float]:
         x = np.array([features_of(genome)])
         own = random.Random(genome.digest).gauss(0, NETWORK_DB)
-        return float(self._psnr.predict(x)[0]) + own, float(
-            self._line.predict(x)[0] + self._rest.predict(x)[0]
-        )
+        octaves = self._line.predict(x)[0] + self._rest.predict(x)[0]
+        return float(self._psnr.predict(x)[0]) + own, float(octaves)
 
 
 @cache
@@ -147,15 +136,10 @@ def search(seed: int, focused: bool) -> int:
     """How many networks one search finds that are better and faster than MO."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     structured.FOCUS_DB, structured.FIXED_COST = AS_IT_IS if focused else (math.inf, 0.0)
-    chance, known = random.Random(seed), set[str]()
+    chance = random.Random(seed)
     reference = Reference(psnr_db=BASELINE_PSNR_DB, latency_ms=REFERENCE_RATIO * MO_MS)
     sampler = StructureSampler(
-        SPACE,
-        seed=seed,
-        reference=lambda: reference,
-        is_known=known.__contains__,
-        limit_ms=LIMIT * MO_MS,
-        stops=False,
+        SPACE, seed=seed, reference=reference, limit_ms=LIMIT * MO_MS, stops=False
     )
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     busy = [0.0] * WORKERS  # seconds until which each worker has a trial
@@ -166,10 +150,13 @@ def search(seed: int, focused: bool) -> int:
                 params=SPACE.encode(BASELINES[name]),
                 distributions=distributions(SPACE),
                 values=values,
-                user_attrs={"ratio_to_mo": ratio},
+                user_attrs={
+                    "ratio_to_mo": ratio,
+                    "digest": BASELINES[name].digest,
+                    "kind": "complete",
+                },
             )
         )
-        known.add(BASELINES[name].digest)
         busy[busy.index(min(busy))] += seconds(math.log2(ratio))
     mo_psnr_db = study.trials[0].values[0]
     running: list[tuple[float, optuna.Trial, list[float]]] = []
@@ -181,11 +168,12 @@ def search(seed: int, focused: bool) -> int:
         for ended in sorted(
             (one for one in running if one[0] <= busy[worker]), key=lambda one: one[0]
         ):
+            ended[1].set_user_attr("kind", "complete")
             study.tell(ended[1], ended[2])
             running.remove(ended)
         trial = study.ask()
         genome = SPACE.decode(suggest(trial, SPACE))
-        known.add(genome.digest)
+        trial.set_user_attr("digest", genome.digest)
         psnr_db, octaves = truth()(genome)
         trial.set_user_attr("ratio_to_mo", 2**octaves)
         if 2**octaves > LIMIT:

@@ -42,31 +42,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="the table, one network a line; goes on where it is there",
-    )
+    out = "the table, one network a line; continued where it is there"
+    parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument("--random", type=int, default=100, help="random genomes")
     parser.add_argument("--mutants", type=int, default=60, help="mutants of the front")
-    parser.add_argument(
-        "--again",
-        type=int,
-        default=0,
-        help="trains the first so many once more, from another seed",
-    )
-    parser.add_argument(
-        "--pack", type=Path, help="writes the table there, compressed, and does nothing else"
-    )
-    parser.add_argument(
-        "--start", type=Path, help="a packed table to begin with, where --out isn't there yet"
-    )
+    twice = "trains the first so many once more, from another seed"
+    parser.add_argument("--again", type=int, default=0, help=twice)
+    pack_to = "writes the table there, compressed, and does nothing else"
+    parser.add_argument("--pack", type=Path, help=pack_to)
+    start = "a packed table to begin with, where --out isn't there yet"
+    parser.add_argument("--start", type=Path, help=start)
     args = parser.parse_args()
     if args.start and not args.out.exists():
-        told = json.loads(gzip.unpack(args.start.read_bytes()))
-        rows = told.pop("networks")
-        args.out.write_text("".join(json.dumps(row) + "\n" for row in (told, *rows)))
+        table = json.loads(gzip.decompress(args.start.read_bytes()))
+        rows = table.pop("networks")
+        args.out.write_text("".join(json.dumps(row) + "\n" for row in (table, *rows)))
     if args.pack:
         return pack(args.out, args.pack)
     data = load_data(DataConfig())
@@ -108,20 +98,13 @@ def run(
     cost = count_cost(genome, FRAME, FRAME)
     torch.manual_seed(seed)
     model = build_model(genome)
-    if ratio is None:
-        ratio = (
-            1.0
-            if genome == BASELINES["MO"]
-            else measure_against(
-                model,
-                build_model(BASELINES["MO"]),
-                LatencyConfig(height=FRAME, width=FRAME, max_seconds=2.0, min_runs=20),
-                device="cpu",
-            )[1].value
-        )
+    mo = BASELINES["MO"]
+    if ratio is None and genome != mo:
+        timing = LatencyConfig(height=FRAME, width=FRAME, max_seconds=2.0, min_runs=20)
+        ratio = measure_against(model, build_model(mo), timing, device="cpu")[1].value
     rungs: list[dict[str, float]] = []
 
-    def judge(network: Any, log: TrainLog) -> bool:
+    def score(network: Any, log: TrainLog) -> bool:
         scores = score_images(network, data.held_out)
         rungs.append(
             {
@@ -134,14 +117,14 @@ def run(
         )
         return True
 
-    log = train(model, data, config, seed=seed, rungs=RUNGS, at_rung=judge)
-    judge(model, log)
+    log = train(model, data, config, seed=seed, rungs=RUNGS, at_rung=score)
+    score(model, log)
     return {
         "genome": genome.to_dict(),
         "digest": genome.digest,
         "macs": cost.macs,
         "parameters": cost.parameters,
-        "ratio_to_mo": ratio,
+        "ratio_to_mo": ratio or 1.0,
         "diverged": log.diverged,
         "rungs": rungs,
         "seconds": log.seconds,

@@ -43,26 +43,12 @@ def main() -> int:
         ours = name == OURS
         colour, dash = (OURS_COLOUR, "solid") if ours else (colour, dash)
         x, (low, middle, high) = curve["spent"], (curve[key] for key in ("low", "median", "high"))
-        figure.add_trace(
-            go.Scatter(
-                x=x + x[::-1],
-                y=high + low[::-1],
-                fill="toself",
-                fillcolor=colour,
-                opacity=0.13,
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+        band = {"fill": "toself", "fillcolor": colour, "opacity": 0.13, "line": {"width": 0}}
+        figure.add_scatter(
+            x=x + x[::-1], y=high + low[::-1], **band, hoverinfo="skip", showlegend=False
         )
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=middle,
-                name=f"{name} (auto)" if ours else name,
-                line={"color": colour, "dash": dash, "width": 3 if ours else 2.2},
-            )
-        )
+        line = {"color": colour, "dash": dash, "width": 3 if ours else 2.2}
+        figure.add_scatter(x=x, y=middle, name=f"{name} (auto)" if ours else name, line=line)
     figure.update_layout(
         template="plotly_white",
         width=900,

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,13 @@ from optuna.trial import TrialState
 
 sys.path.insert(0, str(Path(__file__).parent))
 from forest import ForestSurrogate, fit_forest
-from table import PACKED, Curve, Surrogate, TableSpace, fit, load
+from table import PACKED, Surrogate, TableSpace, fit, load
 
-from nas.samplers.fresh import DeduplicatingSampler
-from nas.samplers.imputation import predict
-from nas.samplers.registry import suggest
+from nas.samplers import suggest
 from nas.samplers.surrogate import StructureSampler
 from nas.study.pareto import REFERENCE_RATIO, Reference, hypervolume
 from nas.study.ranking import RungEntry, is_promoted
+from nas.study.schema import END
 from space import Genome
 
 SPACE = TableSpace()
@@ -49,68 +48,34 @@ GOALS = ("random", "optuna default")
 
 @dataclass(frozen=True)
 class Method:
-    """A way of searching. `sampler` makes one for a seed; `rungs` are those at which trials may be
-    stopped.
+    """A way of searching. `sampler` makes one for a seed, None: the project's own; `rungs` are
+    those at which trials may be stopped.
     """
 
     name: str
-    sampler: Callable[[int], BaseSampler]
+    sampler: Callable[[int], BaseSampler] | None = None
     rungs: tuple[int, ...] = ()
-    informed: bool = False
-    """Whether the sampler is shown a predicted final PSNR for stopped trials (else Optuna's
-    PRUNED).
-    """
-    fresh: bool = False
-    """Whether known networks are drawn anew (nas/samplers/fresh.py); else such a trial is told the
-    known values once more.
-    """
-    structured: bool = False
-    """Whether the sampler is the project's own (nas/samplers/surrogate.py), which proposes no
-    known network anyway.
-    """
 
 
 def methods() -> dict[str, Method]:
     """All that are compared, by name."""
-    rungs = (17, 50, 150)
     made = [
         Method("random", lambda seed: RandomSampler(seed=seed)),
         Method("optuna default", lambda seed: TPESampler(seed=seed)),
         Method("tpe", lambda seed: TPESampler(seed=seed, multivariate=True)),
         Method("tpe group", lambda seed: TPESampler(seed=seed, multivariate=True, group=True)),
         Method("nsga2", lambda seed: NSGAIISampler(seed=seed, population_size=20)),
-        Method("gp", lambda seed: GPSampler(seed=seed, deterministic_objective=False)),
+        Method("structure"),
     ]
+    # A first rung that lies higher costs more and predicts better.
+    plans = {"stopping": (17, 50, 150), "stopping from 50": (50, 150), "stopping at 150": (150,)}
     stopped = [
-        replace(one, name=f"{one.name} + stopping", rungs=rungs)
+        replace(one, name=f"{one.name} + {plan}", rungs=rungs)
+        for plan, rungs in plans.items()
         for one in made
-        if one.name != "gp"
     ]
-    informed = [
-        replace(one, name=f"{one.name}, informed", informed=True)
-        for one in stopped
-        if one.name != "random + stopping"
-    ]
-    fresh = [
-        replace(one, name=f"{one.name}, fresh", fresh=True) for one in (*made, *stopped, *informed)
-    ]
-    # A first rung that lies higher costs more and foretells better.
-    rest = [one for one in (*stopped, *informed, *fresh) if one.rungs]
-    later = [
-        replace(one, name=one.name.replace("stopping", "stopping from 50"), rungs=(50, 150))
-        for one in rest
-    ]
-    last = [
-        replace(one, name=one.name.replace("stopping", "stopping at 150"), rungs=(150,))
-        for one in rest
-    ]
-    ours = Method("structure", lambda seed: RandomSampler(seed=seed), fresh=True, structured=True)
-    own = [
-        ours,
-        replace(ours, name="structure + stopping", rungs=rungs, informed=True),
-        replace(ours, name="structure + stopping from 50", rungs=(50, 150), informed=True),
-    ]
-    return {one.name: one for one in (*made, *stopped, *informed, *fresh, *later, *last, *own)}
+    gp = Method("gp", lambda seed: GPSampler(seed=seed, deterministic_objective=False))
+    return {one.name: one for one in (*made, *stopped, gp)}
 
 
 @dataclass
@@ -136,30 +101,19 @@ class Replay:
         seed: int,
     ) -> None:
         self.method, self.surrogate, self.unit = method, surrogate, unit_seconds
-        sampler = method.sampler(seed)
         self.reference = Reference(psnr_db=surrogate.baseline_psnr_db, latency_ms=REFERENCE_RATIO)
-        if method.structured:
-            sampler = StructureSampler(
-                SPACE,
-                seed=seed,
-                reference=lambda: self.reference,
-                is_known=lambda digest: digest in self.known,
-                stops=bool(method.rungs),
-            )
-        elif method.fresh:
-            sampler = DeduplicatingSampler(
-                sampler, SPACE, lambda digest: digest in self.known, seed=seed
-            )
+        sampler = method.sampler(seed) if method.sampler else None
+        sampler = sampler or StructureSampler(
+            SPACE, seed=seed, reference=self.reference, stops=bool(method.rungs)
+        )
         self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
         self.at_rung: dict[int, list[RungEntry]] = {step: [] for step in method.rungs}
         self.finals: list[tuple[float, float]] = []
-        self.known: dict[str, Any] = {}
-        self.ways: list[
-            tuple[int, float, float]
-        ] = []  # (rung, PSNR there, final PSNR) of complete trials
+        self.known: dict[str, tuple[float, float] | None] = {}
+        """PSNR and ratio by digest; None where it was stopped."""
 
     def run(self, budget: float, most: int) -> Run:
-        """Trials until `budget` mean random trainings are spent, or `most` trials are told."""
+        """At most `most` trials, until `budget` mean random trainings are spent."""
         made, spent, area = Run(), 0.0, 0.0
         for _ in range(most):
             started = time.perf_counter()
@@ -178,55 +132,45 @@ class Replay:
         return made
 
     def trial(self, trial: optuna.Trial, genome: Genome) -> tuple[float, bool]:
-        """Tells one trial; the seconds of training it took (a known network takes none), and
-        whether it was completed.
+        """Runs one trial; its seconds of training (none for a known network), and whether it was
+        completed.
         """
         if genome.digest in self.known:
-            told = self.known[genome.digest]
-            if self.method.fresh:
-                self.study.tell(trial, state=TrialState.FAIL)
-                return 0.0, False
-            self.study.tell(trial, told) if told else self.study.tell(
-                trial, state=TrialState.PRUNED
-            )
-            return 0.0, bool(told)
+            trial.set_user_attr("repeat_of", genome.digest)
+            return self.end(trial, genome, self.known[genome.digest], 0.0)
         curve = self.surrogate.curve(genome)
         steps = self.surrogate.rungs
-        reached: list[dict[str, float]] = []
-        for rung in self.method.rungs:
+        reached: list[dict[str, Any]] = []
+        for rung in (*self.method.rungs, steps[-1]):
             psnr_db = curve.psnr_db[steps.index(rung)]
-            reached.append({"step": rung, "psnr_db": psnr_db})
+            reached.append({"step": rung, "psnr_db": psnr_db, "latency_ms": curve.ratio_to_mo})
+            if rung == steps[-1]:
+                reached[-1]["decision"] = END
             trial.set_user_attr("rungs", reached)
-            mine = RungEntry(psnr_db=psnr_db, latency_ms=curve.ratio_to_mo, digest=genome.digest)
-            stays = is_promoted(mine, self.at_rung[rung])
-            self.at_rung[rung].append(mine)
-            if not stays:
-                self.stop(trial, genome, curve, rung, psnr_db)
-                return rung * curve.step_seconds, False
+            if rung != steps[-1]:
+                mine = RungEntry(
+                    psnr_db=psnr_db, latency_ms=curve.ratio_to_mo, digest=genome.digest
+                )
+                stays = is_promoted(mine, self.at_rung[rung])
+                self.at_rung[rung].append(mine)
+                if not stays:
+                    return self.end(trial, genome, None, rung * curve.step_seconds)
         final = (curve.psnr_db[-1], curve.ratio_to_mo)
-        self.known[genome.digest] = final
         self.finals.append(final)
-        self.ways += [
-            (rung, curve.psnr_db[steps.index(rung)], final[0]) for rung in self.method.rungs
-        ]
-        self.study.tell(trial, final)
-        return steps[-1] * curve.step_seconds, True
+        return self.end(trial, genome, final, steps[-1] * curve.step_seconds)
 
-    def stop(
-        self, trial: optuna.Trial, genome: Genome, curve: Curve, rung: int, psnr_db: float
-    ) -> None:
-        if self.method.informed:
-            told = (self.foretold(rung, psnr_db), curve.ratio_to_mo)
-            self.known[genome.digest] = told
-            trial.set_user_attr("foretold", True)
-            self.study.tell(trial, told)
-        else:
-            self.known[genome.digest] = None
-            self.study.tell(trial, state=TrialState.PRUNED)
-
-    def foretold(self, rung: int, psnr_db: float) -> float:
-        """The final PSNR of a trial stopped at `rung`, by those that went on."""
-        return predict([(at, final) for step, at, final in self.ways if step == rung], psnr_db)
+    def end(
+        self,
+        trial: optuna.Trial,
+        genome: Genome,
+        values: tuple[float, float] | None,
+        seconds: float,
+    ) -> tuple[float, bool]:
+        self.known[genome.digest] = values
+        trial.set_user_attr("digest", genome.digest)
+        trial.set_user_attr("kind", "complete" if values else "stopped")
+        self.study.tell(trial, values, state=None if values else TrialState.PRUNED)
+        return seconds, bool(values)
 
 
 def unit_seconds(surrogate: Surrogate | ForestSurrogate) -> float:
@@ -250,7 +194,7 @@ def truth(kind: str, table: str) -> tuple[Surrogate | ForestSurrogate, float]:
     return made, unit_seconds(made)
 
 
-def one(name: str, kind: str, table: str, seed: int, budget: float, most: int) -> Run:
+def one(name: str, kind: str, table: str, budget: float, most: int, seed: int) -> Run:
     """One seed of one method, in a process of its own."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return Replay(methods()[name], *truth(kind, table), seed).run(budget, most)
@@ -279,62 +223,36 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--table", type=Path, default=PACKED)
-    parser.add_argument(
-        "--truth",
-        choices=("process", "forest"),
-        default="process",
-        help="what is fitted to the table (see forest.py)",
-    )
+    truths = "what is fitted to the table (see forest.py)"
+    parser.add_argument("--truth", choices=("process", "forest"), default="process", help=truths)
     parser.add_argument("--methods", nargs="+", help="some of them (default: all but gp)")
     parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument(
-        "--budget",
-        type=float,
-        default=100,
-        help="of a search without stopping, in mean random trainings",
-    )
+    budget = "of a search without stopping, in mean random trainings"
+    parser.add_argument("--budget", type=float, default=100, help=budget)
     parser.add_argument("--most", type=int, default=1000, help="trials at most")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument(
-        "--json",
-        type=Path,
-        help="where all runs go; methods that are there already are not run again",
-    )
-    parser.add_argument(
-        "--summary",
-        type=Path,
-        help="where medians and quartiles go, for the picture and the README",
-    )
-    parser.add_argument(
-        "--keep", type=Path, help="an earlier summary, whose other methods and goals are kept"
-    )
+    runs = "where all runs go; methods that are there already are not run again"
+    parser.add_argument("--json", type=Path, help=runs)
+    summary = "where medians and quartiles go, for the picture and the README"
+    parser.add_argument("--summary", type=Path, help=summary)
+    earlier = "an earlier summary, whose other methods and goals stay"
+    parser.add_argument("--keep", type=Path, help=earlier)
     args = parser.parse_args()
     chosen = args.methods or [name for name in methods() if name != "gp"]
     surrogate, unit = truth(args.truth, str(args.table))
-    print(
-        "surrogate, left-out:",
-        {key: round(value, 3) for key, value in surrogate.errors.items()},
-        flush=True,
-    )
-    kept: dict[str, Any] = (
-        json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    )
+    errors = {key: round(value, 3) for key, value in surrogate.errors.items()}
+    print("surrogate, left-out:", errors, flush=True)
+    stored = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     with ProcessPoolExecutor(args.jobs) as pool:
-        for name in chosen:
-            if name in kept:
-                continue
+        for name in (name for name in chosen if name not in stored):
             started = time.monotonic()
-            budget = args.budget if not methods()[name].rungs else args.budget / 2
-            jobs = [
-                pool.submit(one, name, args.truth, str(args.table), seed, budget, args.most)
-                for seed in range(args.seeds)
-            ]
-            runs = [job.result() for job in jobs]
-            kept[name] = [vars(run) for run in runs]
+            budget = args.budget / (2 if methods()[name].rungs else 1)
+            search = partial(one, name, args.truth, str(args.table), budget, args.most)
+            stored[name] = [vars(run) for run in pool.map(search, range(args.seeds))]
             print(f"{name}: {args.seeds} seeds in {time.monotonic() - started:.0f} s", flush=True)
             if args.json:
-                args.json.write_text(json.dumps(kept))
-    found = {name: [Run(**run) for run in runs] for name, runs in kept.items()}
+                args.json.write_text(json.dumps(stored))
+    found = {name: [Run(**run) for run in runs] for name, runs in stored.items()}
     summary = {
         "budget": args.budget,
         "seeds": args.seeds,
@@ -342,18 +260,13 @@ def main() -> int:
         "unit_seconds": unit,
         "methods": {name: summarise(made, args.budget) for name, made in found.items()},
     }
-    earlier: dict[str, Any] = (
-        json.loads(args.keep.read_text()) if args.keep else {"methods": {}, "reached": {}}
-    )
+    earlier = json.loads(args.keep.read_text()) if args.keep else {"methods": {}, "reached": {}}
     goals = {
-        name: earlier["methods"][name]["median"][-1]
-        for name in GOALS
-        if name in earlier["methods"]
-    }
-    goals |= {
         name: float(np.median([at(run, args.budget) for run in found[name]]))
-        for name in GOALS
         if name in found
+        else earlier["methods"][name]["median"][-1]
+        for name in GOALS
+        if name in found or name in earlier["methods"]
     }
     summary["reached"] = {**earlier["reached"], **report(found, goals, args.budget)}
     summary["methods"] = {**earlier["methods"], **summary["methods"]}
@@ -377,38 +290,29 @@ def report(runs: dict[str, list[Run]], goals: dict[str, float], budget: float) -
     """One line a method: median training to reach the hypervolumes `goals`, those of GOALS'
     medians at `budget`.
     """
-    told_all: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     print("goals:", {name: round(goal, 2) for name, goal in goals.items()})
     for name, made in runs.items():
-        told = [f"{name:32s}", f"{np.mean([len(run.spent) for run in made]):5.0f} trials"]
-        told += [
-            f"stopped "
-            f"{np.sum([run.stopped for run in made]) / np.sum([len(run.spent) for run in made]):4.0%}"
-        ]
-        told += [
+        trials = float(np.mean([len(run.spent) for run in made]))
+        stopped = float(np.mean([run.stopped for run in made]) / trials)
+        words = [f"{name:32s}", f"{trials:5.0f} trials", f"stopped {stopped:4.0%}"]
+        words += [
             f"HV at {share:g}: {np.median([at(run, share * budget) for run in made]):.2f}"
             for share in (0.05, 0.1, 0.25, 0.5, 1)
         ]
-        trials = float(np.mean([len(run.spent) for run in made]))
-        told_all[name] = {
-            "trials": trials,
-            "seeds": len(made),
-            "stopped": float(np.mean([run.stopped for run in made]) / trials),
-        }
+        figures[name] = {"trials": trials, "seeds": len(made), "stopped": stopped}
         for against, goal in goals.items():
             reach = np.array([spent_to_reach(run, goal) for run in made]) / budget
             low, middle, high = np.percentile(reach, [25, 50, 75], method="closest_observation")
-            told.append(f"{middle:.3f} ({low:.3f} to {high:.3f})")
-            told_all[name][against] = {
+            words.append(f"{middle:.3f} ({low:.3f} to {high:.3f})")
+            figures[name][against] = {
                 key: float(value) if np.isfinite(value) else None
                 for key, value in (("median", middle), ("low", low), ("high", high))
             }
-        told.append(
-            f"{1000 * sum(run.suggest_seconds for run in made) / sum(len(run.spent) for run in made):.0f} "
-            f"ms a proposal"
-        )
-        print(", ".join(told))
-    return told_all
+        seconds = np.mean([run.suggest_seconds for run in made]) / trials
+        words.append(f"{1000 * seconds:.0f} ms a proposal")
+        print(", ".join(words))
+    return figures
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ space.
 A sampler proposes genomes that no table holds. The surrogate gives such a genome a latency ratio,
 seconds per training step and a PSNR at every rung: a Gaussian process on the work of the network's
 parts, plus what the process can't know (seeds, interactions): the left-out residuals of one of the
-table's networks, all its rungs together, so that a rung foretells the final PSNR as well, or as
+table's networks, all its rungs together, so that a rung predicts the final PSNR as well, or as
 badly, as it does in reality. `errors` tells how well it does, left-out.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,27 +86,27 @@ def features(genome: Genome) -> list[float]:
     """
     deep = genome.deep_width or 0
     by_scale = {branch.scale: branch for branch in genome.branches}
-    told: list[float] = []
+    found: list[float] = []
     for scale in (8, 16, 32, 64):
         branch = by_scale.get(scale)
         works = branch_work(branch, deep) if branch else [0.0] * 4
-        told += [float(np.log2(1 + work)) / 4 for work in works]
-        told += [0.0, 0.0] if branch is None else [1.0, branch.width / 64]
-        told += [float(bool(branch and branch.block == kind)) for kind in ("rdb", "rep")]
-    told += [
+        found += [float(np.log2(1 + work)) / 4 for work in works]
+        found += [0.0, 0.0] if branch is None else [1.0, branch.width / 64]
+        found += [float(bool(branch and branch.block == kind)) for kind in ("rdb", "rep")]
+    found += [
         deep / 64,
         genome.skip_width / 64,
         genome.skip_width**2 * max(genome.skip_blocks, 0.3) / 64**2,
         genome.skip_blocks / 3,
     ]
-    told += [float(genome.fusion == kind) for kind in ("concat", "sum", "dual", "cascade")]
-    told += [
+    found += [float(genome.fusion == kind) for kind in ("concat", "sum", "dual", "cascade")]
+    found += [
         (genome.merge_width or 0) / 48,
         float(genome.merge_shuffle or 0),
         genome.expand_kernel / 3,
     ]
-    told += [float(genome.head == kind) for kind in ("none", "add", "concat")]
-    told += [
+    found += [float(genome.head == kind) for kind in ("none", "add", "concat")]
+    found += [
         (genome.head_kernel or 0) / 5,
         (genome.head_width or 0) / 12,
         (genome.merge_channels or 0) / 12,
@@ -115,7 +115,28 @@ def features(genome: Genome) -> list[float]:
         sum(sum(branch_work(branch, deep)) for branch in genome.branches)
         + 18 * genome.skip_width**2 * genome.skip_blocks / 64
     )
-    return [*told, float(np.log2(1 + total)) / 2]
+    return [*found, float(np.log2(1 + total)) / 2]
+
+
+def usable_rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The networks that were trained to the end, each once."""
+    return [row for row in table["networks"] if not row["diverged"] and row["origin"] != "again"]
+
+
+def targets(table: Mapping[str, Any]) -> Array:
+    """Of each usable row: PSNR (dB) at every rung, and log2 of times MO."""
+    return np.array(
+        [
+            [*(rung["psnr_db"] for rung in row["rungs"]), np.log2(row["ratio_to_mo"])]
+            for row in usable_rows(table)
+        ]
+    )
+
+
+def residual_of(genome: Genome, residuals: Array) -> Array:
+    """One row of `residuals`, always the same for the same genome."""
+    number = int.from_bytes(hashlib.sha256(genome.digest.encode()).digest()[:4], "big")
+    return residuals[number % len(residuals)]
 
 
 @dataclass
@@ -140,35 +161,21 @@ class Surrogate:
     """
 
     def curve(self, genome: Genome) -> Curve:
-        """The same for the same genome, always: its residual is drawn by its digest."""
+        """The same for the same genome, always: its residual is chosen by its digest."""
         x = np.array(features(genome)) * self._scale
         mean = self._mean + _kernel(x[None], self._x, self._length)[0] @ self._alpha
-        drawn = int.from_bytes(hashlib.sha256(genome.digest.encode()).digest()[:4], "big") % len(
-            self._residuals
-        )
-        psnr, octaves = (
-            mean[:-1] + self._residuals[drawn, :-1],
-            float(mean[-1] + self._residuals[drawn, -1]),
-        )
+        *psnr, octaves = map(float, mean + residual_of(genome, self._residuals))
         step_seconds = float(2 ** (self._pace[0] + self._pace[1] * octaves))
-        return Curve(
-            psnr_db=tuple(map(float, psnr)), step_seconds=step_seconds, ratio_to_mo=2**octaves
-        )
+        return Curve(psnr_db=tuple(psnr), step_seconds=step_seconds, ratio_to_mo=2**octaves)
 
 
 def fit(table: Mapping[str, Any], *, baseline_psnr_db: float) -> Surrogate:
     """The surrogate of `table`; length scale and noise are those with the least left-out error of
     the final PSNR.
     """
-    rows = [row for row in table["networks"] if not row["diverged"] and row["origin"] != "again"]
+    rows, y = usable_rows(table), targets(table)
     steps = table["recipe"]["steps"]
     raw = np.array([features(Genome.from_dict(row["genome"])) for row in rows])
-    y = np.array(
-        [
-            [*(rung["psnr_db"] for rung in row["rungs"]), np.log2(row["ratio_to_mo"])]
-            for row in rows
-        ]
-    )
     spread = raw.std(axis=0)
     scale = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0) / np.sqrt(raw.shape[1])
     # The total work (last) says more than any other number.
@@ -226,11 +233,3 @@ def _left_out(x: Array, y: Array, length: float, noise: float) -> Array:
 def _kernel(a: Array, b: Array, length: float) -> Array:
     distance = ((a[:, None, :] - b[None, :, :]) ** 2).sum(axis=-1)
     return np.asarray(np.exp(-distance / (2 * length**2)))
-
-
-def tau_of_rungs(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Kendall's tau of every rung's PSNR with the final one."""
-    from scipy.stats import kendalltau
-
-    psnr = np.array([[rung["psnr_db"] for rung in row["rungs"]] for row in rows])
-    return [float(kendalltau(psnr[:, k], psnr[:, -1]).statistic) for k in range(psnr.shape[1])]

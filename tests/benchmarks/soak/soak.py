@@ -50,7 +50,7 @@ from sqlalchemy import text
 
 import trials
 from nas import cli, search
-from nas.loop import recovery
+from nas.loop.claim import folder_id
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
 from nas.study.storage import open_storage, quiet_optuna
@@ -253,7 +253,7 @@ class Soak:
     def check(self) -> tuple[list[Check], dict[str, Any]]:
         """All checks and figures; only when no more forks are needed."""
         study = open_soaked(self.url)
-        folders = {recovery.folder_id(folder): folder for folder in self.folders}
+        folders = {folder_id(folder): folder for folder in self.folders}
         runs = read_journal(self.place / "journal")
         soaked = Soaked(
             study=study, folders=folders, runs=runs, checkpoint_s=CHECKPOINT_S, retries=RETRIES

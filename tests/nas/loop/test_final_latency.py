@@ -1,4 +1,4 @@
-"""At a search's end the front is timed again, all its networks in one run; that is what is quoted."""
+"""At a search's end the front is timed again, all networks in one run; that is quoted."""
 
 from __future__ import annotations
 
@@ -25,26 +25,20 @@ def test_the_front_is_timed_again_and_quoted(
     told = capsys.readouterr().out
     front = [row for row in front_rows(read_rows(read_study())) if row.baseline != "MO"]
     assert measure.calls == [len(front)] and all(row.remeasured for row in front)
-    assert (
-        f"timing {len(front)} network" in told
-        and "of the front again, in turn with MO in one run" in told
-    )
+    assert f"timing {len(front)} network" in told
+    assert "of the front again, in turn with MO in one run" in told
     stored = read_study().user_attrs["final_latency"]
-    assert (
-        stored.keys() == {"mo", *(row.digest for row in front)}
-        and stored["mo"]["latency"]["median_ms"] > 0
-    )
+    assert stored.keys() == {"mo", *(row.digest for row in front)}
+    assert stored["mo"]["latency"]["median_ms"] > 0
     for row in front:
         trial = read_study().trials[row.number]
         assert row.ratio_to_mo == pytest.approx(0.9 * trial.user_attrs["ratio_to_mo"])
         assert row.latency_ms == pytest.approx(row.ratio_to_mo * mo_latency_ms())
-        assert row.ratio_interval == pytest.approx(
-            (0.99 * row.ratio_to_mo, 1.01 * row.ratio_to_mo)
-        )
+        interval = 0.99 * row.ratio_to_mo, 1.01 * row.ratio_to_mo
+        assert row.ratio_interval == pytest.approx(interval)
         assert f"{row.ratio_to_mo:.2f}" in told.split("Pareto front")[1]
-        assert trial.values[1] == pytest.approx(
-            trial.user_attrs["ratio_to_mo"] * mo_latency_ms()
-        ), "as Optuna was told"
+        reported_ms = trial.user_attrs["ratio_to_mo"] * mo_latency_ms()
+        assert trial.values[1] == pytest.approx(reported_ms)
 
 
 def test_only_what_is_new_on_the_front_is_timed(run_search: Command, read_study: Read) -> None:
@@ -62,9 +56,7 @@ def test_a_search_stopped_while_it_times_the_front_does_it_the_next_time(
 ) -> None:
     assert run_search(measure=Measure(fails=lambda networks: KeyboardInterrupt())) == 130
     assert "final_latency" not in read_study().user_attrs
-    assert all(row.kind == "complete" for row in read_rows(read_study())), (
-        "nothing finished is lost"
-    )
+    assert all(row.kind == "complete" for row in read_rows(read_study())), "nothing is lost"
     measure, runner = Measure(), Runner()
     assert run_search(measure=measure, runner=runner) == 0
     assert len(measure.calls) == 1 and not runner.calls
@@ -82,12 +74,8 @@ def test_too_much_for_the_memory_at_once_is_timed_one_by_one(
     front = [row for row in front_rows(read_rows(read_study())) if row.baseline != "MO"]
     assert len(front) >= 2, "the stand-in's front has several networks"
     assert measure.calls == [len(measure.calls) - 1] + [1] * (len(measure.calls) - 1)
-    assert (
-        capsys.readouterr().out.count(
-            "was not timed again: out of memory; its trial's own figure stays"
-        )
-        == 1
-    )
+    note = "was not timed again: out of memory; its trial's figure stays"
+    assert capsys.readouterr().out.count(note) == 1
     assert len(read_study().user_attrs["final_latency"]) == len(measure.calls) - 1
 
 
@@ -103,14 +91,11 @@ def test_a_vanished_device_stops_the_search_in_one_line_and_it_goes_on(
     rows = read_rows(read_study())
     assert [row.kind for row in rows[:2]] == ["complete", "interrupted"], "put back, not failed"
     assert run_search() == 0
-    assert [row.baseline for row in read_rows(read_study()) if row.kind == "complete"][:3] == [
-        "MO",
-        "M2",
-        "M1",
-    ]
+    rows = [row for row in read_rows(read_study()) if row.kind == "complete"]
+    assert [row.baseline for row in rows[:3]] == ["MO", "M2", "M1"]
 
 
-def test_what_is_quoted_is_drawn(run_search: Command, runs: Path, tmp_path: Path) -> None:
+def test_what_is_quoted_is_plotted(run_search: Command, runs: Path, tmp_path: Path) -> None:
     from dashboards.study.reader import open_study
     from dashboards.study.records import read_records
     from nas.study.storage import default_url

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from stand_ins import start
 
 from nas.study.records import finished, read_rows
+from nas.study.storage import default_url
 from space import BASELINES
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +27,8 @@ import sys
 sys.path[:0] = [{root!r}, {here!r}]
 from stand_ins import Loader, Measure, Runner
 from nas import cli, search
-run = lambda argv: search.main(argv, runner=Runner(seconds={seconds}, steps=60), load=Loader(), measure=Measure())
+runner = Runner(seconds={seconds}, steps=60)
+run = lambda argv: search.main(argv, runner=runner, load=Loader(), measure=Measure())
 sys.exit(cli.run(run, sys.argv[1:]))
 """
 
@@ -106,27 +108,21 @@ def test_two_processes_share_the_work_and_neither_takes_the_other_for_dead(
     assert [first.returncode, second.returncode] == [0, 0]
     assert "interrupted" not in "".join(told)
     rows = read_rows(read_study())
-    assert [row.kind for row in rows] == ["complete"] * 5 and len(
-        {row.digest for row in rows}
-    ) == 5
+    assert [row.kind for row in rows] == ["complete"] * 5
+    assert len({row.digest for row in rows}) == 5
     assert all("complete" in text for text in told)  # each had a part
+
+
+def command(study: Path, runs: Path, trials: int) -> list[str]:
+    """The real command's words."""
+    flags = ["--study", str(study), "--runs", str(runs), "--device", "cpu"]
+    return ["-m", "nas.search", *flags, "--trials", str(trials)]
 
 
 @pytest.mark.slow
 def test_the_real_command_is_killed_and_goes_on(tiny: Path, runs: Path, read_study: Read) -> None:
-    """Real data, training and latency, at tiny sizes: issue 2's fifth acceptance, small."""
-    words = [
-        "-m",
-        "nas.search",
-        "--study",
-        str(tiny),
-        "--runs",
-        str(runs),
-        "--device",
-        "cpu",
-        "--trials",
-        "4",
-    ]
+    """Real data, training and latency, at tiny sizes."""
+    words = command(tiny, runs, 4)
     first = start(words)
     read_until(first, "trial 1: M1 starts")
     time.sleep(1.0)
@@ -137,25 +133,17 @@ def test_the_real_command_is_killed_and_goes_on(tiny: Path, runs: Path, read_stu
     told = again.communicate(timeout=300)[0]
     assert again.returncode == 0, told
     after = read_study().trials
-    kept = [trial for trial in before if trial.state == TrialState.COMPLETE]
-    assert kept and [after[trial.number].values for trial in kept] == [
-        trial.values for trial in kept
-    ]
+    ended = [trial for trial in before if trial.state == TrialState.COMPLETE]
+    assert ended and all(after[trial.number].values == trial.values for trial in ended)
     rows = read_rows(read_study())
-    assert finished(rows) == 4 and {row.baseline for row in rows if row.kind == "complete"} >= set(
-        BASELINES
-    )
+    assert finished(rows) == 4
+    assert {row.baseline for row in rows if row.kind == "complete"} >= set(BASELINES)
     for row in rows:
         if row.kind == "complete":
             folder = runs / "tiny" / str(row.directory)
-            left = {path.name for path in folder.iterdir()}
-            assert {
-                "weights.safetensors",
-                "genome.json",
-                "result.json",
-                "curve.csv",
-                "preview.png",
-            } <= left
+            files = {path.name for path in folder.iterdir()}
+            assert {"weights.safetensors", "genome.json", "result.json", "curve.csv"} <= files
+            assert "preview.png" in files
 
 
 @pytest.mark.slow
@@ -167,22 +155,8 @@ def test_a_training_that_is_killed_goes_on_and_ends_as_an_unbroken_one(
     """
     tiny.write_text("checkpoint_s = 0.3\n" + tiny.read_text().replace("steps = 20", "steps = 400"))
 
-    def words(runs: str) -> list[str]:
-        return [
-            "-m",
-            "nas.search",
-            "--study",
-            str(tiny),
-            "--runs",
-            str(tmp_path / runs),
-            "--device",
-            "cpu",
-            "--trials",
-            "3",
-        ]
-
-    unbroken = start(words("unbroken"))
-    broken = start(words("broken"))
+    unbroken = start(command(tiny, tmp_path / "unbroken", 3))
+    broken = start(command(tiny, tmp_path / "broken", 3))
     checkpoints = tmp_path / "broken" / "tiny" / "checkpoints" / BASELINES["M1"].digest
     until = time.monotonic() + 1200
     while not any(path.name >= "step_00000030" for path in checkpoints.glob("step_*.ckpt")):
@@ -191,29 +165,22 @@ def test_a_training_that_is_killed_goes_on_and_ends_as_an_unbroken_one(
     time.sleep(0.2)  # past a checkpoint
     broken.kill()
     broken.communicate()
-    told = start(words("broken")).communicate(timeout=600)[0]
+    told = start(command(tiny, tmp_path / "broken", 3)).communicate(timeout=600)[0]
     assert (
         "trial 1 M1 was interrupted (its process was killed)" in told
         and " goes on with trial 1 from step " in told
     )
     assert unbroken.communicate(timeout=600) and unbroken.returncode == 0
-    studies = [
-        optuna.load_study(
-            study_name="tiny", storage=f"sqlite:///{tmp_path / runs / 'tiny' / 'study.db'}"
-        )
-        for runs in ("unbroken", "broken")
-    ]
-    one, other = (
-        next(
-            t
-            for t in study.trials
-            if t.user_attrs.get("baseline") == "M1" and t.state == TrialState.COMPLETE
-        )
-        for study in studies
-    )
+
+    def trained(runs: str) -> FrozenTrial:
+        url = default_url(tmp_path / runs / "tiny")
+        trials = optuna.load_study(study_name="tiny", storage=url).trials
+        trials = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        return next(trial for trial in trials if trial.user_attrs.get("baseline") == "M1")
+
+    one, other = trained("unbroken"), trained("broken")
     assert one.values[0] == other.values[0], "the same weights"
     resumed = other.user_attrs["resumed"]
-    assert (
-        resumed["from_step"] >= 20 and 0 <= resumed["lost_s"] <= 5.0
-    )  # 0.3 and a step, on a machine that may be busy
+    # 0.3 and a step, on a machine that may be busy.
+    assert resumed["from_step"] >= 20 and 0 <= resumed["lost_s"] <= 5.0
     assert not checkpoints.exists()

@@ -70,7 +70,8 @@ for line in sys.stdin:
     if "start" in told:
         argv[:] = told["argv"]
         body = lambda life: cli.run(search.main, argv)
-        crew.workers = [Worker(index, body, Path(told["logs"]) / f"{{index}}.log") for index in range(told["start"])]
+        logs = [Path(told["logs"]) / f"{{index}}.log" for index in range(told["start"])]
+        crew.workers = [Worker(index, body, log) for index, log in enumerate(logs)]
         for worker in crew.workers:
             crew.start(worker)
     elif "send" in told:
@@ -107,14 +108,9 @@ def hands(tmp_path: Path) -> Iterator[Hands]:
     program = CREW.format(root=str(ROOT), soak=str(SOAK))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     (tmp_path / "logs").mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, cwd=ROOT, env=environment, **pipes) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         try:
             yield Hands(process, tmp_path / "logs")
@@ -200,13 +196,10 @@ def test_killed_with_a_torn_checkpoint_and_asked_to_stop(
     wait_for(lambda: len(resumed(folder, dead)) == 3, hands)
     again = resumed(folder, dead)
     # The torn one is set aside, and the one before it used; of the others the newest.
-    assert {digest: told["from_step"] for digest, told in again.items()} == {
-        digest: before if digest == mo else steps[0] for digest, steps in kept.items()
-    }
-    assert (
-        path.with_name(path.name + ".damaged").is_file()
-        and again[mo]["lost_steps"] >= torn - before - 10
-    )
+    for digest, steps in kept.items():
+        assert again[digest]["from_step"] == (before if digest == mo else steps[0])
+    assert path.with_name(path.name + ".damaged").is_file()
+    assert again[mo]["lost_steps"] >= torn - before - 10
     going = running(folder)
     wait_for(
         lambda: all(
@@ -222,9 +215,7 @@ def test_killed_with_a_torn_checkpoint_and_asked_to_stop(
     hands.tell(start=3, argv=argv)
     wait_for(lambda: len(resumed(folder, going)) == 3, hands)
     last = resumed(folder, going)
-    assert {digest: told["from_step"] for digest, told in last.items()} == {
-        digest: steps[0] for digest, steps in kept.items()
-    }
+    assert all(last[digest]["from_step"] == steps[0] for digest, steps in kept.items())
     assert [told["lost_steps"] for told in last.values()] == [0, 0, 0]
     # One death each: to be asked to stop is not the network's fault.
     assert [trial.user_attrs["attempts"] for trial in read(folder).trials[6:]] == [1, 1, 1]
@@ -265,14 +256,8 @@ def test_a_full_disk_costs_at_most_the_running_trial(
     checkpoint, when M1 trains.
     """
     filler, folder = small_disk / "filler", small_disk / "losses"
-    argv = [
-        "--study",
-        argv[1],
-        "--runs",
-        str(small_disk),
-        "--storage",
-        f"sqlite:///{tmp_path}/study.db",
-    ]
+    url = f"sqlite:///{tmp_path}/study.db"
+    argv = ["--study", argv[1], "--runs", str(small_disk), "--storage", url]
 
     def filling(genome: Any, *args: Any, on_progress: Any, **more: Any) -> Any:
         def told(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
@@ -284,29 +269,20 @@ def test_a_full_disk_costs_at_most_the_running_trial(
 
     status = cli.run(lambda words: search.main(words, runner=filling), argv)
     said = capsys.readouterr()
-    study = optuna.load_study(study_name="losses", storage=f"sqlite:///{tmp_path}/study.db")
-    before = {
-        row.number: (row.psnr_db, row.latency_ms)
-        for row in read_rows(study)
-        if row.kind == "complete"
-    }
+    study = optuna.load_study(study_name="losses", storage=url)
+    before = [row for row in read_rows(study) if row.kind == "complete"]
     files = {path: path.read_bytes() for path in folder.glob("trials/0000/*")}
     assert status == 2 and "the disk is full" in said.err and said.err.count("\n") == 1
     assert len(before) == 1 and "weights.safetensors" in {path.name for path in files}
-    assert [row.kind for row in read_rows(study)] == [
-        "complete",
-        "interrupted",
-        "waiting",
-        "waiting",
-    ]
+    kinds = ["complete", "interrupted", "waiting", "waiting"]
+    assert [row.kind for row in read_rows(study)] == kinds
     filler.unlink()
     assert cli.run(search.main, argv) == 0
     rows = read_rows(study)
-    assert (
-        finished(rows) == 3
-        and {number: (rows[number].psnr_db, rows[number].latency_ms) for number in before}
-        == before
-    )
+    assert finished(rows) == 3
+    for row in before:
+        again = rows[row.number]
+        assert (again.psnr_db, again.latency_ms) == (row.psnr_db, row.latency_ms)
     assert {path: path.read_bytes() for path in files} == files
     retry = next(trial for trial in study.trials if trial.user_attrs.get("retry_of") == 1)
     resumed = retry.user_attrs["resumed"]

@@ -10,18 +10,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from nas.loop import claim as claims
 from nas.loop import recovery
-from nas.loop.recovery import (
-    MAX_DEATHS,
-    Claim,
-    TakenOverError,
-    checkpoints_folder,
-    folder_id,
-    recover,
-    sweep,
-    trial_directory,
-)
-from nas.samplers.registry import suggest
+from nas.loop.claim import Claim, TakenOverError, checkpoints_folder, folder_id, trial_directory
+from nas.loop.recovery import MAX_DEATHS, recover, sweep
+from nas.samplers import suggest
 from nas.study.schema import DIRECTIONS
 from nas.study.storage import open_storage
 from space import BASELINES, DesignSpace
@@ -31,9 +24,13 @@ SPACE = DesignSpace()
 
 @pytest.fixture
 def study() -> optuna.Study:
-    return optuna.create_study(
-        directions=list(DIRECTIONS), sampler=optuna.samplers.RandomSampler(seed=0)
-    )
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    return optuna.create_study(directions=list(DIRECTIONS), sampler=sampler)
+
+
+def enqueue(study: optuna.Study, name: str, **attrs: str) -> None:
+    genome = BASELINES[name]
+    study.enqueue_trial(SPACE.encode(genome), user_attrs={"genome": genome.to_json(), **attrs})
 
 
 def kinds(study: optuna.Study) -> list[str]:
@@ -74,20 +71,15 @@ def test_killed_between_queueing_and_telling_nothing_is_queued_twice(
     assert kinds(study) == ["interrupted", "WAITING"]
 
 
-def test_a_seed_killed_before_it_had_parameters_keeps_its_name(
+def test_a_baseline_killed_before_it_had_parameters_keeps_its_name(
     study: optuna.Study, tmp_path: Path
 ) -> None:
-    study.enqueue_trial(
-        SPACE.encode(BASELINES["M2"]),
-        user_attrs={"baseline": "M2", "genome": BASELINES["M2"].to_json()},
-    )
+    enqueue(study, "M2", baseline="M2")
     study.ask()
     assert recover(study, tmp_path, SPACE, owns_storage=True) == [0]
     trial = study.ask()
-    assert (
-        trial.user_attrs["baseline"] == "M2"
-        and SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
-    )
+    assert trial.user_attrs["baseline"] == "M2"
+    assert SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
 
 
 def test_a_proposal_killed_before_it_was_one_is_not_queued(
@@ -103,11 +95,8 @@ def test_a_network_that_kills_its_process_is_given_up(study: optuna.Study, tmp_p
         begin(study, tmp_path).__exit__(OSError, OSError(), None)
         recover(study, tmp_path, SPACE, owns_storage=True)
     assert kinds(study) == ["interrupted"] * MAX_DEATHS
-    assert (
-        study.trials[-1]
-        .user_attrs["message"]
-        .startswith(f"given up: the process died {MAX_DEATHS} times")
-    )
+    message = study.trials[-1].user_attrs["message"]
+    assert message.startswith(f"given up: the process died {MAX_DEATHS} times")
 
 
 def test_stopping_is_not_held_against_a_network(study: optuna.Study, tmp_path: Path) -> None:
@@ -121,19 +110,16 @@ def test_stopping_is_not_held_against_a_network(study: optuna.Study, tmp_path: P
 def beating(tmp_path: Path) -> optuna.Study:
     """A study in a real database, whose heartbeats come every second and are stale after three."""
     storage = open_storage(f"sqlite:///{tmp_path / 'study.db'}", heartbeat_s=1)
-    return optuna.create_study(
-        directions=list(DIRECTIONS), storage=storage, sampler=optuna.samplers.RandomSampler(seed=0)
-    )
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    return optuna.create_study(directions=list(DIRECTIONS), storage=storage, sampler=sampler)
 
 
 def test_who_stops_does_not_excuse_who_was_killed(study: optuna.Study, tmp_path: Path) -> None:
     for _ in range(2):
         begin(study, tmp_path).__exit__(OSError, OSError(), None)
     recover(study, tmp_path, SPACE, owns_storage=True, put_back=1)
-    assert [trial.user_attrs["message"] for trial in study.trials[:2]] == [
-        "its process was killed",
-        "stopped by the user",
-    ]
+    messages = [trial.user_attrs["message"] for trial in study.trials[:2]]
+    assert messages == ["its process was killed", "stopped by the user"]
     assert [trial.user_attrs["attempts"] for trial in study.trials[2:]] == [1, 0]
 
 
@@ -161,7 +147,7 @@ def test_the_same_folder_on_another_machine_is_judged_by_its_heartbeat(
     beating: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock of a shared folder may be invisible from another machine."""
-    monkeypatch.setattr(recovery, "machine_id", lambda: "far away")
+    monkeypatch.setattr(claims, "machine_id", lambda: "far away")
     begin(beating, tmp_path).__exit__(OSError, OSError(), None)
     monkeypatch.undo()
     assert recover(beating, tmp_path, SPACE, owns_storage=True) == []
@@ -211,23 +197,16 @@ def test_what_killed_processes_left_is_swept(study: optuna.Study, tmp_path: Path
     study.tell(0, [20.0, 20.0])
     told.__exit__(OSError, OSError(), None)
     (tmp_path / "trials" / "0000" / "weights.safetensors").touch()
-    study.enqueue_trial(
-        SPACE.encode(BASELINES["M1"]), user_attrs={"genome": BASELINES["M1"].to_json()}
-    )
+    enqueue(study, "M1")
     with begin(study, tmp_path):  # this one waits no more: it runs
-        study.enqueue_trial(
-            SPACE.encode(BASELINES["M2"]), user_attrs={"genome": BASELINES["M2"].to_json()}
-        )
+        enqueue(study, "M2")
         for name in (BASELINES["M1"].digest, BASELINES["M2"].digest, "forgotten"):
             checkpoints_folder(tmp_path, name).mkdir(parents=True)
         sweep(study, tmp_path)
-        assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {
-            BASELINES["M1"].digest,
-            BASELINES["M2"].digest,
-        }
-        assert {path.name for path in (tmp_path / "trials" / "0000").iterdir()} == {
-            "weights.safetensors"
-        }
+        needed = {BASELINES[name].digest for name in ("M1", "M2")}
+        assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == needed
+        files = [path.name for path in (tmp_path / "trials" / "0000").iterdir()]
+        assert files == ["weights.safetensors"]
         assert (tmp_path / "trials" / "0001" / "lock").exists()
 
 
@@ -243,7 +222,7 @@ def test_a_lock_of_who_was_killed_before_it_named_its_folder_is_swept(
     assert not lock.exists()
 
 
-def test_a_trial_that_was_asked_for_and_not_claimed_is_dead(
+def test_a_trial_that_was_created_and_not_claimed_is_dead(
     beating: optuna.Study, tmp_path: Path
 ) -> None:
     """On a server too: asking and claiming is one act, in which nobody else looks."""
@@ -266,11 +245,8 @@ def test_a_trial_that_ends_while_it_is_taken_for_dead_stays_as_it_ended(
     left = trial_directory(tmp_path, 0) / "weights.safetensors"
     left.touch()
     assert recover(study, tmp_path, SPACE, owns_storage=True) == []
-    assert (
-        study.trials[0].state == TrialState.COMPLETE
-        and study.trials[1].state == TrialState.WAITING
-        and left.exists()
-    )
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "WAITING"]
+    assert left.exists()
 
 
 def test_a_trial_that_ends_between_the_reading_and_the_look_at_its_lock_is_no_dead_one(

@@ -13,7 +13,8 @@ import optuna
 import pytest
 from stand_ins import figures
 
-from nas.loop.recovery import Claim, runs_now
+from nas.loop.claim import Claim
+from nas.loop.recovery import runs_now
 from nas.loop.reference_device import (
     LatencyDevice,
     Timed,
@@ -41,26 +42,26 @@ def measured(study: optuna.Study) -> None:
     study.tell(trial, [20.0, 20.0])
 
 
-def refused(*words: Any) -> str:
+def refused(*words: Any, **flags: bool) -> str:
     with pytest.raises(InputError) as caught:
-        settle_latency_device(*words)
+        settle_latency_device(*words, **flags)
     return str(caught.value)
 
 
-def test_the_first_device_is_the_judge_and_another_is_refused(study: optuna.Study) -> None:
+def test_the_first_device_is_the_latency_device_and_another_is_refused(
+    study: optuna.Study,
+) -> None:
     assert settle_latency_device(study, "cuda", "H200", None)
     assert settle_latency_device(study, "cuda", "L4", None), "nothing has been timed yet"
     measured(study)
     told = refused(study, "cuda", "H200", None)
-    assert told.startswith(
-        "study 's' must be timed on one model of device, which is L4, but this is H200; "
-        "run it there"
-    )
-    assert "--judge 'L4'" in told and "--runs DIR" in told
+    rule = "study 's' must be timed on one model of device"
+    assert told.startswith(f"{rule}, which is L4, but this is H200; run it there")
+    assert "--latency-device 'L4'" in told and "--runs DIR" in told
     assert settle_latency_device(study, "cuda", "L4", None)
 
 
-def test_with_a_judge_others_may_join_and_only_train(study: optuna.Study) -> None:
+def test_with_a_latency_device_others_may_join_and_only_train(study: optuna.Study) -> None:
     assert not settle_latency_device(study, "cuda", "H200", "L4")
     assert settle_latency_device(study, "cuda", "L4", "L4")
     measured(study)
@@ -70,32 +71,22 @@ def test_with_a_judge_others_may_join_and_only_train(study: optuna.Study) -> Non
     )
 
 
-def test_of_two_that_join_at_the_same_moment_one_is_the_judge(
+def test_of_two_that_join_at_the_same_moment_one_is_the_latency_device(
     study: optuna.Study, tmp_path: Path
 ) -> None:
-    assert settle_latency_device(study, "cuda", "H200", None) and settle_latency_device(
-        study, "cuda", "L4", None
-    )
-    with pytest.raises(
-        InputError,
-        match=r"^study 's' is timed on L4, by a process that joined at the same moment, and not "
-        r"on H200; ",
-    ):
+    for name in ("H200", "L4"):
+        assert settle_latency_device(study, "cuda", name, None)
+    with pytest.raises(InputError, match=r"^study 's' is timed on L4, .*, and not on H200; "):
         check_latency_device(study, "H200")
     check_latency_device(study, "L4")
     # Had the first already begun a trial, the second would have been refused.
-    assert "must be timed on one model of device, which is L4" in refused_begun(study, "H200")
+    told = refused(study, "cuda", "H200", None, is_begun=True)
+    assert "must be timed on one model of device, which is L4" in told
     assert not runs_now(study, tmp_path, owns_storage=True)
     (trial := study.ask()).set_user_attr("genome", BASELINES["MO"].to_json())
     assert not runs_now(study, tmp_path, owns_storage=True)  # asked for, and its process died
     with Claim(tmp_path, trial):
         assert runs_now(study, tmp_path, owns_storage=True)
-
-
-def refused_begun(study: optuna.Study, name: str) -> str:
-    with pytest.raises(InputError) as caught:
-        settle_latency_device(study, "cuda", name, None, is_begun=True)
-    return str(caught.value)
 
 
 def latency_of(genome: Genome) -> Timed:
@@ -114,7 +105,7 @@ def latency_of(genome: Genome) -> Timed:
     )
 
 
-def judge(
+def latency_device(
     study: optuna.Study,
     *,
     is_here: bool,
@@ -136,26 +127,26 @@ def serve_until_served(one: LatencyDevice) -> None:
         if one.serve():
             return
         threading.Event().wait(0.05)
-    pytest.fail("nobody wished for a timing")
+    pytest.fail("nothing was to be timed")
 
 
-def test_a_wish_is_answered_by_the_judge_with_the_very_figures(study: optuna.Study) -> None:
+def test_a_network_is_timed_elsewhere_with_the_very_figures(study: optuna.Study) -> None:
     trial = ask(study)
     told = SimpleNamespace(waits=0)
-    there = threading.Thread(target=serve_until_served, args=[judge(study, is_here=True)])
+    there = threading.Thread(target=serve_until_served, args=[latency_device(study, is_here=True)])
 
     def waits() -> None:
         told.waits += 1
         if told.waits == 1:
             there.start()
 
-    found = judge(
+    found = latency_device(
         study, is_here=False, time_network=lambda *_: pytest.fail("it may not time")
     ).wait(trial, waits)
     there.join()
     assert found == latency_of(BASELINES["M1"])
-    assert judge(study, is_here=True).serve() == [], "a wish is granted once"
-    assert judge(study, is_here=False).wait(trial, waits) == found, (
+    assert latency_device(study, is_here=True).serve() == [], "a network is timed once"
+    assert latency_device(study, is_here=False).wait(trial, waits) == found, (
         "a trial that goes on asks no more"
     )
 
@@ -167,13 +158,13 @@ def test_what_can_not_be_timed_is_told(study: optuna.Study) -> None:
     def fails(*_: Any) -> Timed:
         raise RuntimeError("out of memory\nmore")
 
-    assert judge(study, is_here=True, time_network=fails).serve() == [trial.number]
-    with pytest.raises(InputError, match="the judge could not time this network: out of memory"):
-        judge(study, is_here=False).wait(trial, lambda: None)
+    assert latency_device(study, is_here=True, time_network=fails).serve() == [trial.number]
+    with pytest.raises(InputError, match="the latency device could not time it: out of memory"):
+        latency_device(study, is_here=False).wait(trial, lambda: None)
 
 
-def test_who_is_no_judge_serves_nobody(study: optuna.Study) -> None:
+def test_another_device_times_for_nobody(study: optuna.Study) -> None:
     trial = ask(study)
     trial.set_user_attr("wants_timing", True)
-    assert judge(study, is_here=False).serve() == []
+    assert latency_device(study, is_here=False).serve() == []
     assert "timed" not in study.trials[0].user_attrs

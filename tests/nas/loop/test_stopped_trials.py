@@ -41,19 +41,14 @@ def test_some_are_stopped_and_the_study_tells_where(searched: None, read_study: 
         read_rows(read_study())
     )
     for trial in stopped:
-        assert trial.state == TrialState.PRUNED and rungs_of(trial)[-1][1] == "stopped"
-        assert [decision for _, decision in rungs_of(trial)[:-1]] == ["on"] * (
-            len(rungs_of(trial)) - 1
-        )
+        *passed, (step, decision) = rungs_of(trial)
+        assert trial.state == TrialState.PRUNED and decision == "stopped"
+        assert {decision for _, decision in passed} <= {"on"}
         assert trial.user_attrs["psnr_db"] == trial.user_attrs["rungs"][-1]["psnr_db"]
-        assert trial.user_attrs["message"].startswith(
-            f"stopped at step {rungs_of(trial)[-1][0]} of 180"
-        )
+        assert trial.user_attrs["message"].startswith(f"stopped at step {step} of 180")
     for trial in whole:
-        assert trial.state == TrialState.COMPLETE and [
-            step for step, _ in rungs_of(trial)
-        ] == list(RUNGS)
-        assert rungs_of(trial)[-1] == (180, "end")
+        assert trial.state == TrialState.COMPLETE and rungs_of(trial)[-1] == (180, "end")
+        assert [step for step, _ in rungs_of(trial)] == list(RUNGS)
 
 
 def test_seeds_are_never_stopped(searched: None, read_study: Read) -> None:
@@ -69,11 +64,8 @@ def test_every_decision_follows_from_what_the_study_held_then(
     decided = 0
     for trial in read_study().trials:
         for rung in trial.user_attrs.get("rungs", []):
-            one = RungEntry(
-                psnr_db=rung["psnr_db"],
-                latency_ms=rung["latency_ms"],
-                digest=trial.user_attrs["digest"],
-            )
+            figures = {key: rung[key] for key in ("psnr_db", "latency_ms")}
+            one = RungEntry(digest=trial.user_attrs["digest"], **figures)
             if rung["decision"] in ("on", "stopped"):
                 assert (rung["decision"] == "on") == is_promoted(one, seen[rung["step"]].values())
                 decided += 1
@@ -87,24 +79,22 @@ def test_a_killed_and_resumed_search_decides_like_an_unbroken_one(
     """Trial 7 dies past its first rung; the same network is judged again among the same others,
     itself counted once.
     """
+
+    def decided() -> dict[str, tuple[str, Any]]:
+        return {
+            t.user_attrs["digest"]: (t.user_attrs["kind"], rungs_of(t))
+            for t in read_study().trials
+            if t.user_attrs["kind"] in ("complete", "stopped") and "repeat_of" not in t.user_attrs
+        }
+
     script: list[str | BaseException] = ["complete"] * 7 + [KeyboardInterrupt()]
-    assert run_search(*SETTINGS, runner=Runner(rungs=RUNGS, script=script)) in (
-        0,
-        cli.EXIT_INTERRUPTED,
-    )
+    status = run_search(*SETTINGS, runner=Runner(rungs=RUNGS, script=script))
+    assert status in (0, cli.EXIT_INTERRUPTED)
     run_search(*SETTINGS, runner=Runner(rungs=RUNGS))
-    broken = {
-        t.user_attrs["digest"]: (t.user_attrs["kind"], rungs_of(t))
-        for t in read_study().trials
-        if t.user_attrs["kind"] in ("complete", "stopped") and "repeat_of" not in t.user_attrs
-    }
+    broken = decided()
     (runs / "tiny").rename(tmp_path / "first")
     run_search(*SETTINGS, runner=Runner(rungs=RUNGS))
-    whole = {
-        t.user_attrs["digest"]: (t.user_attrs["kind"], rungs_of(t))
-        for t in read_study().trials
-        if t.user_attrs["kind"] in ("complete", "stopped") and "repeat_of" not in t.user_attrs
-    }
+    whole = decided()
     both = broken.keys() & whole.keys()
     assert len(both) >= 8 and all(
         broken[digest] == whole[digest] for digest in list(whole)[:8] if digest in both
@@ -118,15 +108,11 @@ def test_a_queued_genome_is_never_stopped(
     run_search(*SETTINGS, "--trials", 8, runner=Runner(rungs=RUNGS))
     study: optuna.Study = read_study()
     space = DesignSpace()
-    slow = max(
-        (
-            space.decode(
-                {gene.name: gene.choices[index % len(gene.choices)] for gene in space.genes}
-            )
-            for index in range(4)
-        ),
-        key=lambda genome: figures(genome)[1],
-    )
+    genomes = [
+        space.decode({gene.name: gene.choices[k % len(gene.choices)] for gene in space.genes})
+        for k in range(4)
+    ]
+    slow = max(genomes, key=lambda genome: figures(genome)[1])
     study.enqueue_trial(space.encode(slow))
     run_search(*SETTINGS, "--trials", 9, runner=Runner(rungs=RUNGS))
     queued = next(t for t in read_study().trials if t.user_attrs.get("digest") == slow.digest)
@@ -154,22 +140,18 @@ def test_a_stopped_network_proposed_again_is_not_trained_again(
     study.enqueue_trial(DesignSpace().encode(Genome.from_json(stopped.user_attrs["genome"])))
     runner = Runner(rungs=RUNGS)
     run_search(*SETTINGS, "--trials", 17, runner=runner)
-    repeat = next(
-        t for t in read_study().trials if t.user_attrs.get("repeat_of") == stopped.number
-    )
-    assert repeat.state == TrialState.PRUNED and stopped.user_attrs["digest"] not in [
-        genome.digest for genome in runner.calls
-    ]
+    trials = read_study().trials
+    repeat = next(t for t in trials if t.user_attrs.get("repeat_of") == stopped.number)
+    assert repeat.state == TrialState.PRUNED
+    assert stopped.user_attrs["digest"] not in [genome.digest for genome in runner.calls]
 
 
 def test_the_table_tells_who_was_stopped(
     run_search: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_search(*SETTINGS, runner=Runner(rungs=RUNGS))
-    assert (
-        "stopped: stopped at step" not in (told := capsys.readouterr().out)
-        and "stopped at step 20 of 180" in told
-    )
+    text = capsys.readouterr().out
+    assert "stopped: stopped at step" not in text and "stopped at step 20 of 180" in text
 
 
 def refused(run: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> str:
@@ -189,21 +171,11 @@ def test_bad_input_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     number = next(t.number for t in read_study().trials if t.user_attrs["kind"] == "stopped")
-    argv = [
-        "--study",
-        "tiny",
-        "--runs",
-        str(runs),
-        "--trial",
-        str(number),
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    argv = ["--study", "tiny", "--runs", str(runs), "--trial", str(number)]
+    argv += ["--out", str(tmp_path / "out")]
     told = refused(lambda: cli.run(export.main, argv), capsys)
-    assert (
-        f"an exported trial must be complete, but trial {number} is stopped: stopped at step"
-        in told
-    )
+    rule = "an exported trial must be complete"
+    assert f"{rule}, but trial {number} is stopped: stopped at step" in told
     told = refused(lambda: run_search(*SETTINGS, "--stopping", "perhaps", runner=Runner()), capsys)
     assert "--stopping: must be on or off, but got 'perhaps'" in told
     toml = tmp_path / "tiny.toml"
@@ -218,8 +190,5 @@ def test_bad_input_is_one_line(
 def test_the_rungs_lie_a_factor_of_three_apart() -> None:
     assert rung_steps(450) == [17, 50, 150, 450]
     assert rung_steps(180) == [20, 60, 180] and rung_steps(20) == [20] and rung_steps(1) == [1]
-    assert (
-        rung_steps(450, 50) == [50, 150, 450]
-        and rung_steps(450, 450) == [450]
-        and rung_steps(27, 1) == [1, 3, 9, 27]
-    )
+    assert rung_steps(450, 50) == [50, 150, 450] and rung_steps(450, 450) == [450]
+    assert rung_steps(27, 1) == [1, 3, 9, 27]

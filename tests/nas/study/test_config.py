@@ -96,10 +96,6 @@ def test_flags_win_over_the_file_and_none_means_as_the_file_says(tiny: Path) -> 
             "timeout_min must be from 1e-06 to 10000000, but got -1.0",
         ),
         ("latency_limit_ms = 0", "latency_limit_ms must be from 1e-06 to 1000000000, but got 0.0"),
-        (
-            "sampler = 'grid'",
-            "sampler must be one of auto, structure, random, tpe, nsga2, gp, but got 'grid'",
-        ),
         ("train = 3", "'train' must be a table ([train]), but got 3"),
         ("[train]\nsteps = 0", "train.steps must be from 1 to 1000000000, but got 0"),
         (

@@ -39,7 +39,7 @@ ROWS = [
 ]
 
 
-def board(**values: object) -> SearchState:
+def state(**values: object) -> SearchState:
     facts = {
         "study": "dark",
         "total": 12,
@@ -68,53 +68,41 @@ def test_the_tables_mark_front_and_seeds() -> None:
 
 def test_long_studies_show_their_end_and_hidden_rows_are_counted() -> None:
     lines = text_of(trials_table([row(n) for n in range(30)], set(), most=5)).splitlines()
-    assert (
-        len(lines) == 7
-        and lines[1].split() == ["...", "25", "earlier"]
-        and lines[-1].split()[0] == "29"
-    )
+    assert len(lines) == 7 and lines[-1].split()[0] == "29"
+    assert lines[1].split() == ["...", "25", "earlier"]
 
 
 def test_interrupted_and_queued_attempts_are_not_shown() -> None:
-    assert (
-        len(
-            text_of(
-                trials_table([row(0), row(1, kind="interrupted"), row(2, kind="waiting")], set())
-            ).splitlines()
-        )
-        == 2
-    )
+    rows = [row(0), row(1, kind="interrupted"), row(2, kind="waiting")]
+    assert len(text_of(trials_table(rows, set())).splitlines()) == 2
 
 
 def test_markup_in_a_message_is_only_text() -> None:
-    assert "[/bold] [red]" in text_of(
-        trials_table([row(0, kind="error", message="[/bold] [red]")], set())
-    )
+    rows = [row(0, kind="error", message="[/bold] [red]")]
+    assert "[/bold] [red]" in text_of(trials_table(rows, set()))
 
 
 def test_time_left_counts_the_running_trial_and_the_rest() -> None:
-    assert board().left_s() == pytest.approx(
+    assert state().left_s() == pytest.approx(
         8 * 30
     )  # a network over the limit also has its verdict
     running = Current(number=4, name="x", started=time.monotonic() - 12)
-    assert board(running={ALONE: running}).left_s() == pytest.approx(8 * 30 - 12, abs=1)
+    assert state(running={ALONE: running}).left_s() == pytest.approx(8 * 30 - 12, abs=1)
     running.progress("train", 0, 100, {})
     running.phase_started -= 10
     running.progress("train", 20, 100, {"loss": 0.5})
-    assert (
-        running.left_s() == pytest.approx(40, abs=1)
-        and running.words() == "train 20/100, loss 0.5"
-    )
-    assert board(running={ALONE: running}).left_s() == pytest.approx(40 + 7 * 30, abs=1)
-    assert board(rows=[], running={ALONE: running}).left_s() == pytest.approx(40 + 11 * 52, abs=15)
-    assert board(rows=[]).left_s() is None
-    assert board(timeout_s=60).left_s() == pytest.approx(60 + 30, abs=1)
+    assert running.left_s() == pytest.approx(40, abs=1)
+    assert running.words() == "train 20/100, loss 0.5"
+    assert state(running={ALONE: running}).left_s() == pytest.approx(40 + 7 * 30, abs=1)
+    assert state(rows=[], running={ALONE: running}).left_s() == pytest.approx(40 + 11 * 52, abs=15)
+    assert state(rows=[]).left_s() is None
+    assert state(timeout_s=60).left_s() == pytest.approx(60 + 30, abs=1)
 
 
 def test_time_left_is_shared_by_all_workers() -> None:
     now = time.monotonic()
     two = {n: Current(number=3 + n, name="x", started=now - 12) for n in (1, 2)}
-    assert board(workers=2, running=two).left_s() == pytest.approx((8 * 30 - 24) / 2, abs=1)
+    assert state(workers=2, running=two).left_s() == pytest.approx((8 * 30 - 24) / 2, abs=1)
     # More workers than trials: those without one don't help, and the longest of the running ones
     # must end.
     last = {
@@ -122,45 +110,39 @@ def test_time_left_is_shared_by_all_workers() -> None:
         2: Current(number=11, name="x", started=now),
     }
     rows = [row(n) for n in range(10)]
-    assert board(rows=rows, workers=8, running=last).left_s() == pytest.approx(30, abs=1)
-    assert board(rows=rows, workers=8, running=last, timeout_s=0).left_s() == pytest.approx(
+    assert state(rows=rows, workers=8, running=last).left_s() == pytest.approx(30, abs=1)
+    assert state(rows=rows, workers=8, running=last, timeout_s=0).left_s() == pytest.approx(
         30, abs=1
     )
     loading = {1: Current(number=-1, name="data", started=now)}
-    assert board(rows=[], workers=2, running=loading).left_s() is None
+    assert state(rows=[], workers=2, running=loading).left_s() is None
 
 
 def test_durations() -> None:
-    assert [duration(s) for s in (-3, 0, 59.6, 65, 7207)] == [
-        "0:00",
-        "0:00",
-        "1:00",
-        "1:05",
-        "2:00:07",
-    ]
+    words = ["0:00", "0:00", "1:00", "1:05", "2:00:07"]
+    assert [duration(s) for s in (-3, 0, 59.6, 65, 7207)] == words
 
 
 @pytest.mark.parametrize("height", [10, 24])
 def test_the_live_table_fits_the_terminal(height: int) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=height)
-    view = make_view(board(rows=[row(n) for n in range(40)]), console)
+    view = make_view(state(rows=[row(n) for n in range(40)]), console)
     assert isinstance(view, TableView)
     with view:
         view.started(40, "new")
         view.progress("train", 20, 100, {"loss": 0.5})
         picture = text_of(view.render(), 100)
         assert len(picture.splitlines()) <= height
-        assert (
-            "trial 40 new" in picture and "train 20/100" in picture and "dB x octaves" in picture
-        )
-        view.ended([*view.board.rows, row(40)], 40)
-    assert view.board.current is None
+        for words in ("trial 40 new", "train 20/100", "dB x octaves"):
+            assert words in picture
+        view.ended([*view.state.rows, row(40)], 40)
+    assert view.state.current is None
 
 
 @pytest.mark.parametrize(("height", "lines"), [(10, 1), (16, 4), (60, 20)])
 def test_every_worker_has_its_line_as_far_as_there_is_room(height: int, lines: int) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=height)
-    view = make_view(board(rows=[row(n) for n in range(40)], workers=20), console)
+    view = make_view(state(rows=[row(n) for n in range(40)], workers=20), console)
     with view:
         for worker in range(1, 21):
             view.started(39 + worker, "new", worker=worker)
@@ -171,33 +153,29 @@ def test_every_worker_has_its_line_as_far_as_there_is_room(height: int, lines: i
         assert len(shown) == (lines if lines == 20 else lines - 1)
         assert ("more workers" in picture) == (lines < 20)
         if lines == 4:
-            assert (
-                shown[0].startswith("worker 1  trial 40 new  train 1/100")
-                and "17 more workers" in picture
-            )
+            assert shown[0].startswith("worker 1  trial 40 new  train 1/100")
+            assert "17 more workers" in picture
         # What the table would show as running has its line below.
-        view.ended([*view.board.rows, row(40), row(41, kind="running")], 40, worker=1)
-        assert sorted(view.board.running) == list(range(2, 21))
+        view.ended([*view.state.rows, row(40), row(41, kind="running")], 40, worker=1)
+        assert sorted(view.state.running) == list(range(2, 21))
         assert "running" not in text_of(view.render(), 100)
 
 
 def test_a_log_tells_whose_trial_it_is() -> None:
     console = Console(file=io.StringIO(), width=40)
-    view = make_view(board(workers=2), console)
+    view = make_view(state(workers=2), console)
     with view:
         view.started(3, "new", worker=2)
         view.started(-1, "data", worker=1)
         view.ended([*ROWS[:3], row(3)], 3, worker=2)
-        assert list(view.board.running) == [1]
-    assert [line.partition(":")[0] for line in console.file.getvalue().splitlines()] == [
-        "worker 2, trial 3",
-        "worker 2, trial 3 00000000",
-    ]
+        assert list(view.state.running) == [1]
+    heads = [line.partition(":")[0] for line in console.file.getvalue().splitlines()]
+    assert heads == ["worker 2, trial 3", "worker 2, trial 3 00000000"]
 
 
 def test_a_log_has_one_line_per_event_and_no_control_characters() -> None:
     console = Console(file=io.StringIO(), width=40)
-    view = make_view(board(), console)
+    view = make_view(state(), console)
     assert isinstance(view, LogView)
     with view:
         view.started(3, "new")
@@ -208,7 +186,6 @@ def test_a_log_has_one_line_per_event_and_no_control_characters() -> None:
         )
     lines = console.file.getvalue().splitlines()
     assert lines[0] == "trial 3: new starts" and len(lines) == 2
-    assert lines[1].startswith(
-        "trial 3 00000000: diverged, 80.00 ms (1.60 x MO), it [did], 4 of 12 trials, hypervolume "
-    )
+    words = "diverged, 80.00 ms (1.60 x MO), it [did], 4 of 12 trials, hypervolume "
+    assert lines[1].startswith(f"trial 3 00000000: {words}")
     assert "\x1b" not in console.file.getvalue()

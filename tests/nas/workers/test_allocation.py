@@ -62,15 +62,17 @@ def test_gpus_take_turns(two_gpus: None) -> None:
     )
 
 
-def test_gpus_of_two_models_need_a_judge(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_of_two_models_need_a_latency_device(
+    two_gpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         torch.cuda, "get_device_name", lambda device: "L4" if str(device)[-1] == "1" else "H200"
     )
     assert (
-        "must be of one model, but there are H200 and L4; give one --device, or the --judge"
-        in refused("cuda", workers=2)
+        "must be of one model, but there are H200 and L4; give one --device, or the "
+        "--latency-device" in refused("cuda", workers=2)
     )
-    config = StudyConfig(name="x", device="cuda", judge="L4")
+    config = StudyConfig(name="x", device="cuda", latency_device="L4")
     assert (
         len(allocate(WorkerOptions(workers=2), config, study="dark", runs=Path("r"), storage=None))
         == 2

@@ -29,7 +29,7 @@ from stand_ins import Command, Loader, Measure
 
 from nas import cli, search
 from nas.cli.signals import StopSignal
-from nas.loop.search_loop import SearchOutcome
+from nas.view.state import SearchOutcome
 from nas.study.config import StudyConfig, load_config, settle
 from nas.study.records import finished, read_rows
 from nas.view.state import SearchState
@@ -169,7 +169,7 @@ def test_as_long_as_trials_get_finished_deaths_do_not_count(
     )
     assert crew.run(body).status == 0 and crew.starts() == 6
     assert "worker 1, trial 1 M1: complete" in crew.shown.getvalue()
-    assert crew.view.board.running == {} and len(crew.view.board.rows) == 3
+    assert crew.view.state.running == {} and len(crew.view.state.rows) == 3
 
 
 def test_what_a_user_must_mend_ends_it_only_where_no_worker_can_go_on(crew: Crew) -> None:
@@ -240,10 +240,10 @@ def test_a_trial_that_begins_while_another_s_end_is_shown_stays(
         shown.show(4, event)
     assert shown.refresh() and not shown.refresh()
     assert (
-        crew.view.board.running[4].number == 2
+        crew.view.state.running[4].number == 2
         and "worker 4, trial 1 M1: complete" in crew.shown.getvalue()
     )
-    assert not shown.gone(4) and crew.view.board.running == {}
+    assert not shown.gone(4) and crew.view.state.running == {}
 
 
 def test_the_same_word_from_several_is_noted_once(crew: Crew) -> None:

@@ -14,7 +14,7 @@ import pytest
 from servers import SERVERS
 from stand_ins import Command
 
-from nas.loop.recovery import folder_id
+from nas.loop.claim import folder_id
 
 SOAK = Path(__file__).parents[2] / "benchmarks" / "soak"
 sys.path.insert(0, str(SOAK))

@@ -1,0 +1,146 @@
+"""A running trial's claim: a lock on its folder, and Optuna's heartbeat.
+
+The lock (flock) on `trials/<number>/lock` in the study's folder is freed by the kernel the moment
+its process ends, however it ends: a RUNNING trial whose lock is free is known dead at once. The
+heartbeat says the same, later, to other machines and to other study folders.
+
+A claimed trial has the attributes
+
+    folder     which study folder it runs in
+    machine    and on which machine
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import uuid
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+
+class TakenOverError(Exception):
+    """The trial is no longer this process's: it was cut off for too long and runs elsewhere."""
+
+
+def checkpoints_folder(folder: Path, digest: str) -> Path:
+    """Where a running trial of the network `digest` keeps its checkpoints."""
+    return folder / "checkpoints" / digest
+
+
+def trial_directory(folder: Path, number: int) -> Path:
+    """Where trial `number` keeps its files."""
+    return folder / "trials" / f"{number:04d}"
+
+
+class Claim:
+    """The lock and heartbeat of one running trial, a context; the lock is removed at its end."""
+
+    def __init__(self, folder: Path, trial: optuna.Trial) -> None:
+        self.directory = trial_directory(folder, trial.number)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self._heartbeat = Heartbeat(trial)
+            trial.set_user_attr("machine", machine_id())
+            trial.set_user_attr("folder", folder_id(folder))
+        except BaseException:
+            # Else the trial would count as alive for as long as this process is.
+            os.close(self._descriptor)
+            raise
+
+    def show_life(self, step: int, seconds: float) -> None:
+        """Writes how far the training is; TakenOverError where the trial runs elsewhere by now."""
+        if self._heartbeat.is_lost:
+            raise TakenOverError
+        # In place, and padded: a reader gets the old or the new.
+        reached = json.dumps({"step": step, "seconds": seconds}).ljust(80)
+        os.pwrite(self._descriptor, reached.encode(), 0)
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            self._heartbeat.end()
+            if kind is None:  # the trial has ended: nobody will check the lock again
+                (self.directory / "lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.directory.rmdir()  # only where the trial has no files
+        finally:
+            os.close(self._descriptor)
+
+
+class Heartbeat:
+    """Beats in a thread of its own until `end()`, where the trial's storage has heartbeats.
+
+    The thread also sees when the trial has ended elsewhere: another machine took it for dead.
+    """
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.is_lost = False
+        """Whether the trial was seen to run no longer, though nothing here has ended it."""
+        self._storage, self._trial_id = trial.study._storage, trial._trial_id
+        self._ended = threading.Event()
+        interval_s = getattr(self._storage, "get_heartbeat_interval", lambda: None)()
+        if interval_s is None:
+            return
+        self._storage.record_heartbeat(self._trial_id)  # type: ignore[attr-defined]  # a BaseHeartbeat, by its interval
+        beat = threading.Thread(target=self._beat, args=(interval_s,), daemon=True)
+        beat.start()
+
+    def end(self) -> None:
+        """No further beat; one that is on its way is not awaited."""
+        self._ended.set()
+
+    def _beat(self, interval_s: float) -> None:
+        while not self._ended.wait(interval_s):
+            # Where the storage does not answer, the search itself will find out, and say so.
+            with contextlib.suppress(Exception):
+                running = self._storage.get_trial(self._trial_id).state == TrialState.RUNNING
+                if self._ended.is_set():
+                    return
+                self.is_lost = not running
+                if self.is_lost:
+                    return
+                self._storage.record_heartbeat(self._trial_id)  # type: ignore[attr-defined]
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds the lock file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def folder_id(folder: Path) -> str:
+    """What tells this study folder from every other, wherever it is mounted."""
+    path = folder / "folder_id"
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text().strip()
+    fresh = path.with_suffix(".new")
+    fresh.write_text(uuid.uuid4().hex)
+    fresh.replace(path)
+    return path.read_text().strip()
+
+
+def machine_id() -> str:
+    """What tells this machine (or container) from every other, where it has an id forever."""
+    with contextlib.suppress(OSError):
+        return f"{Path('/etc/machine-id').read_text().strip()}-{socket.gethostname()}"
+    return socket.gethostname()
