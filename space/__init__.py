@@ -1,5 +1,4 @@
-"""What can be built: genomes, the design space, the published seeds, found networks, and the
-networks themselves.
+"""What can be built: genomes, the design space, named networks, parts and counts, and the networks.
 
 `import space` loads no torch: what needs it is loaded when it is first used.
 """
@@ -11,19 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from space.design import DesignSpace, Gene
 from space.errors import InputError
-from space.found import FOUND, Found
 from space.genome import Branch, Genome
-from space.presets import BASELINE_FACTS, BASELINES, BaselineFacts
+from space.parts import Cost, Part, count_blocks, count_cost, network_parts
+from space.presets import BASELINES, FOUND, ORIGINS, Found
 
 if TYPE_CHECKING:
-    from space.cost import Cost, count_cost
     from space.export_format import load_model
     from space.model import DarkUNet, build_model, fold, restore
     from space.published_weights import load_reference_checkpoint
 
-_NEEDS_TORCH = {
-    "Cost": "cost",
-    "count_cost": "cost",
+_LAZY = {
     "DarkUNet": "model",
     "build_model": "model",
     "fold": "model",
@@ -33,9 +29,9 @@ _NEEDS_TORCH = {
 }
 
 __all__ = [
-    "FOUND",
     "BASELINES",
-    "BASELINE_FACTS",
+    "FOUND",
+    "ORIGINS",
     "Branch",
     "Cost",
     "DarkUNet",
@@ -44,17 +40,19 @@ __all__ = [
     "Gene",
     "Genome",
     "InputError",
-    "BaselineFacts",
+    "Part",
     "build_model",
+    "count_blocks",
     "count_cost",
     "fold",
     "load_model",
     "load_reference_checkpoint",
+    "network_parts",
     "restore",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEEDS_TORCH:
-        return getattr(import_module(f"space.{_NEEDS_TORCH[name]}"), name)
+    if name in _LAZY:
+        return getattr(import_module(f"space.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'space' has no attribute {name!r}")

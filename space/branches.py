@@ -1,7 +1,7 @@
-"""Deep branches, and the topologies in which they meet at 8x.
+"""Deep branches, and the topologies that fuse them at 8x.
 
-A branch packs the mosaic down, works there and is brought up by a pixel shuffle. Branches run side
-by side and meet at 8x (concat, sum, dual), or each is brought up into the next finer one
+A branch packs the mosaic down, works there and is upsampled by a pixel shuffle. Branches run in
+parallel and are fused at 8x (concat, sum, dual), or each is upsampled into the next finer one
 (cascade).
 """
 
@@ -10,16 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from space.blocks import DenseChain, convolution, make_block
+from space.blocks import BLOCKS
 from space.genome import Branch, Genome
+from space.layers import DenseChain, convolution, make_block
 
 
 class DeepBranch(nn.Module):
-    """One branch: p2 (b 4 H/2 W/2) -> features at its scale (`at_scale`) -> brought up
-    (`bring_up`).
+    """One branch: p2 (b 4 H/2 W/2) -> features at its scale (`at_scale`) -> `upsample`.
 
-    `up_scale` and `up_width` say where it is brought to: 8x and the meeting width, or the next
-    finer branch.
+    `up_scale` and `up_width` are of what it is upsampled to: 8x, or the next finer branch.
     """
 
     def __init__(self, branch: Branch, *, up_scale: int, up_width: int) -> None:
@@ -43,7 +42,7 @@ class DeepBranch(nn.Module):
         out: Tensor = self.chain(x)
         return out
 
-    def bring_up(self, features: Tensor) -> Tensor:
+    def upsample(self, features: Tensor) -> Tensor:
         out: Tensor = self.up(features)
         return out
 
@@ -52,24 +51,21 @@ def _chain(branch: Branch) -> nn.Module:
     if branch.blocks == 0:
         return nn.Identity()
     layers = [branch.first_layers, *[branch.layers] * (branch.blocks - 1)]
-    assert branch.block is not None
-    blocks = [
-        make_block(branch.block, branch.width, layers=n, growth=branch.growth) for n in layers
-    ]
-    return DenseChain(blocks, branch.width) if branch.block == "rdb" else nn.Sequential(*blocks)
+    kind, width = branch.block or "", branch.width
+    blocks = [make_block(kind, width, layers=n, growth=branch.growth) for n in layers]
+    return DenseChain(blocks, width) if BLOCKS[kind].is_dense else nn.Sequential(*blocks)
 
 
 def _refine(branch: Branch, width: int) -> nn.Module:
     if not branch.refine:
         return nn.Identity()
-    assert branch.block is not None
-    return make_block(branch.block, width, layers=branch.layers, growth=branch.growth)
+    return make_block(branch.block or "", width, layers=branch.layers, growth=branch.growth)
 
 
 class Parallel(nn.Module):
-    """Branches side by side, met at 8x by concatenation, by sum, or by M2's dual fusion.
+    """Branches in parallel, fused at 8x by concatenation, by sum, or by M2's dual fusion.
 
-    p2 (b 4 H/2 W/2) -> b deep_width H/8 W/8. One branch alone needs no meeting.
+    p2 (b 4 H/2 W/2) -> b deep_width H/8 W/8. One branch alone needs no fusion.
     """
 
     def __init__(self, genome: Genome) -> None:
@@ -81,6 +77,7 @@ class Parallel(nn.Module):
             DeepBranch(b, up_scale=8, up_width=width) for b in genome.branches
         )
         together = len(genome.branches) * width
+        # "meet" and its like are names in weights files, so they stay.
         if self.kind in ("concat", "dual"):
             self.meet = convolution(together, width, 3)
         if self.kind == "dual":
@@ -89,18 +86,16 @@ class Parallel(nn.Module):
 
     def forward(self, p2: Tensor) -> Tensor:
         branches = [branch for branch in self.branches if isinstance(branch, DeepBranch)]
-        brought = [branch.bring_up(branch.at_scale(p2)) for branch in branches]
-        refined = [branch.refine(up) for branch, up in zip(branches, brought, strict=True)]
-        return self.fuse(brought, refined)
+        upsampled = [branch.upsample(branch.at_scale(p2)) for branch in branches]
+        refined = [branch.refine(up) for branch, up in zip(branches, upsampled, strict=True)]
+        return self.fuse(upsampled, refined)
 
-    def fuse(self, brought: list[Tensor], refined: list[Tensor]) -> Tensor:
-        """The branches' meeting: what each brought up, and the same refined, all b deep_width H/8
-        W/8.
-        """
+    def fuse(self, upsampled: list[Tensor], refined: list[Tensor]) -> Tensor:
+        """The branches as one: each upsampled, and the same refined, all b deep_width H/8 W/8."""
         if self.kind == "dual":
             both = [
                 self.meet_refined(torch.cat(refined, dim=1)),
-                self.meet(torch.cat(brought, dim=1)),
+                self.meet(torch.cat(upsampled, dim=1)),
             ]
             out: Tensor = self.meet_both(torch.cat(both, dim=1))
             return out
@@ -114,8 +109,7 @@ class Parallel(nn.Module):
 
 
 class Cascade(nn.Module):
-    """From coarse to fine: each branch is brought up, refined, and added to the next finer
-    branch's stem.
+    """From coarse to fine: each branch is upsampled, refined, and added to the next finer stem.
 
     p2 (b 4 H/2 W/2) -> b deep_width H/8 W/8.
     """
@@ -134,7 +128,7 @@ class Cascade(nn.Module):
         carried: Tensor | None = None
         for branch in reversed(self.branches):
             assert isinstance(branch, DeepBranch)
-            carried = branch.refine(branch.bring_up(branch.at_scale(p2, carried)))
+            carried = branch.refine(branch.upsample(branch.at_scale(p2, carried)))
         assert carried is not None
         return carried
 

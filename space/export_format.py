@@ -28,9 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from space import strict_json
 from space.errors import InputError, brief
-from space.genome import Genome
+from space.genome import Genome, read_json
 from space.safe_path import inside
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ def read_saved(folder: str | Path) -> Saved:
             f"check the path"
         )
     try:
-        values = strict_json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(
             f"{path} must be JSON, but reading it gave: {error}; export the network again"
