@@ -1,4 +1,4 @@
-"""What can be built: genomes, the design space, named networks, parts and counts, and the networks.
+"""What can be built: genomes, the design space, named ones, their parts, and the networks.
 
 `import space` loads no torch: what needs it is loaded when it is first used.
 """

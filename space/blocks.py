@@ -1,7 +1,7 @@
 """The registry of block kinds: what a genome may name, what each kind computes, and its label.
 
-To add a kind: its module in space/layers.py, its entry here, and a test. Genomes, the design space,
-counts, drawings, the sampler's features and folding follow. Nothing here needs torch.
+To add a kind: its module in space/layers.py, its entry here, and a test. Genomes, the design
+space, counts, drawings, the sampler's features and folding follow. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Convolution(NamedTuple):
-    """A weight-normalised convolution, stride 1, 'same' padding; `trained_only`: folded into another."""
+    """A weight-normalised convolution, stride 1; `trained_only`: it is folded into another."""
 
     inputs: int
     outputs: int

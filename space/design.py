@@ -119,7 +119,7 @@ class DesignSpace:
         return Genome(branches=tuple(branches), **values)
 
     def encode(self, genome: Genome) -> dict[str, Value]:
-        """Flat parameters that decode to `genome`; InputError where it lies outside of the space."""
+        """Flat parameters that decode to `genome`; InputError where it is outside of the space."""
         params: dict[str, Value] = {gene.name: gene.choices[0] for gene in self.genes}
         params |= {name: value for name, value in _flat(genome).items() if value is not None}
         for gene in self.genes:

@@ -125,9 +125,9 @@ class Genome(_Canonical):
     """One network of the design space, canonical.
 
     Fields: `branches` the deep branches (any subset of 8x, 16x, 32x, 64x; may be empty), from fine
-    to coarse; `deep_width` channels in which they are fused at 8x; `fusion` how two or more of them
-    are ("concat", "sum", "dual": M2's fusion of refined and unrefined branches, "cascade": each
-    branch is upsampled into the next finer one); `skip_width`, `skip_block`, `skip_blocks` the
+    to coarse; `deep_width` channels in which they are fused at 8x; `fusion` how two or more are
+    fused ("concat", "sum", "dual": M2's, of refined and unrefined branches, "cascade": each branch
+    is upsampled into the next finer one); `skip_width`, `skip_block`, `skip_blocks` the
     trunk at 8x; `merge_width` (0: one convolution), `merge_groups`, `merge_shuffle`,
     `expand_kernel` the merge of trunk and deep features and its way up, to 2x or to a stage at 4x;
     `fine_width` that stage's channels (None or 0: no stage, as published), `fine_block`,

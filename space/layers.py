@@ -6,6 +6,8 @@ padding and stride 1; `space.fold` turns them into plain convolutions for infere
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
@@ -49,6 +51,14 @@ def plain_convolution(conv: nn.Conv2d) -> nn.Conv2d:
     if conv.bias is not None and plain.bias is not None:
         plain.bias.copy_(conv.bias)
     return plain
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A block that is deployed in another form."""
+
+    def folded(self) -> nn.Module:
+        """The same function with fewer convolutions."""
 
 
 class ResidualBlock(nn.Module):
@@ -132,7 +142,7 @@ MODULES: dict[str, type[nn.Module]] = {
     "residual": ResidualBlock,
     "rep": RepBlock,
 }
-"""The module of each kind in space.blocks.BLOCKS; one with a method `folded` deploys what that gives."""
+"""The module of each kind in space.blocks.BLOCKS; a Foldable one is deployed folded."""
 
 
 def make_block(

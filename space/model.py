@@ -12,7 +12,14 @@ from torch.nn.utils import parametrize
 from space.branches import make_deep
 from space.errors import InputError
 from space.genome import PACKED_CHANNELS, RGB_CHANNELS_2X, Genome
-from space.layers import SLOPE, ChannelShuffle, convolution, make_block, plain_convolution
+from space.layers import (
+    SLOPE,
+    ChannelShuffle,
+    Foldable,
+    convolution,
+    make_block,
+    plain_convolution,
+)
 
 
 class DarkUNet(nn.Module):
@@ -85,7 +92,7 @@ def _merge(genome: Genome) -> nn.Module:
 
 
 def _activation(genome: Genome) -> list[nn.Module]:
-    """What follows the last convolution before 2x; none where that is the output, or added to it."""
+    """What follows the last convolution before 2x: nothing where it is summed or the output."""
     return [nn.LeakyReLU(SLOPE)] if genome.head == "concat" else []
 
 
@@ -134,7 +141,7 @@ class AddHead(nn.Module):
 
 
 class ConcatHead(nn.Module):
-    """The published head: a convolution of the packed mosaic, concatenated with the merge, one more."""
+    """The published head: a convolution of the packed mosaic, a concatenation, one more."""
 
     def __init__(self, kernel: int, width: int, merge_channels: int) -> None:
         super().__init__()
@@ -170,7 +177,7 @@ def fold(model: DarkUNet) -> DarkUNet:
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
         for name, child in list(module.named_children()):
-            if hasattr(child, "folded"):
+            if isinstance(child, Foldable):
                 setattr(module, name, child.folded())
             elif isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child):
                 setattr(module, name, plain_convolution(child))

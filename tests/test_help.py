@@ -97,5 +97,5 @@ def test_the_examples_of_search_and_of_what_reads_its_study_run(tmp_path):
     run(example_of("dashboards.report"), tmp_path)
     assert (tmp_path / "report.html").is_file() and list((tmp_path / "figures").glob("*.csv"))
     run(example_of("nas.export"), tmp_path)
-    assert list((tmp_path / "exports").glob("*/card.html"))
+    assert list((tmp_path / "exports").glob("*/README.md"))
     assert list(tmp_path.glob("*.html")) or list(tmp_path.glob("*.svg"))

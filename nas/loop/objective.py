@@ -21,7 +21,7 @@ from nas.cli.parser import is_disk_full, one_line
 from nas.loop.recovery import TakenOverError
 from nas.loop.reference_device import LatencyDevice, Timed
 from nas.outputs.notes import note_repeat, note_trial
-from nas.outputs.store import leave, shares
+from nas.outputs.store import shares, upload_outputs
 from nas.samplers.registry import suggest
 from nas.study.ranking import END, Rungs
 from nas.study.records import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
@@ -245,7 +245,7 @@ class Objective:
         takes no more attributes.
         """
         note_trial(
-            self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=leave(trial, directory)
+            self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=upload_outputs(trial, directory)
         )
 
     def _tell(

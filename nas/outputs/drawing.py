@@ -194,7 +194,7 @@ class _Layout:
         return part
 
     def deep(self, packed: PlacedPart, start: float) -> PlacedPart | None:
-        """The branches and their fusion; the part that leads to the merge, None without branches."""
+        """The branches and their fusion; the part that leads to the merge, if there are any."""
         branches = list(enumerate(self.genome.branches, start=1))
         if self.genome.fusion == "cascade":
             carried: PlacedPart | None = None

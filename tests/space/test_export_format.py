@@ -186,7 +186,7 @@ def unbalanced_weights(folder: Path) -> None:
             lambda folder: (folder / WEIGHTS).write_bytes(b"no"),
             "weights must be a whole safetensors file",
         ),
-        (other_weights(BIGGER, told=True), "the weights must be of the network that is asked for"),
+        (other_weights(BIGGER, told=True), "the weights must be of the network that is requested"),
         (other_weights(BIGGER, told=False), "has other names or shapes"),
     ],
 )
