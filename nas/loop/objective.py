@@ -244,9 +244,8 @@ class Objective:
         """Leaves what viewers show of a trial that ends; before it is told, since a told trial
         takes no more attributes.
         """
-        note_trial(
-            self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=upload_outputs(trial, directory)
-        )
+        files = upload_outputs(trial, directory)
+        note_trial(self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=files)
 
     def _tell(
         self, trial: optuna.Trial, kind: str, psnr_db: float | None, latency_ms: float | None

@@ -63,8 +63,8 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from nas.outputs.store import ARTIFACTS
 from nas.outputs.notes import compose_study, note_study
+from nas.outputs.store import ARTIFACTS
 from nas.study.config import StudyConfig
 from nas.study.records import VERDICTS, read_rows
 from nas.study.storage import is_storage_error, shown, storage_error

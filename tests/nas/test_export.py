@@ -20,7 +20,7 @@ import space
 from nas import cli, export, retrain, search
 from nas.cli.networks import load_network, read_genome
 from nas.outputs import onnx as onnx_export
-from nas.study import selection as winners
+from nas.study import selection
 from nas.study.records import Row, read_rows
 from nas.study.storage import default_url
 from space import BASELINES, Genome, InputError, build_model, fold
@@ -79,18 +79,20 @@ def test_the_front_stands_alone(here: Path, capsys: pytest.CaptureFixture[str]) 
 
     assert run(*shlex.split(export.EXAMPLE)[3:]) == 0
     rows = {row.number: row for row in read_rows(study_here())}
-    front = winners.front(list(rows.values()), None)
+    front = selection.front(list(rows.values()), None)
     told = capsys.readouterr().out
-    assert "read back: onnxruntime is within" in told and "as told" in told
+    assert "read back: onnxruntime is within" in told and "as reported" in told
     shutil.rmtree(here / "runs")
     folders = sorted(path.name for path in (here / "exports").iterdir())
     assert folders == sorted(f"trial-{row.number:04d}" for row in front)
     for row in front:
         folder = here / "exports" / f"trial-{row.number:04d}"
         assert sorted(path.name for path in folder.iterdir()) == [
-            "card.html",
+            "README.md",
+            "drawing.svg",
             "model.json",
             "model.onnx",
+            "preview.png",
             "weights.safetensors",
         ]
         model = space.load_model(folder)
@@ -118,7 +120,7 @@ def test_the_front_stands_alone(here: Path, capsys: pytest.CaptureFixture[str]) 
             about["provenance"]["trial"] == row.number
             and about["provenance"]["versions"]["torch"] == torch.__version__
         )
-        assert f"{row.psnr_db:.2f} dB" in (folder / "card.html").read_text()
+        assert f"{row.psnr_db:.2f} dB" in (folder / "README.md").read_text()
         assert session.get_modelmeta().custom_metadata_map["size_multiple"] == str(
             model.size_multiple
         )
@@ -132,7 +134,7 @@ def test_one_trial_is_the_folder_itself_and_is_not_overwritten(
 ) -> None:
     assert run("--study", "dark", "--trial", 0, "--out", "mo") == 0
     assert space.load_model("mo").genome == BASELINES["MO"]
-    card = (here / "mo" / "card.html").read_text()
+    card = (here / "mo" / "README.md").read_text()
     assert "architecture itself, trained anew" in card
     assert "holds a network; give another --out, or --force to replace it" in refused(
         "--trial", 1, "--out", "mo"
@@ -185,11 +187,7 @@ def test_files_that_do_not_hold_what_was_found_are_not_exported(
     )  # another MO: fits, and scores otherwise
     shutil.copy(here / "weights.safetensors", trial)
     told = refused("--trial", 0, "--out", "x")
-    assert (
-        "trial 0 (MO): the exported network must score what was told of it, but scene_00 gives "
-        in told
-        and "0000 told " in told
-    )
+    assert "trial 0 (MO): the exported network must score as 0000 reports, but scene_00" in told
     (trial / "weights.safetensors").write_bytes(b"half")
     assert "must be a whole safetensors file" in refused("--trial", 0, "--out", "x")
     (trial / "weights.safetensors").unlink()
@@ -239,7 +237,9 @@ def test_a_longer_training_of_a_winner_is_exported_with_its_own_scores(
     )
     assert "there is no no/result.json" in refused("--trial", 0, "--weights", "no", "--out", "y")
     Path("long/result.json").write_text("{}")
-    assert "does not tell its training" in refused("--trial", 3, "--weights", "long", "--out", "y")
+    assert "does not describe its training" in refused(
+        "--trial", 3, "--weights", "long", "--out", "y"
+    )
     assert "--front exports several" in refused("--front", "--weights", "long", "--out", "y")
 
 
@@ -292,44 +292,45 @@ ROWS = [
 
 
 def test_winners_are_chosen_as_asked() -> None:
-    assert [one.number for one in winners.front(ROWS, None)] == [0, 3, 1]
-    assert [one.number for one in winners.front(ROWS, 20.0)] == [0, 3]
+    assert [one.number for one in selection.front(ROWS, None)] == [0, 3, 1]
+    assert [one.number for one in selection.front(ROWS, 20.0)] == [0, 3]
     assert (
-        winners.fastest_above(ROWS, 24.5).number == 3
-        and winners.fastest_above(ROWS, 24.6).number == 1
+        selection.fastest_above(ROWS, 24.5).number == 3
+        and selection.fastest_above(ROWS, 24.6).number == 1
     )
     assert (
-        winners.best_under(ROWS, 30.0).number == 1 and winners.best_under(ROWS, 29.9).number == 3
+        selection.best_under(ROWS, 30.0).number == 1
+        and selection.best_under(ROWS, 29.9).number == 3
     )
-    assert winners.best_under(ROWS, 10.0).number == 0
-    assert winners.by_number(ROWS, 6).number == 1, "a repeat stands for what it repeats"
+    assert selection.best_under(ROWS, 10.0).number == 0
+    assert selection.by_number(ROWS, 6).number == 1, "a repeat stands for what it repeats"
 
 
 @pytest.mark.parametrize(
     ("choose", "message"),
     [
         (
-            lambda: winners.by_number(ROWS, 5),
+            lambda: selection.by_number(ROWS, 5),
             "trial 5 is over limit: too slow; complete are 0, 1, 2, 3, 4, 6",
         ),
-        (lambda: winners.by_number(ROWS, 7), "trial 7 is running; complete"),
-        (lambda: winners.by_number(ROWS, -1), "there is no -1: it has 0 to 7"),
-        (lambda: winners.by_number([], 0), "it has no trial yet"),
+        (lambda: selection.by_number(ROWS, 7), "trial 7 is running; complete"),
+        (lambda: selection.by_number(ROWS, -1), "there is no -1: it has 0 to 7"),
+        (lambda: selection.by_number([], 0), "it has no trial yet"),
         (
-            lambda: winners.front(ROWS, 5.0),
+            lambda: selection.front(ROWS, 5.0),
             "it is empty: no trial is complete within its limit of 5 ms; let the search run on",
         ),
-        (lambda: winners.front([], None), "it is empty: no trial is complete; let"),
+        (lambda: selection.front([], None), "it is empty: no trial is complete; let"),
         (
-            lambda: winners.fastest_above(ROWS, 26),
+            lambda: selection.fastest_above(ROWS, 26),
             "none has 26 dB: trial 1 (00000000) comes nearest with 25.00 dB",
         ),
         (
-            lambda: winners.best_under(ROWS, 9),
+            lambda: selection.best_under(ROWS, 9),
             "none takes 9 ms or less: trial 0 (00000000) comes nearest with 10.00 ms",
         ),
         (
-            lambda: winners.best_under(ROWS[5:], 9),
+            lambda: selection.best_under(ROWS[5:], 9),
             "must hold a complete trial to export, but has none",
         ),
     ],
