@@ -8,10 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from space.blocks import count_blocks
 from space.design import DesignSpace, Gene
 from space.errors import InputError
 from space.genome import Branch, Genome
-from space.parts import Cost, Part, count_blocks, count_cost, network_parts
+from space.parts import Cost, Part, count_cost, network_parts
 from space.presets import BASELINES, FOUND, ORIGINS, Found
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
-"""The registry of block kinds: what a genome may name, what each kind computes, and its label.
+"""The registry of block kinds: what a genome may name, the convolutions of each, and its label.
 
-To add a kind: its module in space/layers.py, its entry here, and a test. Genomes, the design
-space, counts, drawings, the sampler's features and folding follow. Nothing here needs torch.
+To add a kind: its entry here, its module (which gets these convolutions) in space/layers.py, and a
+test. Genomes, the design space, counts, drawings, the sampler's features and folding follow.
+Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ class Convolution(NamedTuple):
         return 0 if self.trained_only else self.weights
 
 
+class Block(NamedTuple):
+    """A block of a registered kind."""
+
+    kind: str
+    convolutions: tuple[Convolution, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BlockKind:
     """A kind of block: `label` in words and drawings, and its convolutions for so many channels.
@@ -79,9 +87,25 @@ PLAIN_BLOCKS = tuple(name for name, kind in BLOCKS.items() if not kind.is_dense)
 """The kinds of the trunk and of the stage at 4x."""
 
 
-def block_convolutions(
-    kind: str, channels: int, layers: int | None = None, growth: int | None = None
-) -> list[Convolution]:
-    """The convolutions of one block of a registered kind."""
-    block = BLOCKS[kind]
-    return block.convolutions(channels, *((layers, growth) if block.is_dense else ()))
+def make_blocks(
+    kind: str | None,
+    channels: int,
+    count: int,
+    *,
+    layers: int | None = None,
+    first_layers: int | None = None,
+    growth: int | None = None,
+) -> list[Block]:
+    """`count` blocks of a registered kind; dense ones have `layers` (or `first_layers`) each."""
+    blocks: list[Block] = []
+    for index in range(count):
+        block = BLOCKS[kind or ""]
+        depth = first_layers if index == 0 and first_layers else layers
+        dense = (depth, growth) if block.is_dense else ()
+        blocks.append(Block(kind or "", tuple(block.convolutions(channels, *dense))))
+    return blocks
+
+
+def count_blocks(count: int | None, kind: str | None) -> str:
+    """So many blocks in words: "3 x RDB", "no blocks"."""
+    return f"{count} x {BLOCKS[kind].label}" if count and kind else "no blocks"

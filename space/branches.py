@@ -7,33 +7,34 @@ parallel and are fused at 8x (concat, sum, dual), or each is upsampled into the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from space.blocks import BLOCKS
-from space.genome import Branch, Genome
-from space.layers import DenseChain, convolution, make_block
+from space.blocks import Convolution
+from space.genome import Genome
+from space.layers import DenseChain, build, build_layers
+from space.parts import Part
 
 
 class DeepBranch(nn.Module):
     """One branch: p2 (b 4 H/2 W/2) -> features at its scale (`at_scale`) -> `upsample`.
 
-    `up_scale` and `up_width` are of what it is upsampled to: 8x, or the next finer branch.
+    Its parts are its stem, chain, up and refine, the second and the last if it has them.
     """
 
-    def __init__(self, branch: Branch, *, up_scale: int, up_width: int) -> None:
+    def __init__(self, stem: Part, up: Part, chain: Part | None, refine: Part | None) -> None:
         super().__init__()
-        ratio = branch.scale // up_scale
-        stem_width = 2 * branch.width
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(branch.scale // 2),
-            convolution(branch.scale**2, stem_width, 3, groups=branch.stem_groups),
-            convolution(stem_width, branch.width, 3),
-        )
-        self.chain = _chain(branch)
-        up = [convolution(branch.width // ratio**2, up_width, 3)]
-        self.up = nn.Sequential(*([nn.PixelShuffle(ratio)] if ratio > 1 else []), *up)
-        self.refine = _refine(branch, up_width)
+        self.stem = nn.Sequential(nn.PixelUnshuffle(stem.scale // 2), *build_layers(stem))
+        self.chain: nn.Module = nn.Identity()
+        if chain:
+            is_dense = isinstance(chain.layers[-1], Convolution)
+            self.chain = (DenseChain if is_dense else nn.Sequential)(*build_layers(chain))
+        ratio = stem.scale // up.scale
+        shuffle = [nn.PixelShuffle(ratio)] if ratio > 1 else []
+        self.up = nn.Sequential(*shuffle, *build_layers(up))
+        self.refine = build(refine.layers[0]) if refine else nn.Identity()
 
     def at_scale(self, p2: Tensor, injected: Tensor | None = None) -> Tensor:
         x = self.stem(p2)
@@ -47,19 +48,13 @@ class DeepBranch(nn.Module):
         return out
 
 
-def _chain(branch: Branch) -> nn.Module:
-    if branch.blocks == 0:
-        return nn.Identity()
-    layers = [branch.first_layers, *[branch.layers] * (branch.blocks - 1)]
-    kind, width = branch.block or "", branch.width
-    blocks = [make_block(kind, width, layers=n, growth=branch.growth) for n in layers]
-    return DenseChain(blocks, width) if BLOCKS[kind].is_dense else nn.Sequential(*blocks)
-
-
-def _refine(branch: Branch, width: int) -> nn.Module:
-    if not branch.refine:
-        return nn.Identity()
-    return make_block(branch.block or "", width, layers=branch.layers, growth=branch.growth)
+def _branches(genome: Genome, parts: Mapping[str, Part]) -> nn.ModuleList:
+    return nn.ModuleList(
+        DeepBranch(
+            parts[f"stem{s}"], parts[f"up{s}"], parts.get(f"chain{s}"), parts.get(f"refine{s}")
+        )
+        for s in (branch.scale for branch in genome.branches)
+    )
 
 
 class Parallel(nn.Module):
@@ -68,21 +63,18 @@ class Parallel(nn.Module):
     p2 (b 4 H/2 W/2) -> b deep_width H/8 W/8. One branch alone needs no fusion.
     """
 
-    def __init__(self, genome: Genome) -> None:
+    # Convolutions that fuse, by their names in weights files.
+    meet: nn.Module
+    meet_refined: nn.Module
+    meet_both: nn.Module
+
+    def __init__(self, genome: Genome, parts: Mapping[str, Part]) -> None:
         super().__init__()
-        width = genome.deep_width
-        assert width is not None
         self.kind = genome.fusion
-        self.branches = nn.ModuleList(
-            DeepBranch(b, up_scale=8, up_width=width) for b in genome.branches
-        )
-        together = len(genome.branches) * width
-        # "meet" and its like are names in weights files, so they stay.
-        if self.kind in ("concat", "dual"):
-            self.meet = convolution(together, width, 3)
-        if self.kind == "dual":
-            self.meet_refined = convolution(together, width, 3)
-            self.meet_both = convolution(2 * width, width, 3)
+        self.branches = _branches(genome, parts)
+        fusion = build_layers(parts["fuse"]) if self.kind else []
+        for name, conv in zip(("meet", "meet_refined", "meet_both"), fusion, strict=False):
+            setattr(self, name, conv)
 
     def forward(self, p2: Tensor) -> Tensor:
         branches = [branch for branch in self.branches if isinstance(branch, DeepBranch)]
@@ -114,15 +106,9 @@ class Cascade(nn.Module):
     p2 (b 4 H/2 W/2) -> b deep_width H/8 W/8.
     """
 
-    def __init__(self, genome: Genome) -> None:
+    def __init__(self, genome: Genome, parts: Mapping[str, Part]) -> None:
         super().__init__()
-        assert genome.deep_width is not None
-        branches: list[nn.Module] = []
-        scale, width = 8, genome.deep_width
-        for branch in genome.branches:  # from fine to coarse
-            branches.append(DeepBranch(branch, up_scale=scale, up_width=width))
-            scale, width = branch.scale, branch.width
-        self.branches = nn.ModuleList(branches)
+        self.branches = _branches(genome, parts)
 
     def forward(self, p2: Tensor) -> Tensor:
         carried: Tensor | None = None
@@ -133,8 +119,8 @@ class Cascade(nn.Module):
         return carried
 
 
-def make_deep(genome: Genome) -> nn.Module | None:
+def make_deep(genome: Genome, parts: Mapping[str, Part]) -> nn.Module | None:
     """The deep part of a genome's network, or None where it has no deep branch."""
     if not genome.branches:
         return None
-    return Cascade(genome) if genome.fusion == "cascade" else Parallel(genome)
+    return (Cascade if genome.fusion == "cascade" else Parallel)(genome, parts)

@@ -12,18 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from space.blocks import BLOCKS
+from space.blocks import Block, Convolution
+from space.parts import Part
 
 SLOPE = 0.2  # of every LeakyReLU, as published
-
-
-def convolution(
-    inputs: int, outputs: int, kernel: int, *, groups: int = 1, bias: bool = True
-) -> nn.Conv2d:
-    """A weight-normalised convolution, stride 1, 'same' padding."""
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
-    weight_norm(conv)
-    return conv
 
 
 @torch.no_grad()
@@ -64,10 +56,9 @@ class Foldable(Protocol):
 class ResidualBlock(nn.Module):
     """conv3x3, LeakyReLU, conv3x3, plus the input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, conv1: nn.Module, conv2: nn.Module) -> None:
         super().__init__()
-        self.conv1 = convolution(channels, channels, 3)
-        self.conv2 = convolution(channels, channels, 3)
+        self.conv1, self.conv2 = conv1, conv2
         self.activation = nn.LeakyReLU(SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,17 +69,16 @@ class ResidualBlock(nn.Module):
 class ResidualDenseBlock(nn.Module):
     """Residual dense block, no biases.
 
-    `layers` convolutions each add `growth` channels to all before them; a LeakyReLU comes before
-    each but the first and the last (any other placing misses the published output). A 1x1 reduces
+    Its layers each add channels to all before them; a LeakyReLU comes before each
+    but the first and the last (any other placing misses the published output). A 1x1 reduces
     the channels again, and the input is added. Source: Zhang et al., "Residual Dense Network for
     Image Super-Resolution", CVPR 2018, section 3.2.
     """
 
-    def __init__(self, channels: int, layers: int, growth: int) -> None:
+    def __init__(self, *convolutions: nn.Module) -> None:
         super().__init__()
-        widths = [channels + k * growth for k in range(layers)]
-        self.layers = nn.ModuleList(convolution(width, growth, 3, bias=False) for width in widths)
-        self.local_fusion = convolution(channels + layers * growth, channels, 1, bias=False)
+        self.layers = nn.ModuleList(convolutions[:-1])
+        self.local_fusion = convolutions[-1]
         self.activation = nn.LeakyReLU(SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,10 +97,9 @@ class RepBlock(nn.Module):
     Source: Ding et al., "RepVGG", CVPR 2021, section 3.3 (weight norm in place of batch norm).
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, conv3: nn.Conv2d, conv1: nn.Conv2d) -> None:
         super().__init__()
-        self.conv3 = convolution(channels, channels, 3)
-        self.conv1 = convolution(channels, channels, 1, bias=False)
+        self.conv3, self.conv1 = conv3, conv1
         self.activation = nn.LeakyReLU(SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,31 +126,16 @@ class ChannelShuffle(nn.Module):
         return x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
 
 
-MODULES: dict[str, type[nn.Module]] = {
-    "rdb": ResidualDenseBlock,
-    "residual": ResidualBlock,
-    "rep": RepBlock,
-}
-"""The module of each kind in space.blocks.BLOCKS; a Foldable one is deployed folded."""
-
-
-def make_block(
-    kind: str, channels: int, *, layers: int | None = None, growth: int | None = None
-) -> nn.Module:
-    """A block of a registered kind; `layers` and `growth` of a dense one."""
-    return MODULES[kind](channels, *((layers, growth) if BLOCKS[kind].is_dense else ()))
-
-
 class DenseChain(nn.Module):
     """Residual dense blocks in a row, all their outputs concatenated, a 1x1, plus the input.
 
     Source: Zhang et al., CVPR 2018, section 3.3 (global feature fusion).
     """
 
-    def __init__(self, blocks: list[nn.Module], channels: int) -> None:
+    def __init__(self, *modules: nn.Module) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.global_fusion = convolution(len(blocks) * channels, channels, 1, bias=False)
+        self.blocks = nn.ModuleList(modules[:-1])
+        self.global_fusion = modules[-1]
 
     def forward(self, x: Tensor) -> Tensor:
         outputs, y = [], x
@@ -170,3 +144,28 @@ class DenseChain(nn.Module):
             outputs.append(y)
         fused: Tensor = self.global_fusion(torch.cat(outputs, dim=1)) + x
         return fused
+
+
+MODULES: dict[str, type[nn.Module]] = {
+    "rdb": ResidualDenseBlock,
+    "residual": ResidualBlock,
+    "rep": RepBlock,
+}
+"""The module of each kind in space.blocks.BLOCKS, made of its convolutions; a Foldable one is
+deployed folded.
+"""
+
+
+def build(layer: Convolution | Block) -> nn.Module:
+    """The module of a part's layer, initialised from torch's global generator."""
+    if isinstance(layer, Block):
+        return MODULES[layer.kind](*map(build, layer.convolutions))
+    inputs, outputs, kernel, groups, bias = layer[:5]
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=bias)
+    weight_norm(conv)
+    return conv
+
+
+def build_layers(part: Part) -> list[nn.Module]:
+    """The modules of a part's layers, in order."""
+    return [build(layer) for layer in part.layers]

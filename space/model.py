@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,9 @@ from torch.nn.utils import parametrize
 
 from space.branches import make_deep
 from space.errors import InputError
-from space.genome import PACKED_CHANNELS, RGB_CHANNELS_2X, Genome
-from space.layers import (
-    SLOPE,
-    ChannelShuffle,
-    Foldable,
-    convolution,
-    make_block,
-    plain_convolution,
-)
+from space.genome import Genome
+from space.layers import SLOPE, ChannelShuffle, Foldable, build_layers, plain_convolution
+from space.parts import Part, network_parts
 
 
 class DarkUNet(nn.Module):
@@ -34,11 +29,16 @@ class DarkUNet(nn.Module):
         super().__init__()
         self.genome = genome
         self.size_multiple = genome.size_multiple
-        self.skip = _trunk(genome)  # the trunk; weights files name it so
-        self.deep = make_deep(genome)
-        self.merge = _merge(genome)
-        self.fine = FineStage(genome) if genome.fine_width else None
-        self.head = _head(genome)
+        parts = {part.name: part for part in network_parts(genome)}
+        before_head = [nn.LeakyReLU(SLOPE)] if genome.head == "concat" else []
+        self.skip = nn.Sequential(*build_layers(parts["trunk"]))  # weights files name it so
+        self.deep = make_deep(genome, parts)
+        shuffle = [ChannelShuffle()] if genome.merge_shuffle else []
+        # The stage at 4x has an activation of its own, after the sum with its own features.
+        up = [nn.PixelShuffle(2)] if "fine" in parts else [*before_head, nn.PixelShuffle(4)]
+        self.merge = nn.Sequential(*shuffle, *build_layers(parts["merge"]), *up)
+        self.fine = FineStage(parts["fine"], before_head) if "fine" in parts else None
+        self.head = HEADS[genome.head](*build_layers(parts["head"]))
 
     def forward(self, mosaic: Tensor) -> Tensor:
         if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
@@ -69,33 +69,6 @@ class DarkUNet(nn.Module):
             )
 
 
-def _trunk(genome: Genome) -> nn.Module:
-    width = genome.skip_width
-    entry = [convolution(PACKED_CHANNELS, width, 3)] if width != PACKED_CHANNELS else []
-    kind = genome.skip_block or ""
-    return nn.Sequential(*entry, *(make_block(kind, width) for _ in range(genome.skip_blocks)))
-
-
-def _merge(genome: Genome) -> nn.Module:
-    # 16 channels at 8x become one at 2x; 4 become one at 4x.
-    outputs = 4 * genome.fine_width if genome.fine_width else 16 * genome.channels_2x
-    parts: list[nn.Module] = [ChannelShuffle()] if genome.merge_shuffle else []
-    inputs = genome.merge_inputs
-    if genome.merge_width:
-        assert genome.merge_groups is not None
-        parts.append(convolution(inputs, genome.merge_width, 3, groups=genome.merge_groups))
-        inputs = genome.merge_width
-    parts.append(convolution(inputs, outputs, genome.expand_kernel))
-    if genome.fine_width:  # whose activation follows the sum of this and its own features
-        return nn.Sequential(*parts, nn.PixelShuffle(2))
-    return nn.Sequential(*parts, *_activation(genome), nn.PixelShuffle(4))
-
-
-def _activation(genome: Genome) -> list[nn.Module]:
-    """What follows the last convolution before 2x: nothing where it is summed or the output."""
-    return [nn.LeakyReLU(SLOPE)] if genome.head == "concat" else []
-
-
 class FineStage(nn.Module):
     """A stage at 4x: p2 (b 4 h w), merged (b fine_width h/2 w/2) -> b c h w, c as the head wants.
 
@@ -104,16 +77,12 @@ class FineStage(nn.Module):
     (Ronneberger et al., MICCAI 2015, section 2), its up-convolution a pixel shuffle.
     """
 
-    def __init__(self, genome: Genome) -> None:
+    def __init__(self, part: Part, before_head: Sequence[nn.Module]) -> None:
         super().__init__()
-        width, count, kernel = genome.fine_width, genome.fine_blocks, genome.fine_kernel
-        assert width is not None and count is not None and kernel is not None
-        kind = genome.fine_block or ""
-        self.entry = convolution(16, width, 3)
+        self.entry, *blocks, out = build_layers(part)
         self.activation = nn.LeakyReLU(SLOPE)
-        self.blocks = nn.Sequential(*(make_block(kind, width) for _ in range(count)))
-        out = convolution(width, 4 * genome.channels_2x, kernel)
-        self.up = nn.Sequential(out, *_activation(genome), nn.PixelShuffle(2))
+        self.blocks = nn.Sequential(*blocks)
+        self.up = nn.Sequential(out, *before_head, nn.PixelShuffle(2))
 
     def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
         features = self.activation(self.entry(functional.pixel_unshuffle(p2, 2)) + merged)
@@ -131,9 +100,9 @@ class NoHead(nn.Module):
 class AddHead(nn.Module):
     """A convolution of the packed mosaic is added to the merge: b 4 h w, b 12 h w -> b 12 h w."""
 
-    def __init__(self, kernel: int) -> None:
+    def __init__(self, conv: nn.Module) -> None:
         super().__init__()
-        self.conv = convolution(4, RGB_CHANNELS_2X, kernel)
+        self.conv = conv
 
     def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
         out: Tensor = self.conv(p2) + merged
@@ -143,24 +112,16 @@ class AddHead(nn.Module):
 class ConcatHead(nn.Module):
     """The published head: a convolution of the packed mosaic, a concatenation, one more."""
 
-    def __init__(self, kernel: int, width: int, merge_channels: int) -> None:
+    def __init__(self, conv1: nn.Module, conv2: nn.Module) -> None:
         super().__init__()
-        self.conv1 = convolution(4, width, kernel)
-        self.conv2 = convolution(width + merge_channels, RGB_CHANNELS_2X, kernel)
+        self.conv1, self.conv2 = conv1, conv2
 
     def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
         out: Tensor = self.conv2(torch.cat([self.conv1(p2), merged], dim=1))
         return out
 
 
-def _head(genome: Genome) -> nn.Module:
-    if genome.head == "none":
-        return NoHead()
-    assert genome.head_kernel is not None
-    if genome.head == "add":
-        return AddHead(genome.head_kernel)
-    assert genome.head_width is not None and genome.merge_channels is not None
-    return ConcatHead(genome.head_kernel, genome.head_width, genome.merge_channels)
+HEADS: dict[str, type[nn.Module]] = {"none": NoHead, "add": AddHead, "concat": ConcatHead}
 
 
 def build_model(genome: Genome) -> DarkUNet:

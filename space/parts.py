@@ -1,16 +1,16 @@
-"""The parts of a genome's network: scale, channels, convolutions and words, without torch.
+"""The parts of a genome's network: scale, channels, layers and words, without torch.
 
-Drawing, table, notes, counts and the sampler's features read this one description. The counts are
-exact: the tests hold them against fvcore's trace and the parameters of the built networks.
+The network itself, its counts, drawing, table, notes and the sampler's features are made from this
+one description. The counts are exact: tests hold them against fvcore's trace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from space.blocks import BLOCKS, Convolution, block_convolutions
+from space.blocks import Block, Convolution, count_blocks, make_blocks
 from space.genome import PACKED_CHANNELS, RGB_CHANNELS_2X, Branch, Genome
 
 
@@ -28,9 +28,15 @@ class Part:
     channels: tuple[int, ...]
     text: str
     captions: tuple[str, ...] = ()
-    convolutions: tuple[Convolution, ...] = ()
+    layers: tuple[Convolution | Block, ...] = ()
     scales: str = ""
     branch: int | None = None
+
+    @property
+    def convolutions(self) -> list[Convolution]:
+        """Those of its layers, in order."""
+        groups = (one.convolutions if isinstance(one, Block) else (one,) for one in self.layers)
+        return [conv for group in groups for conv in group]
 
     @property
     def macs_per_pixel(self) -> float:
@@ -95,20 +101,8 @@ def network_parts(genome: Genome) -> list[Part]:
     return [*parts, _head(genome), Part("picture", 1, (3,), text, ("picture", "3 channels"))]
 
 
-def count_blocks(count: int | None, kind: str | None) -> str:
-    """So many blocks in words: "3 x RDB", "no blocks"."""
-    return f"{count} x {BLOCKS[kind].label}" if count and kind else "no blocks"
-
-
 def _square(kernel: int | None) -> str:
     return f"{kernel}x{kernel}"
-
-
-def _repeat(
-    kind: str | None, channels: int, layers: Iterable[int | None], growth: int | None = None
-) -> Iterator[Convolution]:
-    for depth in layers:
-        yield from block_convolutions(kind or "", channels, depth, growth)
 
 
 def _trunk(genome: Genome) -> Part:
@@ -123,7 +117,7 @@ def _trunk(genome: Genome) -> Part:
         (width,) * max(len(entry) + count, 1),
         f"{before}{blocks}, {width} channels",
         (caption, f"{width} channels"),
-        (*entry, *_repeat(genome.skip_block, width, [None] * count)),
+        (*entry, *make_blocks(genome.skip_block, width, count)),
     )
 
 
@@ -153,32 +147,32 @@ def _branch(branch: Branch, goal: int, up_width: int) -> Iterator[Part]:
         branch=s,
     )
     if branch.refine:
-        text = count_blocks(1, branch.block)
-        convolutions = tuple(_repeat(branch.block, up_width, [branch.layers], branch.growth))
-        captions = ("refine", text)
-        yield Part(f"refine{s}", goal, (up_width,), text, captions, convolutions, branch=s)
+        text, layers, growth = count_blocks(1, branch.block), branch.layers, branch.growth
+        block = make_blocks(branch.block, up_width, 1, layers=layers, growth=growth)
+        yield Part(f"refine{s}", goal, (up_width,), text, ("refine", text), tuple(block), branch=s)
 
 
 def _chain(branch: Branch) -> Part:
     count, width = branch.blocks, branch.width
-    text = count_blocks(count, branch.block)
-    caption, details, fusion = f"{width} channels", "", []
-    if branch.layers:  # a dense kind
-        first, layers, growth = branch.first_layers, branch.layers, branch.growth
+    first, layers, growth = branch.first_layers, branch.layers, branch.growth
+    blocks = make_blocks(
+        branch.block, width, count, layers=layers, first_layers=first, growth=growth
+    )
+    text, caption, details = count_blocks(count, branch.block), f"{width} channels", ""
+    fusion: tuple[Convolution, ...] = ()
+    if layers:  # a dense kind
         shorter = first != layers
         caption = f"{f'{first}, then ' if shorter else ''}{layers} layers, +{growth}"
-        details = (
-            f" of {layers} layers{f', the first {first}' if shorter else ''}, growth {growth}"
-        )
-        fusion = [Convolution(count * width, width, 1, bias=False)]
-    layers_of_blocks = [branch.first_layers, *[branch.layers] * (count - 1)]
+        but = f", the first {first}" if shorter else ""
+        details = f" of {layers} layers{but}, growth {growth}"
+        fusion = (Convolution(count * width, width, 1, bias=False),)
     return Part(
         f"chain{branch.scale}",
         branch.scale,
         (width,) * count,
         text + details,
         (text, caption),
-        (*_repeat(branch.block, width, layers_of_blocks, branch.growth), *fusion),
+        (*blocks, *fusion),
         branch=branch.scale,
     )
 
@@ -187,7 +181,7 @@ def _fuse(genome: Genome) -> Part:
     kind, width = genome.fusion or "", genome.deep_width or 0
     one, together = f"{width} channels", Convolution(len(genome.branches) * width, width, 3)
     both = (together, together, Convolution(2 * width, width, 3))
-    channels, how, captions, convolutions = {
+    channels, how, captions, layers = {
         "concat": ((width,), f"one 3x3 -> {width}", ("concat, 3x3", one), (together,)),
         "sum": ((width,), "branches are added", ("sum",), ()),
         "dual": (
@@ -198,7 +192,7 @@ def _fuse(genome: Genome) -> Part:
         ),
         "cascade": ((), "each branch is added to the next finer one's stem", ("cascade",), ()),
     }[kind]
-    return Part("fuse", 8, channels, f"{kind}: {how}", captions, convolutions)
+    return Part("fuse", 8, channels, f"{kind}: {how}", captions, layers)
 
 
 def _merge(genome: Genome) -> Part:
@@ -232,7 +226,7 @@ def _fine(genome: Genome, width: int) -> Part:
         (blocks, f"{width} channels, {_square(kernel)}, up to 2x"),
         (
             Convolution(16, width, 3),
-            *_repeat(genome.fine_block, width, [None] * count),
+            *make_blocks(genome.fine_block, width, count),
             Convolution(width, 4 * outputs, kernel),
         ),
         "4x-2x",
@@ -244,8 +238,8 @@ def _head(genome: Genome) -> Part:
         return Part("head", 2, (), "none")
     kernel, k, rgb = genome.head_kernel or 1, _square(genome.head_kernel), RGB_CHANNELS_2X
     if genome.head == "add":
-        text, convolutions = f"{k} of the packed mosaic, added", (Convolution(4, rgb, kernel),)
-        return Part("head", 2, (rgb,), text, ("head", f"{k}, added"), convolutions)
+        text, conv = f"{k} of the packed mosaic, added", Convolution(4, rgb, kernel)
+        return Part("head", 2, (rgb,), text, ("head", f"{k}, added"), (conv,))
     width = genome.head_width or 0
     return Part(
         "head",
