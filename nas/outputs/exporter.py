@@ -37,17 +37,8 @@ SAME_DB, OTHER_DB = 0.01, 0.1
 # A GPU draws other noise into synthetic pairs than a CPU.
 OTHER_NOISE_DB = 1.0
 FORM = (
-    "height",
-    "width",
-    "dtype",
-    "memory_format",
-    "runtime",
-    "streams",
-    "threads",
-    "device",
-    "device_name",
-    "torch_version",
-    "peak_memory_mib",
+    *("height", "width", "dtype", "memory_format", "runtime", "streams", "threads"),
+    *("device", "device_name", "torch_version", "peak_memory_mib"),
 )
 
 
@@ -82,13 +73,12 @@ def load_check(trained: Trained, source: str | None, cache: Path) -> Check:
         device = "cpu"
     with cli.progress_bar() as bar:
         task = bar.add_task("the study's pairs")
+
+        def on_progress(phase: str, done: int, total: int, figures: object) -> None:
+            bar.update(task, completed=done, total=total)
+
         data: TrialData = load_data(
-            config,
-            device=device,
-            cache_dir=cache,
-            on_progress=lambda phase, done, total, figures: bar.update(
-                task, completed=done, total=total
-            ),
+            config, device=device, cache_dir=cache, on_progress=on_progress
         )
     before, now = trained.about_data.get("digest"), data.description.get("digest")
     if before is not None and before != now:
@@ -166,6 +156,7 @@ def describe(row: Row, trained: Trained, study: optuna.Study, genome: Genome) ->
     again = attrs.get(FRONT_LATENCY, {}).get(row.digest or "", {}) if row.remeasured else {}
     measured: dict[str, Any] = again.get("latency") or trial.get("latency") or {}
     height, width = (int(measured.get(side, 512)) for side in ("height", "width"))
+    how = "with the front, all in turn with MO in one run"
     return {
         "quality": {
             "psnr_db": trained.psnr_db,
@@ -180,9 +171,7 @@ def describe(row: Row, trained: Trained, study: optuna.Study, genome: Genome) ->
             "ratio_to_mo": row.ratio_to_mo,
             "ratio_interval": row.ratio_interval,
             "steady": row.steady,
-            "how": "with the front, all in turn with MO in one run"
-            if row.remeasured
-            else "in its trial, in turn with MO",
+            "how": how if row.remeasured else "in its trial, in turn with MO",
             "form": {key: measured[key] for key in FORM if key in measured},
         },
         "cost": count_cost(genome, height, width).to_dict(),

@@ -133,28 +133,29 @@ def _figures(about: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _quality_words(about: dict[str, Any]) -> str:
-    quality, data = about["quality"], about["training"].get("data") or {}
-    kind = "synthetic pairs" if data.get("kind") == "synthetic" else "pairs of the study's data"
-    base = quality.get("baseline_psnr_db")
-    alone = "" if base is None else f" Amplifying alone: {base:.2f} dB."
-    steps = (about["training"].get("recipe") or {}).get("steps")
-    trained = "" if steps is None else f" It was trained for {steps} steps."
-    pairs = f"{quality['pairs']} held-out {kind} ({quality['protocol']})"
-    return f"PSNR and SSIM: mean over {pairs}.{alone}{trained}"
+    quality, training = about["quality"], about["training"]
+    synthetic = (training.get("data") or {}).get("kind") == "synthetic"
+    pairs = "held-out synthetic pairs" if synthetic else "held-out pairs of the study's data"
+    words = f"PSNR and SSIM: mean over {quality['pairs']} {pairs} ({quality['protocol']})."
+    if quality.get("baseline_psnr_db") is not None:
+        words += f" Amplifying alone: {quality['baseline_psnr_db']:.2f} dB."
+    steps = (training.get("recipe") or {}).get("steps")
+    return words if steps is None else f"{words} It was trained for {steps} steps."
 
 
 def _latency_words(latency: dict[str, Any]) -> str:
     form = latency.get("form", {})
-    words = [f"{form.get('height')} x {form.get('width')} mosaic"]
-    words += [str(form[key]) for key in ("dtype", "memory_format", "runtime") if form.get(key)]
-    if form.get("device") == "cpu" and form.get("threads"):
-        words.append(f"{form['threads']} thread{'s' * (form['threads'] > 1)}")
-    if form.get("device_name"):
-        words.append(str(form["device_name"]))
+    threads = form.get("threads") if form.get("device") == "cpu" else None
+    words = [
+        f"{form.get('height')} x {form.get('width')} mosaic",
+        *(form.get(key) for key in ("dtype", "memory_format", "runtime")),
+        f"{threads} thread{'s' * (threads > 1)}" if threads else None,
+        form.get("device_name"),
+    ]
     drifted = "" if latency.get("steady", True) else " ~ drifted while it was timed."
     return (
         f"Latency: measured {latency.get('how')}; the ratio with its 95 % interval, and "
-        f"milliseconds are that ratio times MO's own. {', '.join(words)}.{drifted}"
+        f"milliseconds are that ratio times MO's own. {', '.join(filter(None, words))}.{drifted}"
     )
 
 
@@ -168,19 +169,21 @@ def _input_words(given: dict[str, Any]) -> str:
 
 def _origin(about: dict[str, Any]) -> list[tuple[str, str]]:
     origin, training = about.get("provenance", {}), about["training"]
-    data, recipe = training.get("data") or {}, training.get("recipe") or {}
-    described = ("kind", "camera", "training_pairs", "digest")
-    versions = (origin.get("versions") or {}).items()
+    data = training.get("data") or {}
+    keys = ("kind", "camera", "training_pairs", "digest")
     rows = {
-        "data": ", ".join(f"{key} {data[key]}" for key in described if key in data),
-        "recipe": ", ".join(f"{key} {value}" for key, value in recipe.items()),
+        "data": _pairs({key: data[key] for key in keys if key in data}),
+        "recipe": _pairs(training.get("recipe")),
         "seed": training.get("seed"),
         "trained and timed on": (origin.get("device") or {}).get("name"),
-        "exported": f"{origin.get('exported_at')} with "
-        + ", ".join(f"{name} {number}" for name, number in versions),
+        "exported": f"{origin.get('exported_at')} with {_pairs(origin.get('versions'))}",
         "commit": origin.get("commit"),
     }
     return [(name, str(value)) for name, value in rows.items() if value not in (None, "")]
+
+
+def _pairs(values: dict[str, Any] | None) -> str:
+    return ", ".join(f"{name} {value}" for name, value in (values or {}).items())
 
 
 def _whose(saved: Saved) -> str:

@@ -32,17 +32,6 @@ PICTURES = {
     "preview.png": "amplified only, restored, ground truth",
     "curve.svg": "learning curve",
 }
-FUSIONS = {
-    "sum": "added",
-    "concat": "concatenated",
-    "dual": "fused refined and unrefined",
-    "cascade": "added from coarse to fine",
-}
-HEADS = {
-    "none": "no head",
-    "add": "the mosaic is added in the head",
-    "concat": "the mosaic is concatenated in the head",
-}
 KINDS = {
     "complete": "trained",
     "stopped": "stopped early",
@@ -174,23 +163,13 @@ def compose(
 
 def in_words(genome: Genome) -> str:
     """`genome`'s network in one line."""
-    branches = [
-        f"{branch.scale}x ({count_blocks(branch.blocks, branch.block)})"
-        for branch in genome.branches
-    ]
-    deep = ", no branches"
-    if branches:
-        plural = "branches" if len(branches) > 1 else "a branch"
-        fusion = f", {FUSIONS[genome.fusion]}" if genome.fusion else ""
-        deep = f", {plural} at {', '.join(branches)}{fusion}"
-    trunk, fine = _stage(genome.skip_blocks, genome.skip_block), ""
+    stages = [("trunk at 8x", genome.skip_blocks, genome.skip_block)]
+    stages += [(f"branch at {one.scale}x", one.blocks, one.block) for one in genome.branches]
     if genome.fine_width:
-        fine = f", a stage at 4x{_stage(genome.fine_blocks, genome.fine_block)}"
-    return f"a trunk at 8x{trunk}{deep}{fine}; {HEADS[genome.head]}"
-
-
-def _stage(count: int | None, kind: str | None) -> str:
-    return f" ({count_blocks(count, kind)})" if count else ""
+        stages.append(("stage at 4x", genome.fine_blocks or 0, genome.fine_block))
+    words = [f"{stage} ({count_blocks(count, kind)})" for stage, count, kind in stages]
+    fusion = [f"fusion {genome.fusion}"] if genome.fusion else []
+    return ", ".join([*words, *fusion, f"head {genome.head}"])
 
 
 def escape_markdown(text: object) -> str:

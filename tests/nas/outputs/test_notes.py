@@ -57,7 +57,7 @@ def test_a_note_tells_what_the_trial_found_and_shows_its_pictures(
     study = read_study()
     for trial in study.get_trials():
         note = note_of(study, trial.number)
-        assert note.startswith(f"**{trial.user_attrs['baseline']}**: a trunk at 8x")
+        assert note.startswith(f"**{trial.user_attrs['baseline']}**: trunk at 8x (")
         psnr_db, latency_ms = trial.values
         assert f"**{psnr_db:.2f} dB**" in note and f"**{latency_ms:.1f} ms**" in note
         assert f"{trial.user_attrs['ratio_to_mo']:.2f} x MO (" in note
@@ -237,12 +237,10 @@ def test_mo_is_the_unit() -> None:
 
 def test_networks_in_words() -> None:
     assert in_words(BASELINES["MO"]) == (
-        "a trunk at 8x (1 x residual), a branch at 32x (3 x RDB); the mosaic is concatenated in "
-        "the head"
+        "trunk at 8x (1 x residual), branch at 32x (3 x RDB), head concat"
     )
-    assert in_words(BASELINES["M1"]).count("2 x RDB") == 3 and "concatenated;" in in_words(
-        BASELINES["M1"]
-    )
+    assert in_words(BASELINES["M1"]).count("(2 x RDB)") == 3
+    assert "fusion concat" in in_words(BASELINES["M1"])
 
 
 def test_a_trial_that_never_had_a_genome_has_a_note() -> None:
