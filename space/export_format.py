@@ -40,6 +40,7 @@ MODEL, WEIGHTS = "model.json", "weights.safetensors"
 AMPLIFICATIONS = (1, 300)
 # Characters of a network's name.
 LONGEST_NAME = 200
+_NUMBERS = {"dtype": "float32", "range": [0.0, 1.0]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,7 @@ def describe_input(genome: Genome, *, white_balanced: bool) -> dict[str, Any]:
     return {
         "name": "mosaic",
         "shape": "1 1 H W",
-        "dtype": "float32",
-        "range": [0.0, 1.0],
+        **_NUMBERS,
         "cfa": "RGGB",
         "size_multiple": genome.size_multiple,
         "white_balanced": white_balanced,
@@ -116,13 +116,7 @@ def save(
         "digest": genome.digest,
         "genome": genome.to_dict(),
         "input": describe_input(genome, white_balanced=white_balanced_input),
-        "output": {
-            "name": "rgb",
-            "shape": "1 3 H W",
-            "dtype": "float32",
-            "range": [0.0, 1.0],
-            "colour": "sRGB",
-        },
+        "output": {"name": "rgb", "shape": "1 3 H W", **_NUMBERS, "colour": "sRGB"},
         "weights": {
             "file": WEIGHTS,
             "sha256": _sha256(folder / WEIGHTS),
@@ -284,20 +278,13 @@ def _read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
     if not os.path.isfile(path):
         raise InputError(f"weights must be a file, but there is none at {path}; check the path")
+    # Its own error, or what torch says of sizes and types that a damaged header makes up.
+    damaged = (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError)
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())  # a file of safetensors can't be iterated itself
             return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
-    except (
-        SafetensorError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:
-        # Its own error, or what torch says of sizes and types that a damaged header makes up.
+    except (*damaged, AttributeError) as error:
         raise InputError(
             f"weights must be a whole safetensors file, but {path} is not ({error}); take an "
             "intact copy"

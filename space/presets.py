@@ -18,37 +18,17 @@ from space.genome import Branch, Genome
 def _rdb_branch(
     scale: int, *, groups: int, layers: tuple[int, ...], refine: bool = False
 ) -> Branch:
-    return Branch(
-        scale=scale,
-        width=64,
-        stem_groups=groups,
-        block="rdb",
-        blocks=len(layers),
-        layers=layers[-1],
-        first_layers=layers[0],
-        growth=32,
-        refine=refine,
-    )
+    chain = {"blocks": len(layers), "first_layers": layers[0], "layers": layers[-1], "growth": 32}
+    return Branch(scale=scale, width=64, stem_groups=groups, block="rdb", refine=refine, **chain)
 
 
 def _published(branches: tuple[Branch, ...], fusion: str | None) -> Genome:
     """The parts that the three share: trunk, merge and head."""
-    return Genome(
-        branches=branches,
-        deep_width=64,
-        fusion=fusion,
-        skip_width=64,
-        skip_block="residual",
-        skip_blocks=1,
-        merge_width=32,
-        merge_groups=4,
-        merge_shuffle=True,
-        expand_kernel=3,
-        head="concat",
-        head_kernel=5,
-        head_width=12,
-        merge_channels=12,
-    )
+    trunk: dict[str, Any] = {"skip_width": 64, "skip_block": "residual", "skip_blocks": 1}
+    merge = {"merge_width": 32, "merge_groups": 4, "merge_shuffle": True, "expand_kernel": 3}
+    head = {"head": "concat", "head_kernel": 5, "head_width": 12, "merge_channels": 12}
+    parts = trunk | merge | head
+    return Genome(branches=branches, deep_width=64, fusion=fusion, **parts)
 
 
 BASELINES: dict[str, Genome] = {

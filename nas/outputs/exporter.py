@@ -159,27 +159,19 @@ def describe(row: Row, trained: Trained, study: optuna.Study, genome: Genome) ->
     how = "with the front, all in turn with MO in one run"
     return {
         "quality": {
-            "psnr_db": trained.psnr_db,
-            "ssim": trained.ssim,
+            **_fields(trained, "psnr_db", "ssim", "images", "baseline_psnr_db"),
             "protocol": PROTOCOL,
             "pairs": len(trained.images),
-            "images": trained.images,
-            "baseline_psnr_db": trained.baseline_psnr_db,
         },
         "latency": {
-            "latency_ms": row.latency_ms,
-            "ratio_to_mo": row.ratio_to_mo,
-            "ratio_interval": row.ratio_interval,
-            "steady": row.steady,
+            **_fields(row, "latency_ms", "ratio_to_mo", "ratio_interval", "steady"),
             "how": how if row.remeasured else "in its trial, in turn with MO",
             "form": {key: measured[key] for key in FORM if key in measured},
         },
         "cost": count_cost(genome, height, width).to_dict(),
         "training": {
             "data": trained.about_data,
-            "recipe": trained.recipe,
-            "seed": trained.seed,
-            "seconds": trained.seconds,
+            **_fields(trained, "recipe", "seed", "seconds"),
         },
         "provenance": {
             "study": study.study_name,
@@ -193,6 +185,10 @@ def describe(row: Row, trained: Trained, study: optuna.Study, genome: Genome) ->
             "commit": _commit(),
         },
     }
+
+
+def _fields(source: Row | Trained, *names: str) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}
 
 
 def _score_again(trained: Trained, model: DarkUNet, check: Check) -> dict[str, float]:

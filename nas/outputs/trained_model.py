@@ -17,6 +17,9 @@ from trials.config import DataConfig, LatencyConfig
 if TYPE_CHECKING:
     import optuna
 
+# What reading a result.json of another form raises.
+_WRONG_VALUES = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -91,15 +94,7 @@ def of_training(row: Row, folder: Path) -> Trained:
             about_data=dict(training["data"]),
             recipe=_section("train", settings),
         )
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        OSError,
-    ) as error:
+    except (*_WRONG_VALUES, RecursionError, OSError) as error:
         raise InputError(
             f"--weights must be the folder of a finished nas.retrain, but {path} does not "
             "describe its training; give such a folder"
