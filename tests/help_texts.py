@@ -1,4 +1,4 @@
-"""What each command's --help says, asked once: it takes seconds, and two tests read it."""
+"""Each command's --help, read once: it takes seconds, and two tests need it."""
 
 import functools
 import subprocess
@@ -10,6 +10,6 @@ ROOT = Path(__file__).parents[1]
 
 @functools.cache
 def help_of(module):
-    """The whole text; fails where the command does."""
+    """The whole help of a command."""
     words = [sys.executable, "-m", module, "--help"]
     return subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout

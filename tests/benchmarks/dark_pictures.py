@@ -1,8 +1,7 @@
-"""Real dark crops before and after: amplified, restored by each of some networks, and the truth,
-side by side.
+"""Real dark crops side by side: amplified, restored by some networks, and the ground truth.
 
-    python tests/benchmarks/dark_pictures.py --out runs/long --steps 4000 --networks MO F1 --real
-    DIR --picture FILE.jpg
+    python tests/benchmarks/dark_pictures.py --out runs/long --steps 1500 --networks MO F2
+        --real SID --picture FILE.jpg
 
 The networks are trainings of dark_study.py (seed 0). The rows are not picked by eye: of all crops
 those where the last network gains most on the first, where it gains the median, and least.

@@ -1,14 +1,12 @@
-"""A study's search as stored figures, its Pareto picture, which genes matter, and the winners'
-names.
+"""A study's search as stored figures, its Pareto picture, which genes matter, winners' names.
 
-    python -m nas.search --study dark --steps 900 --stopping off --workers 2 --runs DIR python
-    tests/benchmarks/dark_search.py store DIR/dark --command "python -m nas.search ..." --json FILE
+    python -m nas.search --study dark --steps 900 --stopping off --workers 2 --runs DIR
+    python tests/benchmarks/dark_search.py store DIR/dark --command "..." --json FILE
     python tests/benchmarks/dark_search.py draw FILE --out dashboards/pictures/dark_search.svg
     python tests/benchmarks/dark_search.py name FILE --trials 41 77 --names F1 F2
 
 `store` reads the study and writes all its networks with their genomes; the other two read that
-file only. `name` writes space/found.json: the genomes that nas.describe, nas.retrain and nas.bench
-know by name.
+file only. `name` writes space/found.json: the genomes that the commands know by name.
 """
 
 from __future__ import annotations
@@ -56,22 +54,22 @@ def main() -> int:
     naming.add_argument("--names", nargs="+", required=True)
     args = parser.parse_args()
     if args.verb == "store":
-        told = stored(args.study, args.command)
-        args.json.write_text(one_line_each(told) + "\n")
+        search = stored(args.study, args.command)
+        args.json.write_text(one_line_each(search) + "\n")
         print(
-            f"{told['finished']} networks in {told['minutes']:.0f} min, "
-            f"{told['train_seconds']:.0f} s of them training"
+            f"{search['finished']} networks in {search['minutes']:.0f} min, "
+            f"{search['train_seconds']:.0f} s of them training"
         )
-        for one in told["front"]:
+        for one in search["front"]:
             print(f"trial {one['trial']}: {one['psnr_db']:.2f} dB, {one['ratio_to_mo']:.2f} x MO")
         return 0
-    told = json.loads(args.json.read_text())
+    search = json.loads(args.json.read_text())
     if args.verb == "draw":
-        draw(told).write_image(args.out)
+        draw(search).write_image(args.out)
     else:
         FOUND.write_text(
             json.dumps(
-                named(told, dict(zip(args.names, args.trials, strict=True))),
+                named(search, dict(zip(args.names, args.trials, strict=True))),
                 indent=1,
                 sort_keys=True,
             )
@@ -169,39 +167,39 @@ def genes_of(folder: Path) -> dict[str, Any]:
     """Which genes matter for what, and what their choices go with, as the report shows it."""
     records = read_records(open_study(folder.name, default_url(folder)))
     importance, effects = compute_importance(records), compute_effects(records)
-    told: dict[str, Any] = {
+    genes: dict[str, Any] = {
         "importance": {"missing": importance.missing, "caption": importance.caption}
     }
     if importance.missing is None:
         columns, rows = importance.table()
-        told["importance"] |= {
+        genes["importance"] |= {
             "columns": columns,
             "rows": rows,
             "psnr_r2": importance.psnr and importance.psnr.r2,
             "latency_r2": importance.latency and importance.latency.r2,
         }
         columns, rows = effects.table()
-        told["effects"] = {"columns": columns, "rows": rows}
-    return told
+        genes["effects"] = {"columns": columns, "rows": rows}
+    return genes
 
 
-def one_line_each(told: dict[str, Any]) -> str:
+def one_line_each(search: dict[str, Any]) -> str:
     """JSON with a line for each network, so that a change of one shows as one."""
-    head = json.dumps({key: value for key, value in told.items() if key != "networks"}, indent=1)
-    lines = ",\n".join("  " + json.dumps(one) for one in told["networks"])
+    head = json.dumps({key: value for key, value in search.items() if key != "networks"}, indent=1)
+    lines = ",\n".join("  " + json.dumps(one) for one in search["networks"])
     return f'{head[:-2]},\n "networks": [\n{lines}\n ]\n}}'
 
 
-def named(told: dict[str, Any], trials: dict[str, int]) -> dict[str, Any]:
+def named(search: dict[str, Any], trials: dict[str, int]) -> dict[str, Any]:
     """What space/found.json holds: of each name the genome, and the study that found it."""
-    by_trial = {one["trial"]: one for one in told["networks"]}
+    by_trial = {one["trial"]: one for one in search["networks"]}
     study = {
-        "command": told["command"],
-        "seed": told["seed"],
-        "trials": told["finished"],
-        "steps": told["steps"],
-        "device": f"{told['machine']['cores']} cores of {told['machine']['device']}",
-        "date": told["date"],
+        "command": search["command"],
+        "seed": search["seed"],
+        "trials": search["finished"],
+        "steps": search["steps"],
+        "device": f"{search['machine']['cores']} cores of {search['machine']['device']}",
+        "date": search["date"],
     }
     return {
         name: {
@@ -216,10 +214,10 @@ def named(told: dict[str, Any], trials: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def draw(told: dict[str, Any]) -> go.Figure:
+def draw(search: dict[str, Any]) -> go.Figure:
     """All networks, the front through them, MO, M1 and M2 as stars, and the named ones by name."""
     names = {digest_of(one["genome"]): name for name, one in json.loads(FOUND.read_text()).items()}
-    shown = [one for one in told["networks"] if one["kind"] == "complete"]
+    shown = [one for one in search["networks"] if one["kind"] == "complete"]
     points = [(one["psnr_db"], one["ratio_to_mo"]) for one in shown]
     front = sorted(
         (shown[index] for index in pareto_front(points)), key=lambda one: one["ratio_to_mo"]
@@ -248,10 +246,10 @@ def draw(told: dict[str, Any]) -> go.Figure:
     winners.sort(key=lambda one: one[0]["ratio_to_mo"])
     # The slowest has its name on its right, where no front runs, since its neighbour may be close.
     places = [*["top left"] * (len(winners) - 1), "top right"]
-    seeds = [(one, one["seed"]) for one in shown if one["seed"] in BASELINES]
+    published = [(one, one["seed"]) for one in shown if one["seed"] in BASELINES]
     for those, name, place, marker in (
         (winners, "named", places, {"color": "#D55E00", "size": 12, "symbol": "diamond"}),
-        (seeds, "published", "top center", {"symbol": "star", "size": 14, "color": "#000"}),
+        (published, "published", "top center", {"symbol": "star", "size": 14, "color": "#000"}),
     ):
         figure.add_scatter(
             x=[one["ratio_to_mo"] for one, _ in those],
@@ -275,7 +273,8 @@ def draw(told: dict[str, Any]) -> go.Figure:
         title="latency, times MO", type="log", tickvals=[0.1, 0.2, 0.3, 0.5, 1, 2, 4]
     )
     figure.update_yaxes(
-        title=f"PSNR, dB ({told['held_out']} held-out synthetic scenes, {told['steps']} steps)",
+        title=f"PSNR, dB ({search['held_out']} held-out synthetic scenes, "
+        f"{search['steps']} steps)",
         range=[best - 3.2, best + 0.25],
     )
     return figure

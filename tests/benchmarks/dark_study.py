@@ -1,21 +1,22 @@
-"""MO, M1, M2 and networks that a search found, trained alike for long, and judged on pictures that
-chose nothing.
+"""MO, M1, M2 and found networks, trained alike, and scored on pictures that chose none of them.
 
-    python tests/benchmarks/dark_study.py train --networks MO M1 M2 F1 F2 F3 --steps 2000 4000
-    --seeds 0 1 2 --out runs/long python -m nas.bench MO M1 M2 F1 F2 F3 --json bench.json python
-    tests/benchmarks/dark_study.py judge --out runs/long --bench bench.json --real
-    ../shared/sid-sample --json FILE python tests/benchmarks/dark_study.py train --networks MO M1
-    M2 F1 F2 F3 --steps 600 --seeds 0 1 2 --out runs/real \
-        --data ../shared/sid-sample --start runs/long --start-steps 4000 --learning-rate 1e-4
-    python tests/benchmarks/dark_study.py judge --out runs/real --bench bench.json --real
-    ../shared/sid-sample --split test --json FILE
+    python tests/benchmarks/dark_study.py train --networks MO F1 F2 --steps 1500 --seeds 0 1 2
+        --out runs/long
+    python -m nas.bench MO F1 F2 --json bench.json
+    python tests/benchmarks/dark_study.py judge --out runs/long --bench bench.json --real SID
+        --json FILE
 
-Every training is `python -m nas.retrain` with the same recipe; it may be stopped and goes on. It
-is on built-in data, or with --data on real pairs' training list, from the weights of a training in
---start. Two sets judge and choose nothing: held-out synthetic scenes, of another seed than all
-data that trained or searched, and real pairs. A network's score on a picture is the mean over its
-seeds; differences from MO, M1 and M2 are paired, picture by picture, with a 95 % bootstrap
-interval.
+and with real pairs in training too, gone on with from those:
+
+    python tests/benchmarks/dark_study.py train --networks MO F1 F2 --steps 150 --seeds 0 1 2
+        --data SID --start runs/long --start-steps 1500 --learning-rate 1e-4 --out runs/real
+    python tests/benchmarks/dark_study.py judge --out runs/real --bench bench.json --real SID
+        --split test --json FILE
+
+Every training is `python -m nas.retrain` with the same recipe; it may be stopped and goes on. Two
+sets score: synthetic scenes of another seed than all data that trained or searched, and real
+pairs. A network's score on a picture is the mean over its seeds; differences from MO, M1 and M2
+are paired, picture by picture, with a 95 % bootstrap interval.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from first_screen import table
+from dark_tables import networks_table
 
 from nas.cli.networks import load_network
 from space import BASELINES
@@ -83,7 +84,7 @@ def main() -> int:
         return train_all(args)
     found = judge(args.out, args.real, args.split, json.loads(args.bench.read_text()))
     args.json.write_text(json.dumps(found, indent=1) + "\n")
-    print(table(found))
+    print(networks_table(found))
     return 0
 
 
@@ -143,9 +144,7 @@ def train_all(args: argparse.Namespace) -> int:
 
 
 def judge(out: Path, real: Path, split: str, bench: dict[str, Any]) -> dict[str, Any]:
-    """Scores of all trainings in `out` on both sets, by network and number of steps, with
-    differences from the seeds.
-    """
+    """Scores of all trainings in `out` on both sets, less those of MO, M1 and M2."""
     sets = {
         "synthetic": load_data(
             DataConfig(seed=JUDGING_SEED, scenes=1, held_out=JUDGING_SCENES), device="cpu"
@@ -161,14 +160,14 @@ def judge(out: Path, real: Path, split: str, bench: dict[str, Any]) -> dict[str,
         ways = scores.setdefault((name, int(steps)), {key: [] for key in sets})
         model = load_network(str(folder), None).model
         digests[name] = model.genome.digest
-        told = json.loads((folder / "result.json").read_text())
-        settings = told["training"]["settings"]
-        seconds[name, int(steps)] = seconds.get((name, int(steps)), 0.0) + told["train_seconds"]
+        row = json.loads((folder / "result.json").read_text())
+        settings = row["training"]["settings"]
+        seconds[name, int(steps)] = seconds.get((name, int(steps)), 0.0) + row["train_seconds"]
         for key, pairs in sets.items():
             ways[key].append(of_pictures(model, pairs))
     networks = []
     for (name, steps), ways in sorted(scores.items(), key=lambda one: (one[0][1], one[0][0])):
-        told = {
+        row = {
             "name": name,
             "steps": steps,
             "seeds": len(ways["real"]),
@@ -182,7 +181,7 @@ def judge(out: Path, real: Path, split: str, bench: dict[str, Any]) -> dict[str,
                 for seed in BASELINES
                 if (seed, steps) in scores
             }
-            told[key] = {
+            row[key] = {
                 "psnr_db": average(mean["psnr_db"]),
                 "ssim": average(mean["ssim"]),
                 "pictures": len(mean["psnr_db"]),
@@ -196,7 +195,7 @@ def judge(out: Path, real: Path, split: str, bench: dict[str, Any]) -> dict[str,
                     if seed != name
                 },
             }
-        networks.append(told)
+        networks.append(row)
     device = bench["networks"][0]["latency"]["device_name"]
     recipe = {
         key: value
@@ -236,7 +235,7 @@ def average(values: list[float]) -> float:
 
 
 def timed(bench: dict[str, Any], digest: str) -> dict[str, Any]:
-    """What nas.bench found of a network: its ratio to MO with its interval, work and memory."""
+    """A network's ratio to MO with its interval, work and memory, by nas.bench."""
     one = next(one for one in bench["networks"] if one["digest"] == digest)
     ratio = one["ratio_to_mo"] or {"value": 1.0, "low": 1.0, "high": 1.0}  # MO is the unit
     return {

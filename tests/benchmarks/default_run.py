@@ -1,11 +1,10 @@
-"""The seeds and the front of a finished default run, judged on real pairs too; the README's set-up
-section quotes how long it took.
+"""The baselines and the front of a finished default run, scored on real pairs too.
 
     python -m nas.search --study dark
-    python tests/benchmarks/default_run.py runs/dark ../shared/sid-sample
+    python tests/benchmarks/default_run.py runs/dark SID
 
-Writes tests/benchmarks/results/default_run.json and prints a table; tests/test_readme.py compares
-the README. Real pairs are only judged on: the networks were trained on synthetic data.
+Writes tests/benchmarks/results/default_run.json and prints a table. Real pairs only score: the
+networks were trained on synthetic data.
 """
 
 import argparse
@@ -31,7 +30,7 @@ def main() -> int:
     )
     parser.add_argument("study", type=Path, help="the study's folder")
     parser.add_argument(
-        "real", help="folder of real pairs in SID's layout; all of its lists are judged"
+        "real", help="folder of real pairs in SID's layout; all of its lists are scored"
     )
     options = parser.parse_args()
     import optuna

@@ -1,8 +1,6 @@
-"""The replay as a picture: hypervolume against training spent, medians and quartiles over the
-seeds.
+"""The replay as a picture: hypervolume against training, medians and quartiles over the seeds.
 
-python tests/benchmarks/search/picture.py tests/benchmarks/results/search_replay.json --out
-dashboards/pictures/search_replay.svg
+python tests/benchmarks/search/picture.py search_replay.json --out search_replay.svg
 """
 
 from __future__ import annotations
@@ -37,9 +35,9 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", help="which (default: all)")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    told = json.loads(args.replay.read_text())
+    replay = json.loads(args.replay.read_text())
     figure = go.Figure()
-    for (name, curve), (colour, dash) in zip(told["methods"].items(), STYLES * 9, strict=False):
+    for (name, curve), (colour, dash) in zip(replay["methods"].items(), STYLES * 9, strict=False):
         if args.methods and name not in args.methods:
             continue
         ours = name == OURS
@@ -74,8 +72,8 @@ def main() -> int:
         font={"size": 14},
     )
     figure.update_xaxes(title="training spent, in trainings of a mean random network", type="log")
-    bottom = min(curve["median"][0] for curve in told["methods"].values()) - 1
-    top = 1.02 * max(max(curve["high"]) for curve in told["methods"].values())
+    bottom = min(curve["median"][0] for curve in replay["methods"].values()) - 1
+    top = 1.02 * max(max(curve["high"]) for curve in replay["methods"].values())
     figure.update_yaxes(title="hypervolume, dB x octaves", range=[bottom, top])
     figure.write_image(args.out)
     print(f"wrote {args.out}")
