@@ -34,7 +34,7 @@ LARGEST_MARGIN = 768
 
 @dataclass(frozen=True)
 class Span:
-    """A tile on one axis: pixels `start` to `stop` are read, of which `first` to `last` kept."""
+    """A tile on one axis: pixels `start` to `stop` are read, and `first` to `last` used."""
 
     start: int
     stop: int
@@ -47,13 +47,13 @@ class Span:
         return slice(self.start, self.stop)
 
     @property
-    def kept(self) -> slice:
-        """Where in the picture its kept part belongs."""
+    def used(self) -> slice:
+        """Where in the picture its used part belongs."""
         return slice(self.first, self.last)
 
     @property
     def inner(self) -> slice:
-        """Where in the restored tile its kept part lies."""
+        """Where in the restored tile its used part lies."""
         return slice(self.first - self.start, self.last - self.start)
 
 
@@ -65,14 +65,14 @@ class Tile:
     columns: Span
 
     def restore(self, model: DarkUNet, mosaic: Tensor) -> Tensor:
-        """sRGB, b 3 h w, of the kept part, from the rows and columns that are read, b 1 h w."""
+        """sRGB, b 3 h w, of the used part, from the rows and columns that are read, b 1 h w."""
         return restore(model, mosaic)[..., self.rows.inner, self.columns.inner]
 
 
 def plan_tiles(
     height: int, width: int, *, multiple: int, margin: int, tile_size: int = TILE_SIZE
 ) -> list[Tile]:
-    """Tiles whose kept parts cover a mosaic of `height` x `width` once, row by row.
+    """Tiles whose used parts cover a mosaic of `height` x `width` once, row by row.
 
     Tiles start at multiples of `multiple`, are at most `tile_size` long and overlap by twice
     `margin` (rounded up to `multiple`). Raises InputError where the tile has no room for its

@@ -55,7 +55,7 @@ def restore_tiled(model, mosaic, *, tile_size=TILE_SIZE, margin=None):
     multiple = model.size_multiple
     for tile in plan_tiles(height, width, multiple=multiple, margin=margin, tile_size=tile_size):
         region = mosaic[..., tile.rows.read, tile.columns.read]
-        picture[..., tile.rows.kept, tile.columns.kept] = tile.restore(model, region)
+        picture[..., tile.rows.used, tile.columns.used] = tile.restore(model, region)
     return picture
 
 
@@ -72,7 +72,7 @@ def test_tiles_cover_a_frame_once_with_their_margins(height, width, multiple, ma
     tiles = plan_tiles(height, width, multiple=multiple, margin=margin, tile_size=tile_size)
     covered = torch.zeros(height, width, dtype=torch.int8)
     for tile in tiles:
-        covered[tile.rows.kept, tile.columns.kept] += 1
+        covered[tile.rows.used, tile.columns.used] += 1
         for span, size in ((tile.rows, height), (tile.columns, width)):
             assert span.start % multiple == 0 and 0 < span.stop - span.start <= tile_size
             assert span.stop == size or span.stop % multiple == 0

@@ -67,7 +67,7 @@ def restore_photo(
     for done, tile in enumerate(tiles, 1):
         fed = _fed(frame, tile.rows.read, tile.columns.read, gains).to(first.device, first.dtype)
         rgb = tile.restore(model, fed)
-        _keep(sensor, photo, tile.rows.kept, tile.columns.kept, rgb)
+        _keep(sensor, photo, tile.rows.used, tile.columns.used, rgb)
         if on_tile:
             on_tile(done, len(tiles))
     return picture
