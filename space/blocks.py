@@ -28,19 +28,9 @@ class Convolution(NamedTuple):
         return self.inputs * self.outputs * self.kernel**2 // self.groups
 
     @property
-    def parameters(self) -> int:
-        """As trained: weight norm's g and v, and the bias."""
-        return self.weights + self.outputs * (1 + self.bias)
-
-    @property
     def deployed_parameters(self) -> int:
-        """After folding."""
-        return 0 if self.trained_only else self.weights + self.outputs * self.bias
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one position, as deployed."""
-        return 0 if self.trained_only else self.weights
+        """Kernel and bias; while training, weight norm adds one for each output."""
+        return self.weights + self.outputs * self.bias
 
 
 class Block(NamedTuple):

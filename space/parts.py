@@ -41,7 +41,8 @@ class Part:
     @property
     def macs_per_pixel(self) -> float:
         """Multiply-accumulates for each pixel of the mosaic, as deployed."""
-        return sum(conv.macs for conv in self.convolutions) / self.scale**2
+        deployed = (conv for conv in self.convolutions if not conv.trained_only)
+        return sum(conv.weights for conv in deployed) / self.scale**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +72,11 @@ def count_cost(genome: Genome, height: int, width: int) -> Cost:
     height, width = (-(-size // multiple) * multiple for size in (height, width))
     parts = [part for part in network_parts(genome) if part.convolutions]
     convolutions = [conv for part in parts for conv in part.convolutions]
+    deployed = [conv for conv in convolutions if not conv.trained_only]
     macs = {part.name: int(part.macs_per_pixel * height * width) for part in parts}
     return Cost(
-        parameters=sum(conv.parameters for conv in convolutions),
-        deployed_parameters=sum(conv.deployed_parameters for conv in convolutions),
+        parameters=sum(conv.deployed_parameters + conv.outputs for conv in convolutions),
+        deployed_parameters=sum(conv.deployed_parameters for conv in deployed),
         macs=sum(macs.values()),
         parts=macs,
         height=height,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.outputs.drawing import GRAY, INK
+from nas.outputs.drawing import GRAY, INK, svg
 
 BLUE, ORANGE = "#2563eb", "#d9480f"
 # Pixels: the picture, and its plot's left, top, right and bottom edges.
@@ -58,15 +58,8 @@ def draw_curve(curve: Sequence[tuple[int, float]], rungs: Sequence[Mapping[str, 
         body.append(_text(RIGHT, TOP - 8, "PSNR, dB", ORANGE, "end"))
     body.append(_text(LEFT, BOTTOM + 16, "0", INK, "middle"))
     body.append(_text(RIGHT, BOTTOM + 16, f"{last} steps", INK, "middle"))
-    size = f'width="{WIDTH}" height="{HEIGHT}"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {size} '
-        'role="img" font-family="system-ui, sans-serif" font-size="11">\n'
-        f'<title>learning curve</title>\n<rect {size} fill="#ffffff"/>\n'
-        f'<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="{GRAY}"/>\n'
-        + "\n".join(body)
-        + "\n</svg>\n"
-    )
+    axes = f'<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="{GRAY}"/>'
+    return svg(WIDTH, HEIGHT, [axes, *body], title="learning curve")
 
 
 def _points(values: Sequence[tuple[int, float]], last: int) -> tuple[str, float, float]:

@@ -241,15 +241,23 @@ def draw_svg(drawing: Drawing, *, title: str = "network") -> str:
     body += [_link(points) for points in drawing.links]
     body += [_part(part, drawing.top_share) for part in drawing.parts]
     body += _legend(drawing)
-    size = f'width="{drawing.width:.0f}" height="{drawing.height:.0f}"'
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" '
-        f'viewBox="0 0 {drawing.width:.0f} {drawing.height:.0f}" {size} role="img" '
-        f'font-family="system-ui, sans-serif" font-size="11">\n<title>{escape(title)}</title>\n'
+    defs = (
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto">'
         f'<path d="M0 0L8 4L0 8z" fill="{GRAY}"/></marker></defs>\n'
-        f'<rect {size} fill="#ffffff"/>\n' + "\n".join(body) + "\n</svg>\n"
+    )
+    return svg(drawing.width, drawing.height, body, title=title, defs=defs)
+
+
+def svg(width: float, height: float, body: Sequence[str], *, title: str, defs: str = "") -> str:
+    """A whole <svg> element on white, of the elements `body`."""
+    size = f'width="{width:.0f}" height="{height:.0f}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" {size} '
+        f'role="img" font-family="system-ui, sans-serif" font-size="11">\n'
+        f'<title>{escape(title)}</title>\n{defs}<rect {size} fill="#ffffff"/>\n'
+        + "\n".join(body)
+        + "\n</svg>\n"
     )
 
 

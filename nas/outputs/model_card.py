@@ -48,7 +48,7 @@ def compose_card(saved: Saved) -> str:
 Restores extremely dark raw photos: one amplified Bayer mosaic in, sRGB out. {_text(trial)}, \
 genome {saved.genome.digest}.
 
-{_table(("figure", "value"), _figures(about))}
+{_table(_figures(about))}
 
 {_text(_quality_words(about))}
 
@@ -91,7 +91,9 @@ rgb = session.run(["rgb"], {{"mosaic": mosaic}})[0]
 
 ## Input
 
-{_text(_input_words(given))}
+A mosaic {given["shape"]}, {given["dtype"]} in [0, 1], {given["cfa"]}, amplified, \
+{"" if given["white_balanced"] else "not "}white-balanced; H and W multiples of \
+{given["size_multiple"]}.
 
 {steps}
 
@@ -99,7 +101,7 @@ rgb = session.run(["rgb"], {{"mosaic": mosaic}})[0]
 
 ## Provenance
 
-{_table(("what", "value"), _origin(about))}
+{_table(_origin(about))}
 
 ## Licence
 
@@ -111,9 +113,9 @@ def _text(value: object) -> str:
     return escape_markdown(" ".join(str(value).split()))
 
 
-def _table(heads: tuple[str, str], rows: list[tuple[str, str]]) -> str:
-    lines = [heads, ("-", "-"), *((_text(name), _text(value)) for name, value in rows)]
-    return "\n".join(f"|{name}|{value}|" for name, value in lines)
+def _table(rows: list[tuple[str, str]]) -> str:
+    lines = [f"|{_text(name)}|{_text(value)}|" for name, value in rows]
+    return "\n".join(["|what|value|", "|-|-|", *lines])
 
 
 def _figures(about: dict[str, Any]) -> list[tuple[str, str]]:
@@ -156,14 +158,6 @@ def _latency_words(latency: dict[str, Any]) -> str:
     return (
         f"Latency: measured {latency.get('how')}; the ratio with its 95 % interval, and "
         f"milliseconds are that ratio times MO's own. {', '.join(filter(None, words))}.{drifted}"
-    )
-
-
-def _input_words(given: dict[str, Any]) -> str:
-    balanced = "white-balanced" if given["white_balanced"] else "not white-balanced"
-    return (
-        f"A mosaic {given['shape']}, {given['dtype']} in [0, 1], {given['cfa']}, amplified, "
-        f"{balanced}; H and W multiples of {given['size_multiple']}."
     )
 
 
