@@ -20,7 +20,8 @@ class Part:
 
     `scale` is where it computes and `channels` those of each of its features there (none: it is
     not there, or has none of its own); `text` says what it is, `captions` the same in two short
-    lines, `scales` from where to where it leads; `branch` is the scale of its deep branch.
+    lines; `layers` are what it computes, in order; `scales` says from where to where it leads;
+    `branch` is the scale of its deep branch.
     """
 
     name: str
@@ -124,7 +125,7 @@ def _trunk(genome: Genome) -> Part:
 
 
 def _branch(branch: Branch, goal: int, up_width: int) -> Iterator[Part]:
-    """Stem, chain, way up to the scale `goal`, and refinement there."""
+    """Stem, chain, way up to the scale `goal`, refinement there."""
     s, width, stem_groups = branch.scale, branch.width, branch.stem_groups
     yield Part(
         f"stem{s}",
