@@ -45,8 +45,8 @@ def compose_card(saved: Saved) -> str:
     return f"""{FRONT_MATTER}
 # {_text(saved.name)}
 
-Restores extremely dark raw photos: one amplified Bayer mosaic in, sRGB out. {_text(trial)}, \
-genome {saved.genome.digest}.
+Restores extremely dark raw photos: one amplified Bayer mosaic in, sRGB out. It is \
+{_text(trial)}, genome {saved.genome.digest}.
 
 {_table(_figures(about))}
 

@@ -227,7 +227,8 @@ def _parts_table(genome: Genome, shares: Mapping[str, float]) -> str:
         main = next((part for part in members if part.name.startswith("chain")), members[0])
         name = f"branch {branch}x" if main.branch else f"{main.name} {main.scale}x"
         share = percent(sum(shares.get(part.name, 0.0) for part in members)) if shares else "-"
-        rows.append(f"|{name}|{', '.join(main.captions)}|{share}|")
+        words = ", ".join(line for line in main.captions if line != main.name)
+        rows.append(f"|{name}|{words}|{share}|")
     return "\n".join(rows)
 
 
