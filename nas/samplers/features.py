@@ -1,7 +1,7 @@
 """A network as 24 numbers that a model can learn from, without building or training it.
 
-The multiply-accumulates of its parts are exact and cost no tracing (space.parts), so that a sampler
-can look at thousands of networks.
+The multiply-accumulates of its parts are exact and cost no tracing (space.parts), so that a
+sampler can look at thousands of networks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SINGLE = ("trunk", "fuse", "merge", "head", "fine")
 
 
 def numbers(genome: Genome) -> list[float]:
-    """24 numbers: log2 of MACs for each pixel (all, by kind of part), the branches, widths, depths.
+    """24 numbers: log2 of MACs for each pixel (all, by kind of part), branches, widths, depths.
 
     Few on purpose: over the benchmark's table a model that had seen 12 of 97 trained networks
     explained a third of the others' PSNR by 21 of these (no network there has a stage at 4x), and
