@@ -1,3 +1,1 @@
-"""Pictures of a study. Nothing here imports nas, trials or space: the stored study is all that is
-read.
-"""
+"""Pictures of a stored study. Of our packages only nas.study is imported, which reads it."""

@@ -15,52 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import cli
-from nas.cli.networks import load_network
 from nas.study.config import resolve_device
 from space import InputError
 
 if TYPE_CHECKING:
     from space import DarkUNet
-    from trials.raw.reader import WholeFrame
+    from trials.raw import FullFrame
 
-KINDS = ("png", "tiff", "jpeg")
+SUFFIXES = {"png": ".png", "tiff": ".tiff", "jpeg": ".jpg"}
 # What LibRaw reads; in a folder only such files are photos.
-RAW_SUFFIXES = frozenset(
-    [
-        ".3fr",
-        ".ari",
-        ".arw",
-        ".bay",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".dcr",
-        ".dng",
-        ".erf",
-        ".fff",
-        ".gpr",
-        ".iiq",
-        ".k25",
-        ".kdc",
-        ".mef",
-        ".mos",
-        ".mrw",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".raw",
-        ".rw2",
-        ".rwl",
-        ".sr2",
-        ".srf",
-        ".srw",
-        ".x3f",
-    ]
+_SUFFIXES = (
+    ".3fr .ari .arw .bay .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw "
+    ".nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
 )
+RAW_SUFFIXES = frozenset(_SUFFIXES.split())
 EXIT_SOME_UNREADABLE = 1
-# On a GPU a tile may need more memory than beside a host's 2 GiB: less is computed twice.
+# A GPU has more memory than the 2 GiB that a CPU's tiles are made for: less is computed twice.
 GPU_TILE_SIZE = 4096
 
 
@@ -75,76 +45,53 @@ class Job:
 
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
-    parser = cli.Parser(
-        prog="python -m nas.restore",
-        description=__doc__,
-        example="python -m nas.restore MO --weights mo_checkpoint.pt dark.ARW --out restored "
-        "--compare",
+    example = (
+        "python -m nas.restore MO --weights mo_checkpoint.pt dark.ARW --out restored --compare"
     )
-    parser.add_argument(
-        "network", help="a trial's or an export's folder, or MO, M1, M2 or a genome's JSON file"
-    )
-    parser.add_argument(
-        "photos", nargs="+", type=Path, metavar="photo", help="raw files, or folders of them"
-    )
-    parser.add_argument(
-        "--weights",
-        help="a published checkpoint or a weights.safetensors (default: the folder's own)",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
-    parser.add_argument(
-        "--format",
-        default="png",
-        choices=KINDS,
-        help="png or tiff (16 bits), jpeg (8) (default: png)",
-    )
-    amplified = parser.add_mutually_exclusive_group()
-    amplified.add_argument(
-        "--ratio", type=float, help="amplification, 1 to 300 (default: estimated from each photo)"
-    )
-    amplified.add_argument(
-        "--reference",
-        type=Path,
-        help="a well-exposed photo of the same scene: amplify by the exposures' ratio",
-    )
-    parser.add_argument(
-        "--compare",
-        action="store_true",
-        help="write before (amplified only) and after side by side too",
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite pictures that are there")
-    parser.add_argument(
-        "--tile", type=int, help="longest side of a tile in pixels (default: 2560, on a GPU 4096)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser = cli.Parser(prog="python -m nas.restore", description=__doc__, example=example)
+    add = parser.add_argument
+    add("network", help="a trial's or an export's folder, or MO, M1, M2 or a genome's JSON file")
+    add("photos", nargs="+", type=Path, metavar="photo", help="raw files, or folders of them")
+    weights = "a published checkpoint or a weights.safetensors (default: the folder's own)"
+    add("--weights", help=weights)
+    add("--out", type=Path, required=True, help="the folder for the pictures")
+    kinds = "png or tiff (16 bits), jpeg (8) (default: png)"
+    add("--format", default="png", choices=SUFFIXES, help=kinds)
+    exclusive = parser.add_mutually_exclusive_group()
+    ratio = "amplification, 1 to 300 (default: estimated from each photo)"
+    exclusive.add_argument("--ratio", type=float, help=ratio)
+    reference = "a well-exposed photo of the same scene: amplify by the exposures' ratio"
+    exclusive.add_argument("--reference", type=Path, help=reference)
+    compare = "write before (amplified only) and after side by side too"
+    add("--compare", action="store_true", help=compare)
+    add("--force", action="store_true", help="overwrite pictures that are there")
+    add("--tile", type=int, help="longest side of a tile in pixels (default: 2560, on a GPU 4096)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command: 0 where all went well, 1 where some of several photos could not be read."""
+    """Runs the command: 0 if all went well, 1 if some of several photos could not be read."""
     args = parse(argv)
     jobs = plan(args)
     device = resolve_device(args.device)
-    network = load_network(args.network, args.weights)
+    network = cli.load_network(args.network, args.weights)
     import torch
 
     from space.tiles import TILE_SIZE, margin_for
     from trials.config import LatencyConfig
-    from trials.latency.deployment import judged_form, numerics
-    from trials.raw.amplification import check_ratio
+    from trials.latency.deployment import numerics, scoring_form
+    from trials.raw import check_ratio
 
     if args.ratio is not None:
         check_ratio(args.ratio)
-    model = judged_form(network.model, LatencyConfig(), device)
+    model = scoring_form(network.model, LatencyConfig(), device)
     margin = margin_for(model)
     if args.tile is None:
         args.tile = TILE_SIZE if device == "cpu" else GPU_TILE_SIZE
-    refused: list[InputError] = []
-    with (
-        cli.progress_bar() as bar,
-        numerics(torch.device(device)),
-    ):
-        # In thousandths of a photo: tiles of one are not known before it is read.
+    errors: list[InputError] = []
+    with cli.progress_bar() as bar, numerics(torch.device(device)):
+        # In thousandths of a photo: its number of tiles is not known before it is read.
         task = bar.add_task("restoring", total=1000 * len(jobs))
         for index, job in enumerate(jobs):
 
@@ -153,21 +100,21 @@ def main(argv: list[str]) -> int:
 
             bar.update(task, description=job.photo.name, completed=1000 * index)
             try:
-                told = restore_one(job, args, model, network.white_balanced_input, margin, on_tile)
+                line = restore(job, args, model, network.white_balanced_input, margin, on_tile)
             except InputError as error:
                 if len(jobs) == 1:
                     raise
-                refused.append(error)
+                errors.append(error)
                 continue
-            print(told, flush=True)
-    if refused:
-        print(f"{len(refused)} of {len(jobs)} photos could not be restored:", file=sys.stderr)
-        for reason in refused:
-            print(f"  {cli.one_line(reason)}", file=sys.stderr)
-    return EXIT_SOME_UNREADABLE if refused else 0
+            print(line, flush=True)
+    if errors:
+        print(f"{len(errors)} of {len(jobs)} photos could not be restored:", file=sys.stderr)
+        for one in errors:
+            print(f"  {cli.one_line(one)}", file=sys.stderr)
+    return EXIT_SOME_UNREADABLE if errors else 0
 
 
-def restore_one(
+def restore(
     job: Job,
     args: Namespace,
     model: DarkUNet,
@@ -175,16 +122,12 @@ def restore_one(
     margin: int,
     on_tile: Callable[[int, int], None],
 ) -> str:
-    """Reads, amplifies, restores and writes one photo; gives the line that says so. Raises
-    InputError.
-    """
-    from trials.raw.full_frame import compare, restore_photo
-    from trials.raw.images import write_picture
-    from trials.raw.reader import read_whole
+    """Reads, amplifies, restores and writes one photo; the line to print. Raises InputError."""
+    from trials.raw import compare, read_full_frame, restore_photo, write_picture
 
     started = time.monotonic()
-    photo = read_whole(job.photo)
-    ratio, source = amplification_of(job, args, photo)
+    photo = read_full_frame(job.photo)
+    ratio, source = choose_ratio(job, args, photo)
     picture = restore_photo(
         model,
         photo,
@@ -195,22 +138,21 @@ def restore_one(
         on_tile=on_tile,
     )
     job.picture.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(job.picture, picture, args.format)
+    write_picture(job.picture, picture)
     height, width = picture.shape[:2]
     if job.comparison:
         both = compare(photo, ratio, picture)
         del picture, photo  # OpenCV needs as much again as it writes
-        write_picture(job.comparison, both, args.format)
+        write_picture(job.comparison, both)
     return (
         f"{job.photo} -> {job.picture}  {width} x {height}, amplified {ratio:.4g} times "
-        f"({source}), "
-        f"{time.monotonic() - started:.1f} s"
+        f"({source}), {time.monotonic() - started:.1f} s"
     )
 
 
-def amplification_of(job: Job, args: Namespace, photo: WholeFrame) -> tuple[float, str]:
+def choose_ratio(job: Job, args: Namespace, photo: FullFrame) -> tuple[float, str]:
     """The photo's amplification, and where it is from."""
-    from trials.raw.amplification import estimate_ratio, reference_ratio
+    from trials.raw import estimate_ratio, reference_ratio
 
     if args.ratio is not None:
         return args.ratio, "given"
@@ -220,58 +162,48 @@ def amplification_of(job: Job, args: Namespace, photo: WholeFrame) -> tuple[floa
 
 
 def plan(args: Namespace) -> list[Job]:
-    """Every photo and where its picture goes; InputError, before anything is done, where that
-    can't be.
-    """
-    suffix = {"png": ".png", "tiff": ".tiff", "jpeg": ".jpg"}[args.format]
+    """Every photo and where its picture goes; InputError, before any work, for clashes."""
+    suffix = SUFFIXES[args.format]
     jobs: dict[Path, Job] = {}
-    for photo, inside in photos_of(args.photos):
-        picture = args.out / inside.with_suffix(suffix)
+    for photo, name in find_photos(args.photos):
+        picture = args.out / name.with_suffix(suffix)
         if picture in jobs:
             raise InputError(
-                f"each photo must have a picture of its own, but {jobs[picture].photo} "
-                f"and {photo} would both "
-                f"be {picture}; restore them into two folders"
+                f"each photo must have its own picture, but {jobs[picture].photo} and {photo} "
+                f"would both be {picture}; restore them into two folders"
             )
         comparison = picture.with_name(f"{picture.stem}_compare{suffix}") if args.compare else None
         jobs[picture] = Job(photo, picture, comparison)
     comparisons = {job.comparison for job in jobs.values() if job.comparison}
     if clashing := comparisons & jobs.keys():
         raise InputError(
-            f"each photo must have a picture of its own, but {min(clashing)} would also "
-            f"be a comparison; "
-            "restore without --compare"
+            f"each photo must have its own picture, but {min(clashing)} would also be a "
+            "comparison; restore without --compare"
         )
-    there = [path for path in sorted(jobs.keys() | comparisons) if path.exists()]
-    if there and not args.force:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+    existing = [path for path in sorted(jobs.keys() | comparisons) if path.exists()]
+    if existing and not args.force:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise InputError(
-            f"pictures must be new, but {there[0]} exists{more}; give --force to "
-            f"overwrite, or another --out"
+            f"pictures must be new, but {existing[0]} exists{more}; give --force or another --out"
         )
     if args.reference is not None and not args.reference.is_file():
-        raise InputError(
-            f"a reference must be a file, but there is none at {args.reference}; check the name"
-        )
+        raise InputError(f"a reference must be a file, but {args.reference} is none; check it")
     if args.out.exists() and not args.out.is_dir():
         raise InputError(f"--out must be a folder, but {args.out} is a file; choose another")
     return list(jobs.values())
 
 
-def photos_of(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Each photo, and its name below the folder that was given; folders are searched to the
-    bottom.
-    """
+def find_photos(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Each photo, and its name below the given folder; folders are searched recursively."""
     for path in paths:
         if path.is_dir():
-            found = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in RAW_SUFFIXES and p.is_file()
-            )
-            if not found:
+            files = (file for file in path.rglob("*") if file.suffix.lower() in RAW_SUFFIXES)
+            photos = sorted(file for file in files if file.is_file())
+            if not photos:
                 raise InputError(
                     f"a folder must hold raw photos, but {path} holds none; choose another"
                 )
-            yield from ((photo, photo.relative_to(path)) for photo in found)
+            yield from ((photo, photo.relative_to(path)) for photo in photos)
         elif path.is_file():
             yield path, Path(path.name)
         else:

@@ -24,6 +24,7 @@ from nas.loop.final_latency import Measure, remeasure, wanting
 from nas.loop.objective import Runner
 from nas.loop.run import Load, prepare, run_search_process, settle_device
 from nas.loop.search_loop import SearchOutcome, settle_reference
+from nas.outputs.notes import compose_study, note_study
 from nas.proxy import warnings_of
 from nas.samplers.registry import choose_sampler
 from nas.study.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
@@ -42,8 +43,9 @@ from nas.view.summary import again, report
 from nas.view.terminal import View, make_view
 from nas.workers.allocation import LOCAL, WorkerOptions, allocate
 from nas.workers.pool import PROGRAM, run_workers
-from nas.workers.worker import Assignment
+from nas.workers.process import Assignment
 from space import DesignSpace
+from trials.latency.deployment import CHOICES
 
 
 def on_off(text: str) -> bool:
@@ -74,13 +76,13 @@ _KEYS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
         "--dtype",
         "latency.dtype",
         str,
-        "what is deployed, timed and judged in: float32, float16 or bfloat16",
+        f"what is deployed, timed and scored in: {', '.join(CHOICES['dtype'])}",
     ),
     (
         "--runtime",
         "latency.runtime",
         str,
-        "eager, cuda_graph, compile, or auto (cuda_graph on a GPU, else eager)",
+        f"{', '.join(CHOICES['runtime'])} (auto: cuda_graph on a GPU, else eager)",
     ),
     ("--device", "device", str, "auto, cpu, cuda or cuda:N"),
     (
@@ -184,11 +186,12 @@ def main(
     storage = open_storage(
         url,
         heartbeat_s=config.heartbeat_s,
-        asked=asked,
-        tell=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+        stop=asked,
+        report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
     )
     try:
-        study = open_study(config, storage, url, folder, launch=again(argv, None))
+        study = open_study(config, storage, url, folder)
+        note_study(study, compose_study(config, again(argv, None)))
         if queue:
             with study_lock(folder, study):
                 enqueue_baselines(
@@ -274,7 +277,7 @@ def _search(
                 ending = _run_trials(
                     study, config, folder, view, asked, given, owns_storage=owns_storage
                 )
-            if ending.status == 0 and not asked():
+            if ending.status == 0 and not asked.requested():
                 board.rows = read_rows(study)
                 _time_front(study, config, view, given.measure)
     except KeyboardInterrupt:
@@ -286,7 +289,7 @@ def _search(
         ending = SearchOutcome(
             reason=f"stopped; {what}, and the same command goes on", status=asked.status
         )
-    if asked():
+    if asked.requested():
         for number in (
             signal.SIGINT,
             signal.SIGTERM,
@@ -328,9 +331,9 @@ def _run_trials(
     view.ended(read_rows(study), None)
     if given.wanted.ray is None:
         return run_workers(
-            given.crew, study=study, config=config, view=view, asked=asked, program=given.program
+            given.crew, study=study, config=config, view=view, stop=asked, program=given.program
         )
-    from nas.workers.ray_workers import run_ray
+    from nas.workers.ray import run_ray
 
     share = given.wanted.gpu_share(config.device)
     return run_ray(
@@ -338,7 +341,8 @@ def _run_trials(
         study=study,
         config=config,
         view=view,
-        asked=asked,
+        stop=asked,
+        program=given.program,
         address=given.wanted.ray,
         gpu_per_worker=share,
     )

@@ -1,4 +1,4 @@
-"""What a trial is told: frozen settings, each with its unit and the reason for its default."""
+"""The settings of a trial: frozen, each with its unit and the reason for its default."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,37 +6,36 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which pairs a network is trained and judged on."""
+    """The pairs that a network is trained and scored on."""
 
     source: str | Path = "synthetic"
     """"synthetic", or a folder in SID's layout."""
     white_balanced_input: bool = True
-    """Multiply the mosaic by the camera's white balance. The balance is in every raw file and
-    costs nothing, and a network that need not guess it makes no colour cast. The published MO
-    weights want False.
+    """Multiply the mosaic by the camera's white balance. It is in every raw file and costs
+    nothing, and a network that need not guess it makes no colour cast. The published MO weights
+    want False.
     """
     sensor: str = "sony_a7s2"
-    """Synthetic data only: the calibrated sensor, a file in trials/sensors."""
+    """Synthetic data only: the calibrated sensor, a file in trials/data/sensors."""
     scenes: int = 192
-    """Synthetic data only: number of training scenes, drawn in ten seconds on two CPU cores.
-    Noise, exposure and crop are drawn anew for every sample; still, 64 scenes gave 0.3 dB less on
-    real photos after 600 steps.
+    """Synthetic data only: number of training scenes, made in ten seconds on two CPU cores. Noise,
+    exposure and crop are new for every sample; still, 64 scenes gave 0.3 dB less on real photos
+    after 600 steps.
     """
     scene_size: int = 256
-    """Synthetic data only: side of a scene in pixels; twice the crop. Many small scenes teach more
-    than few large.
+    """Synthetic data only: side of a scene in pixels, twice the crop. Many small scenes teach more
+    than few large ones.
     """
     held_out: int = 12
-    """Number of held-out pairs to judge by: synthetic scenes of their own, or at most so many real
-    pairs, spread evenly over those held out.
+    """Number of held-out pairs: synthetic scenes of their own, or at most so many real pairs,
+    spread evenly over those held out.
     """
     iso_min: int = 50
     iso_max: int = 25600
-    """Synthetic data only: the ISO values drawn from; the calibrated range of the default sensor.
-    """
+    """Synthetic data only: range of ISO values, the calibrated one of the default sensor."""
     ratio_min: float = 100.0
     ratio_max: float = 300.0
-    """Synthetic data only: exposure ratio long / short, drawn log-uniformly; SID's are 100, 250
+    """Synthetic data only: range of exposure ratios long / short (log-uniform); SID's are 100, 250
     and 300.
     """
     seed: int = 0
@@ -45,36 +44,33 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a network is trained; the same for every genome."""
+    """The recipe of a training; the same for every genome."""
 
     steps: int = 450
     """Optimiser steps; MO does them in about half a minute on two CPU cores."""
     batch: int = 8
     """Crops per step."""
     crop: int = 128
-    """Side of a crop in mosaic pixels; even, a multiple of the network's size multiple."""
+    """Side of a crop in mosaic pixels: even, a multiple of the network's size multiple."""
     learning_rate: float = 2e-3
     """Peak of Adam's learning rate, after warm-up; it then falls to zero along a cosine."""
     warmup_steps: int = 50
-    """Steps of linear warm-up (never more than a fifth of all steps)."""
+    """Steps of linear warm-up (at most a fifth of all steps)."""
     grad_clip: float = 0.1
-    """Largest norm of the gradient (all parameters together). MO's is mostly 0.1 to 0.5, so early
-    steps all count alike, and no bad one can throw the weights far.
+    """Largest norm of the gradient of all parameters. MO's is mostly 0.1 to 0.5, so early steps
+    all count alike, and a bad one can't throw the weights far.
     """
     ema_decay: float = 0.99
-    """Decay per step of the averaged weights; it ramps up from zero, so that short runs average
-    too.
-    """
+    """Decay per step of the averaged weights; it ramps up from zero, for short runs."""
     ms_ssim_weight: float = 0.0
     """Share of 1 - MS-SSIM in the loss; the rest is L1."""
     first_rung: int | None = None
-    """Steps of the first rung (trials/training/rungs.py); None: a 27th of all steps or a little
-    more, and at least 10.
+    """Step of the first rung (trials/training/rungs.py); None: about a 27th of all steps, and at
+    least 10.
     """
     dtype: str = "auto"
-    """What the forward pass of a training step computes in: float32, bfloat16 (weights, loss and
-    optimiser stay float32), or auto: bfloat16 on a processor or GPU that has instructions for it,
-    else float32.
+    """Of the forward pass: float32, bfloat16 (weights, loss and optimiser stay float32), or auto:
+    bfloat16 on a processor or GPU that has instructions for it, else float32.
     """
 
 
@@ -91,49 +87,48 @@ class LatencyConfig:
     dtype: str = "float32"
     """float32, float16 or bfloat16: of weights and mosaic alike."""
     memory_format: str = "channels_last"
-    """channels_last, contiguous, or auto: the clock decides for each network. On two CPU cores
-    channels_last takes 0.86 to 0.93 of the time that contiguous does (MO, M1, M2; float32).
+    """channels_last, contiguous, or auto: the faster one for each network. On two CPU cores
+    channels_last takes 0.86 to 0.93 of the time of contiguous (MO, M1, M2; float32).
     """
     runtime: str = "auto"
-    """eager, cuda_graph, compile (torch.compile; on a GPU captured in a CUDA graph too), or auto:
-    cuda_graph on a GPU, eager on a CPU.
+    """One of trials/latency/runtimes.py, or auto: cuda_graph on a GPU, eager on a CPU. `compile`
+    is torch.compile, on a GPU captured in a CUDA graph too.
     """
     threads: int | None = None
-    """CPU threads; None: as many as torch uses here. Recorded with every result either way."""
+    """CPU threads; None: as many as torch uses here. Recorded with every result."""
     warmup_runs: int = 5
-    """Fewest runs before timing; warming up goes on until two rounds of them agree to 2 %, or a
-    quarter of `max_seconds` is spent.
+    """Fewest runs before timing; the warm-up ends when two rounds agree to 2 %, or a quarter of
+    `max_seconds` is spent.
     """
     min_runs: int = 50
     """Fewest timed runs."""
     precision: float = 0.01
-    """Timing goes on until the 95 % confidence intervals of the median and of the ratio to MO are
+    """Timing ends when the 95 % confidence intervals of the median and of the ratio to MO are
     narrower than this share of them.
     """
     max_seconds: float = 5.0
-    """Longest time for one try, beyond which it ends after `min_runs` with the precision it has;
-    there are up to three where the ratio is not known to `precision` yet, or (outside a search,
-    which judges by the ratio) milliseconds drift.
+    """Longest time of one try, which then ends after `min_runs` with the precision it has. There
+    are up to three tries where the ratio is not known to `precision`, or (outside a search, which
+    only needs the ratio) the milliseconds drift.
     """
     first_seconds: float = 1.0
-    """`max_seconds` of a trial's first, rough look at a network that may yet be stopped; where it
-    is trained to its end it is measured again, by the whole protocol.
+    """`max_seconds` of a trial's first, rough timing; a network that is trained to its end is
+    timed again in full.
     """
     front_seconds: float = 8.0
-    """`max_seconds` of each network of the front when it is measured again, all in one run, at a
+    """`max_seconds` of each network of the front when all are timed again in one run, at a
     search's end.
     """
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """Everything that a trial is told besides its genome."""
+    """All settings of a trial but its genome."""
 
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     latency: LatencyConfig = LatencyConfig()
     seed: int = 0
-    """Fixes the initial weights, the crops and their noise; the same for every genome of a study.
-    """
+    """Fixes the initial weights, the crops and their noise, alike for every genome of a study."""
     device: str = "cpu"
     """Where the network trains and is timed: "cpu", "cuda" or "cuda:N"."""

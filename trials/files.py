@@ -1,6 +1,4 @@
-"""Files that are whole or not there, written beside their place and renamed; and names that every
-library can open.
-"""
+"""Files that are whole or absent, and names that every library can open."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from space import InputError
 
 
 def require_utf8(path: str | Path) -> None:
-    """InputError where a path is no UTF-8: LibRaw's wrapper can't open it, and OpenCV dies of it
-    (seen with 5.0).
-    """
+    """InputError for a path that is not UTF-8: LibRaw's wrapper fails, and OpenCV 5.0 crashes."""
     try:
         os.fspath(path).encode("utf-8")
     except UnicodeEncodeError as error:
@@ -24,25 +20,30 @@ def require_utf8(path: str | Path) -> None:
         ) from error
 
 
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to; when the block ends well, that file takes the place of `path` at
-    once.
+    """Yields a path to write to, which replaces `path` at the end.
 
-    A block that raises, or a process that is killed, leaves `path` as it was.
+    If the block raises or the process is killed, `path` stays as it was.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield beside
-        beside.chmod(0o666 & ~_umask())  # some writers keep their files to themselves
+        beside.chmod(0o666 & ~_umask())  # some writers make private files
         with beside.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` and a newline in UTF-8, by `replacing`."""
+    with replacing(path) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,69 +1,90 @@
-"""What a finished training leaves in its folder, in the form of a trial's: weights and result."""
+"""The files that a finished trial or training writes: weights, learning curve, preview, result.
+
+The preview shows some held-out pairs: only amplified, restored, and the ground truth.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor
 
-from space import DarkUNet, Genome, count_cost
-from trials.config import LatencyConfig
+from space import DarkUNet, restore
+from trials.data.pair import Pair
 from trials.files import replacing
-from trials.latency.measure import frame_size
+from trials.scoring.baseline import amplified_only
+from trials.training import write_curve
 
-if TYPE_CHECKING:
-    from trials.training.long_loop import LongLog
+# Pairs in a preview; the largest side of a panel, its caption's height and the gap in pixels.
+PREVIEW_PAIRS = 2
+PANEL, CAPTION, GAP = 320, 24, 6
+TITLES = ("amplified only", "restored", "ground truth")
+
+
+def write_outputs(
+    folder: Path,
+    model: DarkUNet,
+    rows: Iterable[Mapping[str, float]],
+    pairs: Sequence[Pair],
+    *,
+    white_balanced_input: bool,
+) -> None:
+    """Writes weights.safetensors, curve.csv (of `rows`) and preview.png (of some of `pairs`).
+
+    Raises OSError where the disk is full.
+    """
+    write_weights(folder / "weights.safetensors", model, white_balanced_input=white_balanced_input)
+    write_curve(folder / "curve.csv", rows)
+    chosen = sorted({0, len(pairs) // 2})[:PREVIEW_PAIRS]
+    preview = draw_preview(model, [pairs[index] for index in chosen])
+    encoded, data = cv2.imencode(".png", preview[:, :, ::-1])
+    if not encoded:
+        raise RuntimeError(f"the preview in {folder} could not be encoded as PNG")
+    with replacing(folder / "preview.png") as beside:
+        beside.write_bytes(data.tobytes())
 
 
 def write_weights(path: Path, model: DarkUNet, *, white_balanced_input: bool) -> None:
-    """Writes the weights as trained (weight norm unfolded), with the genome and what input they
-    want.
-    """
+    """Writes the weights as trained (with weight norm), the genome, and which input they want."""
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
     balanced = "true" if white_balanced_input else "false"
+    metadata = {"genome": model.genome.to_json(), "white_balanced_input": balanced}
     with replacing(path) as beside:
-        save_file(
-            state,
-            beside,
-            metadata={"genome": model.genome.to_json(), "white_balanced_input": balanced},
-        )
+        save_file(state, beside, metadata=metadata)
 
 
-def write_result(
-    path: Path,
-    genome: Genome,
-    log: LongLog,
-    measured: Mapping[str, Any],
-    training: Mapping[str, Any],
-) -> None:
-    """Writes what a trial's result.json holds (`measured`: latency and ratio_to_mo, or None), and
-    `training` beside.
+@torch.no_grad()
+def draw_preview(model: DarkUNet, pairs: Iterable[Pair]) -> NDArray[np.uint8]:
+    """One row per pair: amplified only, restored, ground truth; h w 3 RGB."""
+    return np.vstack(
+        [
+            preview_row([amplified_only(one.mosaic), restore(model, one.mosaic), one.target])
+            for one in pairs
+        ]
+    )
 
-    Cost is for the frame that the latency was measured on, else for a CPU's (512 x 512).
-    """
-    latency = measured.get("latency") or {}
-    height, width = frame_size(LatencyConfig(), "cpu")
-    cost = count_cost(genome, int(latency.get("height", height)), int(latency.get("width", width)))
-    count = len(log.images)
-    told = {
-        "kind": "complete",
-        "message": "",
-        "genome": genome.to_dict(),
-        "digest": genome.digest,
-        "cost": cost.to_dict(),
-        "latency": measured.get("latency"),
-        "ratio_to_mo": measured.get("ratio_to_mo"),
-        "psnr_db": sum(image.psnr_db for image in log.images) / count,
-        "ssim": sum(image.ssim for image in log.images) / count,
-        "images": [asdict(image) for image in log.images],
-        "train_seconds": log.seconds,
-        "training": dict(training),
-    }
-    with replacing(path) as beside:
-        beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+def preview_row(images: Sequence[Tensor]) -> NDArray[np.uint8]:
+    """The middles of images (1 3 h w, [0, 1]) under their TITLES; h w 3 RGB."""
+    return np.hstack([_panel(image, title) for image, title in zip(images, TITLES, strict=True)])
+
+
+def _panel(image: Tensor, title: str) -> NDArray[np.uint8]:
+    height, width = (min(side, PANEL) for side in image.shape[-2:])
+    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+    middle = image[0, :, top : top + height, left : left + width].float().clamp(0, 1)
+    panel = np.full((height + CAPTION + GAP, width + GAP, 3), 255, dtype=np.uint8)
+    panel[CAPTION : CAPTION + height, :width] = (
+        (middle * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    )
+    font, colour = cv2.FONT_HERSHEY_SIMPLEX, (30, 30, 30)
+    cv2.putText(panel, title, (2, CAPTION - 8), font, 0.5, colour, 1, cv2.LINE_AA)
+    return panel

@@ -66,7 +66,7 @@ def build_page(
     plotly = get_plotlyjs()
     fixed = len(plotly) + sum(len(one.encode()) for one in embedded) + len(table.encode())
     shown = pictures.fill(study, artifacts, LIMIT - SPARE - SPARE_EACH * len(members) - fixed)
-    missing = [*artifacts.told(study.records), *shown.told]
+    missing = [*artifacts.missing(study.records), *shown.told]
     titles = {plot.name: plot.title for plot in PLOTS}
     plots = {
         name: sections.plot(

@@ -27,7 +27,7 @@ from dashboards.server.live_front import LiveFront
 from dashboards.server.page_patches import patch_page
 from dashboards.server.quick_detail import QuickDetail
 from dashboards.study.read_only import ReadOnlyStorage
-from dashboards.study.reader import DashboardError, shown, unreadable
+from dashboards.study.reader import DashboardError
 
 ADDRESS = "127.0.0.1"
 # The versions of optuna-dashboard whose answers quick_detail.py is known to match; others answer
@@ -129,23 +129,6 @@ def _ready(detail: QuickDetail, study_id: int, after: int = 0) -> bytes | None:
         return detail.answer(study_id, after)
     except Exception:
         return None
-
-
-def study_id(storage: RDBStorage, name: str, url: str) -> int:
-    """The study's number in the database; DashboardError with the names that are there where it
-    isn't.
-    """
-    try:
-        return storage.get_study_id_from_name(name)
-    except KeyError as error:
-        there = (
-            ", ".join(sorted(study.study_name for study in storage.get_all_studies())) or "none"
-        )
-        raise DashboardError(
-            f"there is no study {name!r} in {shown(url)}; there are: {there}"
-        ) from error
-    except Exception as error:
-        raise unreadable(url, error) from error
 
 
 def listen(port: int) -> Server:

@@ -16,8 +16,7 @@ def make_console(*, piped_width: int = PIPED_WIDTH) -> Console:
 
 
 def progress_bar() -> Progress:
-    """A bar with the time left on standard error, which vanishes at its end; nothing where that is no
-    terminal."""
+    """A bar on standard error, which vanishes at its end; nothing where that is no terminal."""
     columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
     quiet = not sys.stderr.isatty()
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet)

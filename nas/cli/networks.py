@@ -1,7 +1,7 @@
 """What a command's `NAME|FILE|FOLDER` means: a genome, and a network with its weights.
 
 A folder is a trial's (genome.json) or an export's (model.json); both hold weights.safetensors. It
-may come from anyone: no file outside of it is read.
+may come from anyone, so no file outside of it is read.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ NAMED = {**BASELINES, **{name: found.genome for name, found in FOUND.items()}}
 
 
 def read_genome(text: str) -> Genome:
-    """The genome that `text` means: a name (MO, M1, M2, F1 ...), a genome's JSON file, a trial's
-    folder, or an export's.
-
-    Raises InputError where it is none of these.
+    """The genome of a name (MO, M1, M2, F1 ...), a genome's JSON file, a trial's or an export's
+    folder. Raises InputError where `text` is none of these.
     """
     if text in NAMED:
         return NAMED[text]
@@ -40,17 +38,15 @@ def read_genome(text: str) -> Genome:
         path = inside(path, GENOME, "a trial's file")
     if not os.path.isfile(path):
         raise InputError(
-            f"a network must be {', '.join(NAMED)}, a genome's JSON file or a trial's "
-            f"folder, but there is "
-            f"no {path}; check the path"
+            f"a network must be {', '.join(NAMED)}, a genome's JSON file or a trial's folder, but "
+            f"there is no {path}; check the path"
         )
     try:
         return Genome.from_json(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(
-            f"a genome must be a readable file of JSON in UTF-8, but {path} is not "
-            f"({error}); take an intact "
-            "copy"
+            f"a genome must be a readable file of JSON in UTF-8, but {path} is not ({error}); "
+            "take an intact copy"
         ) from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -58,7 +54,7 @@ def read_genome(text: str) -> Genome:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A network with weights, and what it wants to be fed with."""
+    """A network with weights, and whether its input is white-balanced."""
 
     name: str
     model: DarkUNet
@@ -66,33 +62,28 @@ class Network:
 
 
 def load_network(text: str, weights: str | None) -> Network:
-    """The network that `text` means, with weights in eval mode on the CPU.
+    """The network that `text` means, in eval mode on the CPU.
 
     `weights` is a published checkpoint (of MO, M1 or M2) or a weights.safetensors; without it,
-    `text` must be a trial's or an export's folder that holds one. Raises InputError where the
-    weights are missing, damaged or another network's.
+    `text` must be a trial's or an export's folder. Raises InputError where the weights are
+    missing, damaged or another network's.
     """
     genome = read_genome(text)
     if weights is None:
         folder = Path(text)
         if not os.path.isdir(folder):
             raise InputError(
-                f"a network needs weights to be judged, but {text} has none; give "
-                f"--weights FILE, or a "
-                "trial's folder as the model (nas.retrain makes one)"
+                f"a network needs weights, but {text} has none; give --weights FILE, or a trial's "
+                "folder as the model (nas.retrain makes one)"
             )
         if is_saved(folder):
             saved, model = load_saved(folder)
-            return Network(
-                name=genome.digest[:8],
-                model=model,
-                white_balanced_input=saved.white_balanced_input,
-            )
+            balanced = saved.white_balanced_input
+            return Network(name=genome.digest[:8], model=model, white_balanced_input=balanced)
         if not inside(folder, WEIGHTS, "a trial's file").is_file():
             raise InputError(
-                f"a trial's folder must hold {WEIGHTS}, but {folder} does not: was the "
-                f"trial stopped "
-                "before its end? choose a complete one"
+                f"a trial's folder must hold {WEIGHTS}, but {folder} does not: was the trial "
+                "stopped before its end? choose a complete one"
             )
         weights = str(folder / WEIGHTS)
     if not weights.endswith(".safetensors"):
@@ -100,17 +91,12 @@ def load_network(text: str, weights: str | None) -> Network:
 
         if text not in BASELINES:
             raise InputError(
-                f"only MO, M1 and M2 have published checkpoints, but got {weights} for "
-                f"{text}; give a "
-                f"{WEIGHTS}"
+                f"only MO, M1 and M2 have published checkpoints, but got {weights} for {text}; "
+                f"give a {WEIGHTS}"
             )
-        return Network(
-            name=text, model=load_reference_checkpoint(text, weights), white_balanced_input=False
-        )
+        model = load_reference_checkpoint(text, weights)
+        return Network(name=text, model=model, white_balanced_input=False)
     model, metadata = load_weights(genome, Path(weights))
     balanced = metadata.get("white_balanced_input", "true") == "true"
-    return Network(
-        name=text if text in NAMED else genome.digest[:8],
-        model=model,
-        white_balanced_input=balanced,
-    )
+    name = text if text in NAMED else genome.digest[:8]
+    return Network(name=name, model=model, white_balanced_input=balanced)

@@ -1,9 +1,8 @@
-"""The edge that every command shares: one line for what a user can mend, and a clean end on
-Ctrl-C.
+"""What every command shares: flags, one-line errors, and a clean end on Ctrl-C.
 
 A command is a function `main(argv) -> exit status`; `run` calls it. Status 0 is success, 2 an
-input that can't be used (told in one line on stderr), 130 a Ctrl-C; anything else is a bug and
-shows its traceback.
+input that can't be used (one line on stderr), 130 a Ctrl-C; any other error is a bug and shows its
+traceback.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ EXIT_INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like every other error of a command."""
+    """An argument parser whose errors are InputErrors, one line like all others."""
 
     def __init__(self, *, example: str, **kwargs: object) -> None:
         super().__init__(
@@ -39,8 +38,8 @@ class Parser(argparse.ArgumentParser):
 
 def add_storage_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --storage and --runs: where studies are."""
-    at = "SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)"
-    parser.add_argument("--storage", help=at)
+    storage = "SQLAlchemy URL of the study's database (default: RUNS/STUDY/study.db)"
+    parser.add_argument("--storage", help=storage)
     runs = "where studies keep their files (runs)"
     parser.add_argument("--runs", type=Path, default=Path("runs"), help=runs)
 
@@ -53,8 +52,7 @@ def run(main: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> 
         print("stopped", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (`| head`): not an error, but Python would complain again while it
-        # flushes.
+        # The reader has gone (`| head`): no error, but Python would complain again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -66,30 +64,21 @@ def run(main: Callable[[list[str]], int], argv: Sequence[str] | None = None) -> 
 
 
 def explain(error: BaseException) -> str | None:
-    """What a user can do about `error`, or None where it is not theirs to mend (a bug)."""
+    """What a user can do about `error`; None where it is a bug."""
     if isinstance(error, InputError):
         return str(error)
     if is_disk_full(error):
-        named = next(
-            (str(e.filename) for e in _causes(error) if isinstance(e, OSError) and e.filename),
-            None,
-        )
-        return (
-            f"the disk is full{f' ({named})' if named else ''}; free some space, then run "
-            f"the command again"
-        )
+        files = [e.filename for e in _causes(error) if isinstance(e, OSError) and e.filename]
+        where = f" ({files[0]})" if files else ""
+        return f"the disk is full{where}; free some space, then run the command again"
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return (
-            f"{error.filename or 'a file'} must be writable, but: {error.strerror}; choose "
-            f"another place"
-        )
+        file = error.filename or "a file"
+        return f"{file} must be writable, but: {error.strerror}; choose another place"
     return None
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether `error`, or what caused it, says that a disk or a quota is full (also SQLite's and
-    Rust's way).
-    """
+    """Whether `error` or its cause is a full disk or quota, also in SQLite's and Rust's words."""
     return any(
         (isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT))
         or "database or disk is full" in str(e)
@@ -99,7 +88,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def one_line(text: object) -> str:
-    """`text` with every run of white space, line breaks included, as one space."""
+    """`text` with every run of white space as one space."""
     return " ".join(str(text).split())
 
 

@@ -18,20 +18,21 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from nas.cli.parser import is_disk_full, one_line
+from nas.loop.pruning import Rungs
 from nas.loop.recovery import TakenOverError
 from nas.loop.reference_device import LatencyDevice, Timed
 from nas.outputs.notes import note_repeat, note_trial
 from nas.outputs.store import shares, upload_outputs
 from nas.samplers.registry import suggest
-from nas.study.ranking import END, Rungs
 from nas.study.records import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
-from nas.study.retrying_storage import together
+from nas.study.retrying_storage import one_write
+from nas.study.schema import END
 from nas.study.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
 from trials.data.pair import Progress
 from trials.device.errors import DeviceLostError
-from trials.training.checkpointer import Checkpointer
+from trials.training import Checkpointer
 from trials.training.rungs import Decide
 
 # The attributes that a repeat takes over from the trial whose network it repeats.
@@ -68,7 +69,7 @@ class Runner(Protocol):
         latency_limit_ms: float | None,
         mo_latency_ms: float | None,
         decide: Decide,
-        keeper: Checkpointer | None,
+        checkpointer: Checkpointer | None,
         timed: Timed | None,
         rough_first: bool,
         on_progress: Progress | None,
@@ -146,7 +147,7 @@ class Objective:
         genome: Genome,
         directory: Path,
         on_progress: Progress,
-        keeper: Checkpointer | None = None,
+        checkpointer: Checkpointer | None = None,
     ) -> str:
         """Measures and trains `genome`, tells `trial`, and gives back its kind ("error" where it
         raised).
@@ -155,7 +156,7 @@ class Objective:
         vanished device; and TakenOverError where the trial has ended elsewhere meanwhile.
         """
         try:
-            return self._run(trial, genome, directory, on_progress, keeper)
+            return self._run(trial, genome, directory, on_progress, checkpointer)
         except UpdateFinishedTrialError as error:
             raise TakenOverError from error
 
@@ -165,7 +166,7 @@ class Objective:
         genome: Genome,
         directory: Path,
         on_progress: Progress,
-        keeper: Checkpointer | None,
+        checkpointer: Checkpointer | None,
     ) -> str:
         trial.set_user_attr("directory", f"trials/{directory.name}")
         try:
@@ -185,7 +186,7 @@ class Objective:
                 latency_limit_ms=self.latency_limit_ms,
                 mo_latency_ms=self._mo_ms(),
                 decide=rungs,
-                keeper=keeper,
+                checkpointer=checkpointer,
                 timed=timed,
                 rough_first=rough,
                 on_progress=on_progress,
@@ -230,7 +231,7 @@ class Objective:
         if values.get("rungs") and kind == "complete":
             reached = trial.user_attrs.get("rungs") or []
             attrs["rungs"] = [*reached, {**values["rungs"][-1], "decision": END}]
-        with together(trial):
+        with one_write(trial):
             for key, value in attrs.items():
                 if value is not None:
                     trial.set_user_attr(key, _without_nan(value))

@@ -37,11 +37,11 @@ from nas.study.config import StudyConfig
 from nas.study.lock import study_lock
 from nas.study.pareto import REFERENCE_RATIO, Reference
 from nas.study.records import Row, finished, mo_latency_ms, read_rows
-from nas.study.retrying_storage import together
+from nas.study.retrying_storage import one_write
 from nas.study.store import enqueue_baselines
 from nas.view.terminal import View
 from trials.device.lock import DeviceLock
-from trials.training.checkpointer import Checkpointer
+from trials.training import Checkpointer
 
 # So many repeats in a row and the sampler's proposals are random; so many and the search ends.
 REPEATS_TILL_RANDOM = 3
@@ -95,7 +95,7 @@ class Search:
         try:
             return self._run()
         except KeyboardInterrupt:
-            if not self.asked():
+            if not self.asked.requested():
                 raise
             return SearchOutcome(reason=STOPPED, status=self.asked.status)
 
@@ -108,7 +108,7 @@ class Search:
         self._refresh(None)
         while True:
             self.asked.deferring = False
-            if self.asked():
+            if self.asked.requested():
                 return SearchOutcome(reason=STOPPED, status=self.asked.status)
             if self.objective.judge is not None:
                 for number in self.objective.judge.serve():
@@ -184,7 +184,7 @@ class Search:
             name = self._set_sampler(rows, random)
             # In one piece: who is asked to stop in the middle would leave a trial that looks like
             # a dead process's.
-            with self.asked.held():
+            with self.asked.defer_signals():
                 trial = self.study.ask()
                 self._last = trial.number
                 return trial, claimed.enter_context(Claim(self.folder, trial)), name
@@ -193,7 +193,7 @@ class Search:
         """Runs an asked and claimed trial; its kind, or "repeat"."""
         baseline = trial.user_attrs.get("baseline")
         self.view.started(trial.number, baseline or "new")
-        with self._beside_nobodys_clock(), together(trial):
+        with self._beside_nobodys_clock(), one_write(trial):
             if baseline is None:
                 trial.set_user_attr("sampler", name)
             genome = self.objective.propose(trial)
@@ -209,10 +209,10 @@ class Search:
         if known is not None or twin is not None:
             self._refresh(trial.number)
             return "repeat"
-        keeper = Checkpointer(
+        checkpointer = Checkpointer(
             folder=checkpoints_folder(self.folder, genome.digest),
             every_s=self.config.checkpoint_s,
-            stop=self.asked,
+            stop=self.asked.requested,
         )
 
         def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
@@ -226,12 +226,13 @@ class Search:
                 trial.set_user_attr("latency", {"median_ms": figures["latency_ms"]})
             self.view.progress(phase, done, total, figures)
 
-        kind = self.objective.run(trial, genome, claim.directory, on_progress, keeper)
-        for path in keeper.damaged:
+        kind = self.objective.run(trial, genome, claim.directory, on_progress, checkpointer)
+        for path in checkpointer.damaged:
             self.view.note(
                 f"trial {trial.number}: checkpoint {path.name} was damaged and is left out"
             )
-        keeper.discard()  # only now: killed before it was told, the trial would have begun anew
+        # Only now: killed before it was told, the trial would have begun anew.
+        checkpointer.discard()
         self._refresh(trial.number)
         return kind
 

@@ -20,7 +20,8 @@ from nas.outputs.drawing import draw_network
 from nas.outputs.model_card import compose_card
 from nas.outputs.trained_model import Trained
 from nas.study.config import resolve_device
-from nas.study.records import FRONT_LATENCY, Row
+from nas.study.records import Row
+from nas.study.schema import FRONT_LATENCY
 from space import Genome, InputError, count_cost
 from space.export_format import load_model, new_folder, read_saved, save
 
@@ -111,7 +112,7 @@ def export(
 
     from nas.outputs.onnx import OPSET, TOLERANCE, check_onnx, write_onnx
     from space import fold
-    from trials.preview import draw_preview
+    from trials.outputs import draw_preview
 
     network = cli.load_network(str(trained.folder), None)
     model, balanced = network.model, network.white_balanced_input
@@ -194,15 +195,15 @@ def _fields(source: Row | Trained, *names: str) -> dict[str, Any]:
 def _score_again(trained: Trained, model: DarkUNet, check: Check) -> dict[str, float]:
     import torch
 
-    from trials import evaluate
-    from trials.latency.deployment import judged_form, numerics
+    from trials import score_images
+    from trials.latency.deployment import numerics, scoring_form
 
     reported = {image["name"]: image["psnr_db"] for image in trained.images}
-    deployed = judged_form(model, trained.latency, check.device)
+    deployed = scoring_form(model, trained.latency, check.device)
     scores: dict[str, float] = {}
     for pair in check.pairs:
         with numerics(torch.device(check.device)):
-            now = evaluate(deployed, [pair])[0].psnr_db
+            now = score_images(deployed, [pair])[0].psnr_db
         before = reported.get(pair.name, math.nan)
         if not abs(now - before) <= check.tolerance_db:
             raise InputError(

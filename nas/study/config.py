@@ -1,14 +1,14 @@
-"""What a study is: one TOML file and a few flags become a frozen, checked `StudyConfig`.
+"""One TOML file and a few flags become a frozen, checked `StudyConfig`.
 
 A key is either fixed once the first trial has started, since trials of one study must be
-comparable (data, training, latency, seed, device), or free to change when a study goes on (trials,
-timeout, sampler, limit).
+comparable (data, training, latency, seed, device), or free to change (trials, sampler, limit ...).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import tomllib
 import types
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.study.ranges import check_name, check_ranges
+from nas.study.reader import check_name
 from space import DesignSpace, InputError
 from space.errors import brief
 from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
@@ -27,12 +27,60 @@ from trials.training.rungs import rung_steps
 T = TypeVar("T")
 STUDIES = Path(__file__).parents[1] / "studies"
 SAMPLERS = ("auto", "structure", "random", "tpe", "nsga2", "gp")
-DEVICES = "auto, cpu, cuda or cuda:N"
 SYNTHETIC = "synthetic"
 # Bytes of a study's file; dark.toml has 5,000.
 LARGEST_FILE = 65_536
 # Dots in one of its lines: the time that a dotted key takes grows with their square.
 MOST_DOTS = 100
+SECTIONS: dict[str, type[Any]] = {
+    "data": DataConfig,
+    "train": TrainConfig,
+    "latency": LatencyConfig,
+}
+
+# Bounds are far from what makes sense: they keep out what would overflow, fill the memory or never
+# end.
+SECONDS = (1e-3, 86_400.0)
+# key: (smallest, largest)
+RANGES: dict[str, tuple[float, float]] = {
+    "trials": (1, 1_000_000),
+    "seed": (0, 2**32 - 1),
+    "timeout_min": (1e-6, 10_000_000.0),
+    "latency_limit_ms": (1e-6, 1e9),
+    "checkpoint_s": (1e-6, 10_000_000.0),
+    "heartbeat_s": (1, 10_000_000.0),
+    "data.scenes": (1, 1_000_000),
+    "data.scene_size": (32, 16_384),
+    "data.held_out": (1, 100_000),
+    "data.iso_min": (1, 10_000_000),
+    "data.iso_max": (1, 10_000_000),
+    "data.ratio_min": (1, 1e6),
+    "data.ratio_max": (1, 1e6),
+    "data.seed": (0, 2**32 - 1),
+    "train.steps": (1, 1_000_000_000),
+    "train.batch": (1, 65_536),
+    "train.crop": (64, 16_384),
+    "train.learning_rate": (1e-12, 1e3),
+    "train.warmup_steps": (0, 1_000_000_000),
+    "train.grad_clip": (1e-12, 1e12),
+    "train.ema_decay": (0, 1 - 1e-9),
+    "train.ms_ssim_weight": (0, 1),
+    "train.first_rung": (1, 1_000_000_000),
+    "latency.height": (1, 65_536),
+    "latency.width": (1, 65_536),
+    "latency.threads": (1, 1024),
+    "latency.warmup_runs": (1, 1_000_000),
+    "latency.min_runs": (1, 1_000_000),
+    "latency.precision": (1e-6, 1e6),
+    "latency.max_seconds": SECONDS,
+    "latency.front_seconds": SECONDS,
+}
+# The first may not be above the second; the sizes of real photos are known only once read.
+ORDERED = (
+    ("data.iso_min", "data.iso_max"),
+    ("data.ratio_min", "data.ratio_max"),
+    ("train.crop", "data.scene_size"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +94,7 @@ class StudyConfig:
     name: str
     """The study's name: that of its TOML file."""
     trials: int = 24
-    """Finished trials of different genomes in the whole study, the three seeds included."""
+    """Finished trials of different genomes in the whole study, the three baselines included."""
     timeout_min: float | None = None
     """Minutes after which no new trial starts (the running one ends); None: no limit."""
     sampler: str = "auto"
@@ -77,58 +125,28 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        _require("trials must be at least 1", self.trials >= 1, self.trials)
-        _require(
-            "timeout_min must be above 0 (leave it out for no limit)",
-            _positive(self.timeout_min),
-            self.timeout_min,
-        )
-        _require(
-            f"sampler must be one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS, self.sampler
-        )
-        _require("seed must be from 0 to 4294967295", 0 <= self.seed < 2**32, self.seed)
-        _require("checkpoint_s must be above 0", _positive(self.checkpoint_s), self.checkpoint_s)
-        _require(
-            "heartbeat_s must be at least 1",
-            1 <= self.heartbeat_s < float("inf"),
-            self.heartbeat_s,
-        )
-        _require(
-            "latency_limit_ms must be above 0 (leave it out for no limit)",
-            _positive(self.latency_limit_ms),
-            self.latency_limit_ms,
-        )
-        _require("train.steps must be at least 1", self.train.steps >= 1, self.train.steps)
-        _require(
-            "train.crop must be a multiple of 64, which every network of the space can take",
-            self.train.crop >= 64 and self.train.crop % 64 == 0,
-            self.train.crop,
-        )
-        _require("train.batch must be at least 1", self.train.batch >= 1, self.train.batch)
-        check_ranges(self._flat())
+        if self.sampler not in SAMPLERS:
+            raise InputError(
+                f"sampler must be one of {', '.join(SAMPLERS)}, but got {brief(self.sampler)}; "
+                "change it"
+            )
+        if self.train.crop % 64:
+            raise InputError(
+                "train.crop must be a multiple of 64, which every network of the space can take, "
+                f"but got {self.train.crop}; change it"
+            )
+        values = self.to_dict()
+        check_ranges(values | _flat(values))
         rung_steps(self.train.steps, self.train.first_rung)
 
     def for_trial(self) -> TrialConfig:
         """What one trial needs to know."""
-        return TrialConfig(
-            data=self.data,
-            train=self.train,
-            latency=self.latency,
-            seed=self.seed,
-            device=self.device,
-        )
+        sections = {section: getattr(self, section) for section in SECTIONS}
+        return TrialConfig(seed=self.seed, device=self.device, **sections)
 
     def to_dict(self) -> dict[str, Any]:
         """All keys as plain JSON values."""
         return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
-
-    def _flat(self) -> dict[str, Any]:
-        sections = {"": self, "data.": self.data, "train.": self.train, "latency.": self.latency}
-        return {
-            prefix + key: value
-            for prefix, section in sections.items()
-            for key, value in vars(section).items()
-        }
 
     def fixed(self) -> dict[str, Any]:
         """The keys that may not change in a study, flat ("train.steps"), as plain JSON values.
@@ -136,88 +154,93 @@ class StudyConfig:
         "device" is only its kind, so that a study may go on on another GPU of the machine; "space"
         is a digest of the genes and their choices, which change when the program does.
         """
-        values = self.to_dict()
-        flat: dict[str, Any] = {
-            "seed": self.seed,
-            "device": self.device.partition(":")[0],
-            "space": space_digest(),
-        }
-        for section in ("data", "train", "latency"):
-            flat |= {f"{section}.{key}": value for key, value in values[section].items()}
-        return flat
+        device = self.device.partition(":")[0]
+        own = {"seed": self.seed, "device": device, "space": space_digest()}
+        return own | _flat(self.to_dict())
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value for section in SECTIONS for key, value in values[section].items()
+    }
+
+
+def check_ranges(flat: Mapping[str, Any]) -> None:
+    """InputError, with the key and its range, where a number of a config (flat: "train.steps") is
+    out of bounds. None is allowed anywhere.
+    """
+    for key, (low, high) in RANGES.items():
+        value = flat.get(key)
+        if value is not None and not low <= value <= high:
+            raise InputError(
+                f"{key} must be from {low:.12g} to {high:.12g}, but got {brief(value)}; change it"
+            )
+    for smaller, larger in ORDERED if flat.get("data.source") == "synthetic" else ():
+        one, other = flat.get(smaller), flat.get(larger)
+        if one is not None and other is not None and one > other:
+            raise InputError(
+                f"{smaller} must not be above {larger}, but they are {one:.12g} and {other:.12g}; "
+                "lower the first or raise the second"
+            )
 
 
 def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyConfig:
-    """The study that a name (of nas/studies/) or a path to a TOML file means, with `changes` from
-    flags.
+    """The study that a name (of nas/studies/) or a path to a TOML file means.
 
-    `changes` are flat keys as in `StudyConfig.fixed`; None means "as the file says". Raises
-    InputError where there is no such study, or a key is unknown, ill-typed or out of range.
+    `changes` come from flags, flat as in `StudyConfig.fixed`; None means "as the file says".
+    Raises InputError where there is no such study, or a key is unknown, ill-typed or out of range.
     """
     path = _find(study)
     values = _read(path)
-    flags = any(value is not None for value in (changes or {}).values())
-    for key, value in (changes or {}).items():
-        if value is not None:
-            section, _, name = key.rpartition(".")
-            place = values.setdefault(section, {}) if section else values
-            if isinstance(place, dict):
-                place[name] = value
+    flags = {key: value for key, value in (changes or {}).items() if value is not None}
+    for key, value in flags.items():
+        section, _, name = key.rpartition(".")
+        table = values.setdefault(section, {}) if section else values
+        if isinstance(table, dict):
+            table[name] = value
     if "name" in values:
         raise InputError(
             f"{path}: unknown key 'name'; a study is named after its file, so rename that"
         )
-    sections: dict[str, type[Any]] = {
-        "data": DataConfig,
-        "train": TrainConfig,
-        "latency": LatencyConfig,
-    }
     try:
         made: dict[str, Any] = {
             key: make_section(kind, values.pop(key, {}), key + ".")
-            for key, kind in sections.items()
+            for key, kind in SECTIONS.items()
         }
         made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
         return make_section(StudyConfig, {**values, **made, "name": path.stem}, "")
     except InputError as error:
         if not flags:
             raise InputError(f"{path}: {error}") from error
-        load_config(study)  # is it the file? Then this tells so, with its name; else it is a flag
+        load_config(study)  # an error of the file is raised here, with its name; else it's a flag
         raise
 
 
 def _read(path: Path) -> dict[str, Any]:
     """The tables of a TOML file; InputError where it is none, or larger than any study's."""
+    example = f"see {STUDIES / 'dark.toml'}"
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        if (size := path.stat().st_size) > LARGEST_FILE:
             raise InputError(
-                f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has "
-                f"{path.stat().st_size}; see "
-                f"{STUDIES / 'dark.toml'}"
+                f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has {size}; "
+                f"{example}"
             )
         text = path.read_text(encoding="utf-8")
-        if any(
-            line.count(".") > MOST_DOTS and not line.lstrip().startswith("#")
-            for line in text.splitlines()
-        ):
+        lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+        if any(line.count(".") > MOST_DOTS for line in lines):
             raise InputError(
-                f"{path} must have at most {MOST_DOTS} dots in a line, but has one with "
-                f"more; see {STUDIES / 'dark.toml'}"
+                f"{path} must have at most {MOST_DOTS} dots in a line, but has more; {example}"
             )
         return tomllib.loads(text)
     except InputError:
         raise
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # no TOML, no UTF-8, a number of thousands of digits, a thousand brackets
-        raise InputError(
-            f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}"
-        ) from error
     except OSError as error:
         raise InputError(
             f"{path} must be readable, but: {error.strerror}; check the path"
         ) from error
+    # No TOML, no UTF-8, a number of thousands of digits, a thousand brackets.
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} must be a TOML file, but: {error}; {example}") from error
 
 
 def studies() -> list[str]:
@@ -226,9 +249,7 @@ def studies() -> list[str]:
 
 
 def resolve_device(device: str) -> str:
-    """The device that `device` (auto, cpu, cuda, cuda:N) means on this machine; InputError where
-    there is none.
-    """
+    """What `device` (auto, cpu, cuda, cuda:N) means here; InputError where there is none."""
     import torch  # only here: a refused flag or --help should not wait for torch
 
     kind, _, index = device.partition(":")
@@ -236,31 +257,30 @@ def resolve_device(device: str) -> str:
         index and not (kind == "cuda" and index in map(str, range(1000)))
     ):
         raise InputError(
-            f"device must be {DEVICES}, but got {brief(device)}; use --device cpu where "
-            f"there is no GPU"
+            f"device must be auto, cpu, cuda or cuda:N, but got {brief(device)}; use --device cpu "
+            "where there is no GPU"
         )
-    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "cuda" and not seen:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and not count:
         raise InputError(
             f"device {device!r} needs a GPU, but torch {torch.__version__} sees none; use "
-            f"--device cpu"
+            "--device cpu"
         )
-    if index and int(index) >= seen:
+    if index and int(index) >= count:
         raise InputError(
-            f"device must be cuda:0 to cuda:{seen - 1} here, but got {device!r}; choose "
-            f"one of them"
+            f"device must be cuda:0 to cuda:{count - 1} here, but got {device!r}; choose one of "
+            "them"
         )
     if kind == "auto":
-        return "cuda" if seen else "cpu"
+        return "cuda" if count else "cpu"
     return device
 
 
 def settle(config: StudyConfig) -> StudyConfig:
-    """`config` with what "auto" and None mean on this machine: device, runtime, latency shape and
-    CPU threads.
+    """`config` with what "auto" and None mean on this machine: device, runtime, shape, threads.
 
-    Only so can a resumed study tell that its latencies would no longer compare. Raises InputError
-    for a device that isn't there, or that can't do what [latency] asks for.
+    So a resumed study finds out that its latencies would no longer compare. Raises InputError for
+    a device that isn't there, or that can't do what [latency] wants.
     """
     import torch
 
@@ -294,49 +314,45 @@ def _find(study: str) -> Path:
     path = Path(os.path.expanduser(study))
     if path.suffix == ".toml" and os.path.isfile(path):
         return path
-    there = ", ".join(studies())
+    names = ", ".join(studies())
     if path.suffix == ".toml":
         raise InputError(
-            f"there is no study file {study}; give a path to a TOML file, or one of: {there}"
+            f"there is no study file {study}; give a path to a TOML file, or one of: {names}"
         )
     raise InputError(
-        f"there is no study {study!r}; there are: {there} (or give a path that ends in .toml)"
+        f"there is no study {study!r}; there are: {names} (or give a path that ends in .toml)"
     )
 
 
 def _source(source: str) -> str:
-    """ "synthetic", or the data folder's absolute path, so that a study can go on from another
-    folder.
-    """
+    """SYNTHETIC, or the data folder's absolute path: a study may go on from elsewhere."""
     if source == SYNTHETIC:
         return source
     folder = Path(os.path.expanduser(source))
     if not source or not os.path.isdir(folder):
         raise InputError(
-            f"there is no data folder {source or '(its name is empty)'}; give one in "
-            f"SID's layout, or --data {SYNTHETIC}"
+            f"there is no data folder {source or '(its name is empty)'}; give one in SID's "
+            f"layout, or --data {SYNTHETIC}"
         )
     return str(folder.resolve())
 
 
 def make_section(kind: type[T], values: Any, prefix: str) -> T:
-    """A section's config (DataConfig ...) of its table; InputError where a key, told after
+    """A section's config (DataConfig ...) of its table; InputError where a key, named after
     `prefix`, is unknown or ill-typed.
     """
     if not isinstance(values, dict):
+        name = prefix[:-1]
         raise InputError(
-            f"{prefix[:-1]!r} must be a table ([{prefix[:-1]}]), but got {brief(values)}; "
-            f"see dark.toml"
+            f"{name!r} must be a table ([{name}]), but got {brief(values)}; see dark.toml"
         )
     hints = typing.get_type_hints(kind)
     known = [f.name for f in dataclasses.fields(kind) if f.name != "name"]  # type: ignore[arg-type]
     given = {}
     for key, value in values.items():
         if key not in hints:
-            raise InputError(
-                f"unknown key {brief(prefix + key)}; there are "
-                f"{', '.join(prefix + name for name in known)}"
-            )
+            names = ", ".join(prefix + name for name in known)
+            raise InputError(f"unknown key {brief(prefix + key)}; there are {names}")
         given[key] = _typed(prefix + key, value, hints[key])
     return kind(**given)
 
@@ -345,9 +361,7 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
-    """`value` as `hint` says (a whole number is also a number, a list a tuple); InputError where
-    it isn't.
-    """
+    """`value` as `hint` wants it: an int is also a float, a list a tuple; or InputError."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _typed(key, value, next(arg for arg in args if arg is not types.NoneType))
@@ -363,9 +377,8 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
             return tuple(_typed(key, item, kind) for item, kind in zip(value, kinds, strict=True))
         wanted = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return (
-            float(value) if abs(value) < 1e300 or isinstance(value, float) else float("inf")
-        )  # which no key takes
+        # An int beyond floats becomes infinity, which no key takes.
+        return float(value) if isinstance(value, float) or abs(value) < 1e300 else math.inf
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     else:
@@ -379,12 +392,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _positive(value: float | None) -> bool:
-    return value is None or 0 < value < float("inf")
-
-
-def _require(rule: str, holds: bool, value: object) -> None:
-    if not holds:
-        raise InputError(f"{rule}, but got {brief(value)}; change it")

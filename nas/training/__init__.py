@@ -1,1 +1,1 @@
-"""The long training of one network, as `nas.retrain` does it."""
+"""The long training of one network, for `nas.retrain`."""

@@ -1,8 +1,7 @@
-"""What a long training is: which network, from which weights, on which data, by which recipe; and
-its folder's claim to it.
+"""The settings of a long training (network, first weights, data, recipe), and its folder.
 
-The folder holds all that decides the weights in training.json. The same command finds it there and
-goes on; another one is refused, with the keys that differ.
+The folder's training.json holds all that decides the weights. The same command finds it there and
+resumes; another one is refused, with the settings that differ.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.networks import load_network, read_genome
 from nas.study.config import SYNTHETIC, load_config, resolve_device
 from nas.study.reader import open_to_read, study_name
-from nas.study.records import Row, read_rows
+from nas.study.records import read_rows
 from space import Genome, InputError
 from space.export_format import WEIGHTS
 from space.safe_path import inside
 from trials.config import DataConfig, TrainConfig
-from trials.files import replacing
+from trials.files import write_text
 
 if TYPE_CHECKING:
     import optuna
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from space import DarkUNet
 
 SETTINGS = "training.json"
-SCHEMA = 1
+SCHEMA = 2
 PRECISIONS = ("auto", "float32", "bfloat16")
 # A trial's few steps want a short average, a long training a longer one.
 EMA_DECAY = 0.999
@@ -48,11 +47,11 @@ class Plan:
     name: str
     genome: Genome
     trial: Path | None
-    """The trial's folder that the network comes from, for its latency; None: no trial."""
+    """Folder of the trial that the network comes from, for its latency."""
     start: str
     """"scratch", or where the first weights come from."""
     weights: tuple[str, str | None] | None
-    """What `load_network` takes for them; None: from scratch."""
+    """The arguments of `load_network` for the first weights; None: from scratch."""
     data: DataConfig
     train: TrainConfig
     seed: int
@@ -94,31 +93,39 @@ class Plan:
             "eval_steps": self.eval_steps,
         }
         for section, config in (("data", self.data), ("train", self.train)):
-            flat |= {
-                f"{section}.{key}": value for key, value in dataclasses.asdict(config).items()
-            }
+            values = dataclasses.asdict(config)
+            flat |= {f"{section}.{key}": value for key, value in values.items()}
         return {**flat, "data.source": str(self.data.source), "data.digest": data.get("digest")}
+
+    def trial_latency(self) -> dict[str, Any]:
+        """Latency and ratio to MO as the network's trial measured them."""
+        try:
+            path = self.trial / "result.json" if self.trial else None
+            result = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        except (OSError, ValueError):
+            result = {}
+        return {key: result.get(key) for key in ("latency", "ratio_to_mo")}
 
 
 def make_plan(args: Namespace) -> Plan:
-    """What the flags mean. Raises InputError where there is no such study, trial, network, data or
-    device.
+    """The training that the flags mean. Raises InputError where there is no such study, trial,
+    network, data or device.
     """
     if (args.trial is None) == (args.genome is None):
         got = "neither --trial nor --genome" if args.trial is None else "both --trial and --genome"
         raise InputError(f"there must be one network to train, but got {got}; give one of them")
     if args.trial is not None and not args.study:
-        raise InputError(
-            "--trial needs the study that it is of, but there is no --study; give --study dark"
-        )
+        raise InputError("--trial must come with its --study, but there is none; add --study dark")
     if args.from_trial_weights and args.weights:
         raise InputError(
             "the first weights must come from one place, but got --from-trial-weights and "
-            "--weights; "
-            "give one of them"
+            "--weights; give one of them"
         )
     study = _study(args)
-    stored = _stored(args, study)
+    if study is not None:  # as it was last run, else as its file says
+        stored = dict(study.user_attrs.get("config", {}))
+    else:
+        stored = load_config(args.study).to_dict() if args.study else {}
     trial: Path | None = None
     if args.trial is not None:
         assert study is not None
@@ -128,14 +135,14 @@ def make_plan(args: Namespace) -> Plan:
         trial = Path(args.genome) if Path(args.genome).is_dir() else None
     start, weights = _start(args, trial)
     device = resolve_device(args.device or str(stored.get("device", "auto")))
-    data = _known(DataConfig, stored.get("data", {}))
-    data = _changed(data, {"source": _source(args.data), "scenes": args.scenes})
-    train = _known(
-        TrainConfig, {**stored.get("train", {}), "steps": STEPS, "ema_decay": EMA_DECAY}
+    data = _config(
+        DataConfig, stored.get("data", {}), {"source": _source(args.data), "scenes": args.scenes}
     )
-    asked = ("steps", "batch", "crop", "learning_rate", "ema_decay")
-    train = _changed(train, {key: getattr(args, key) for key in asked})
+    defaults = {**stored.get("train", {}), "steps": STEPS, "ema_decay": EMA_DECAY}
+    flags = ("steps", "batch", "crop", "learning_rate", "ema_decay")
+    train = _config(TrainConfig, defaults, {key: getattr(args, key) for key in flags})
     _check(train, args)
+    cache = args.runs if study is None else args.runs / study_name(args.study)
     return Plan(
         name=name,
         genome=genome,
@@ -149,9 +156,7 @@ def make_plan(args: Namespace) -> Plan:
         precision=_precision(args.precision, device),
         threads=args.threads,
         eval_steps=args.eval_steps or max(1, train.steps // 20),
-        cache=args.runs / study_name(args.study) / "cache"
-        if study is not None
-        else args.runs / "cache",
+        cache=cache / "cache",
     )
 
 
@@ -160,50 +165,33 @@ def _study(args: Namespace) -> optuna.Study | None:
     if not args.study:
         return None
     stored = args.storage or (args.runs / study_name(args.study) / "study.db").is_file()
-    return (
-        open_to_read(args.study, storage=args.storage, runs=args.runs)
-        if args.trial is not None or stored
-        else None
-    )
-
-
-def _stored(args: Namespace, study: optuna.Study | None) -> dict[str, Any]:
-    """The study's config: as it was last run, or as its file says."""
-    if study is not None:
-        return dict(study.user_attrs.get("config", {}))
-    return load_config(args.study).to_dict() if args.study else {}
+    if args.trial is None and not stored:
+        return None
+    return open_to_read(args.study, storage=args.storage, runs=args.runs)
 
 
 def _trial(args: Namespace, study: optuna.Study) -> tuple[Path, Genome, str]:
     """Folder, genome and name of --trial; a repeat's are those of the trial that it repeats."""
     rows = {row.number: row for row in read_rows(study)}
-    row: Row | None = rows.get(args.trial)
-    if row is None:
+    if args.trial not in rows:
         there = f"it has 0 to {max(rows)}" if rows else "it has none yet"
         raise InputError(
             f"--trial must be a trial of study {study.study_name!r}, but there is no "
-            f"{args.trial}: {there}; "
-            "choose one of them"
+            f"{args.trial}: {there}; choose one of them"
         )
+    row = rows[args.trial]
     if row.repeat_of is not None:
         row = rows[row.repeat_of]
     text = study.get_trials(deepcopy=False)[row.number].user_attrs.get("genome")
     if text is None:
         raise InputError(
-            f"a trial must have a network to be trained, but trial {args.trial} has none "
-            f"yet ({row.kind}); "
-            "choose another"
+            f"a trial must have a network to be trained, but trial {args.trial} has none yet "
+            f"({row.kind}); choose another"
         )
-    folder = inside(
-        args.runs / study.study_name,
-        row.directory or f"trials/{row.number:04d}",
-        "a trial's folder",
-    )
-    return (
-        folder,
-        Genome.from_json(text),
-        f"trial {row.number}" + (f" {row.baseline}" if row.baseline else ""),
-    )
+    place = row.directory or f"trials/{row.number:04d}"
+    folder = inside(args.runs / study.study_name, place, "a trial's folder")
+    name = f"trial {row.number}" + (f" {row.baseline}" if row.baseline else "")
+    return folder, Genome.from_json(text), name
 
 
 def _start(args: Namespace, trial: Path | None) -> tuple[str, tuple[str, str | None] | None]:
@@ -213,21 +201,20 @@ def _start(args: Namespace, trial: Path | None) -> tuple[str, tuple[str, str | N
         return "scratch", None
     if trial is None:
         raise InputError(
-            "--from-trial-weights needs a trial, but there is only a genome; give --trial "
-            "N, a trial's folder "
-            "as --genome, or --weights FILE"
+            "--from-trial-weights needs a trial, but there is only a genome; give --trial N, a "
+            "trial's folder as --genome, or --weights FILE"
         )
     if not (trial / WEIGHTS).is_file():
         raise InputError(
-            f"the trial must have left weights to begin with, but there is no "
-            f"{trial / WEIGHTS} (it was not "
-            "complete, or its folder is gone); choose another, or leave out --from-trial-weights"
+            f"the trial must have left weights to begin with, but there is no {trial / WEIGHTS} "
+            "(it was not complete, or its folder is gone); choose another, or leave out "
+            "--from-trial-weights"
         )
     return "trial's weights", (str(trial), None)
 
 
 def _precision(precision: str, device: str) -> str:
-    """float32, or bfloat16 where it was asked for or a GPU can do it."""
+    """float32, or bfloat16 where it was requested or a GPU supports it."""
     import torch
 
     if precision != "auto":
@@ -241,9 +228,8 @@ def _source(data: str | None) -> str | None:
     folder = Path(data).expanduser()
     if not folder.is_dir():
         raise InputError(
-            f"--data must be a folder in SID's layout, but there is none at {data}; check "
-            f"the path, or give "
-            f"--data {SYNTHETIC}"
+            f"--data must be a folder in SID's layout, but there is none at {data}; check the "
+            f"path, or give --data {SYNTHETIC}"
         )
     return str(folder.resolve())
 
@@ -252,33 +238,24 @@ def _check(train: TrainConfig, args: Namespace) -> None:
     for flag, value in (("--eval-steps", args.eval_steps), ("--threads", args.threads)):
         if value is not None and value < 1:
             raise InputError(f"{flag} must be at least 1, but got {value}; raise it")
-    if not 0 < train.learning_rate < float("inf"):
-        raise InputError(
-            f"--learning-rate must be above 0, but got {train.learning_rate}; raise it"
-        )
-    if not 0 < args.checkpoint_min < float("inf"):
-        raise InputError(
-            f"--checkpoint-min must be above 0, but got {args.checkpoint_min:g}; raise it"
-        )
+    for flag, value in (
+        ("--learning-rate", train.learning_rate),
+        ("--checkpoint-min", args.checkpoint_min),
+    ):
+        if not 0 < value < float("inf"):
+            raise InputError(f"{flag} must be above 0 and finite, but got {value:g}; change it")
 
 
-def _known(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    """A config of the values that this version knows."""
-    return kind(
-        **{key: value for key, value in values.items() if key in kind.__dataclass_fields__}
-    )
-
-
-def _changed(config: Any, changes: Mapping[str, Any]) -> Any:
-    return dataclasses.replace(
-        config, **{key: value for key, value in changes.items() if value is not None}
-    )
+def _config(kind: type[Any], stored: Mapping[str, Any], flags: Mapping[str, Any]) -> Any:
+    """A config of the stored values that this version knows, with the given flags."""
+    values = {**stored, **{key: value for key, value in flags.items() if value is not None}}
+    return kind(**{key: values[key] for key in kind.__dataclass_fields__ if key in values})
 
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[dict[str, Any] | None]:
-    """The settings of the training whose folder it is, None where it is new (it is made then);
-    locked while inside.
+    """The settings of the training in `folder`, which is locked inside; None where it is new (it
+    is made then).
 
     Raises InputError where the folder holds something else, or another process trains in it.
     """
@@ -288,18 +265,17 @@ def claimed(folder: Path) -> Iterator[dict[str, Any] | None]:
         raise InputError(
             f"--out must be a folder, but a file is in the way of {folder}; give another --out"
         ) from error
-    known = _read_settings(folder)
+    settings = _read_settings(folder)
     lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"only one process may train in a folder, but another one does in "
-                f"{folder}; wait for it, or "
-                "give another --out"
+                f"only one process may train in a folder, but another one does in {folder}; wait "
+                "for it, or give another --out"
             ) from error
-        yield known
+        yield settings
     finally:
         os.close(lock)
 
@@ -307,49 +283,45 @@ def claimed(folder: Path) -> Iterator[dict[str, Any] | None]:
 def _read_settings(folder: Path) -> dict[str, Any] | None:
     path = folder / SETTINGS
     if not path.is_file():
-        # What begins with a dot is a lock, or what a killed process left half written.
+        # What begins with a dot is a lock, or half written by a killed process.
         others = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
         if others:
+            names = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
             raise InputError(
-                f"--out must be a new or empty folder, or a training's, but {folder} "
-                f"holds something else "
-                f"({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); give "
-                f"another --out"
+                f"--out must be a new or empty folder, or a training's, but {folder} holds "
+                f"something else ({names}); give another --out"
             )
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        schema, settings = told["schema"], dict(told["settings"])
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        schema, settings = stored["schema"], dict(stored["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} must tell a training's settings, but is damaged; give another --out"
+            f"{path} must hold a training's settings, but is damaged; give another --out"
         ) from error
     if schema != SCHEMA:
         raise InputError(
-            f"{path} has schema {schema}, not {SCHEMA}; use the version that made it, or "
-            f"give another --out"
+            f"{path} must have schema {SCHEMA}, but has {schema}; use the version that made it, "
+            "or give another --out"
         )
     return settings
 
 
-def check_same(known: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raises InputError, with every key that differs, where the folder's training is another one."""
-    changed = [key for key in {**known, **now} if known.get(key) != now.get(key)]
+def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Raises InputError, with all settings that differ, where the folder is another training's."""
+    changed = [key for key in {**earlier, **now} if earlier.get(key) != now.get(key)]
     if changed:
-        told = "; ".join(
-            f"{key} was {known.get(key)!r:.60}, is {now.get(key)!r:.60}" for key in changed
+        changes = "; ".join(
+            f"{key} was {earlier.get(key)!r:.60}, is {now.get(key)!r:.60}" for key in changed
         )
         raise InputError(
-            f"the training in {folder} was begun with other settings ({told}), and would "
-            f"not go on to the same "
-            "weights; give the old values again, or another --out"
+            f"the training in {folder} must go on with its own settings, but {changes}; give the "
+            "old values again, or another --out"
         )
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any], genome: Genome) -> None:
     """Makes the folder this training's."""
-    told = {"schema": SCHEMA, "settings": dict(settings)}
-    with replacing(folder / "genome.json") as beside:
-        beside.write_text(genome.to_json(indent=1) + "\n", encoding="utf-8")
-    with replacing(folder / SETTINGS) as beside:
-        beside.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "genome.json", genome.to_json(indent=1))
+    values = {"schema": SCHEMA, "settings": dict(settings)}
+    write_text(folder / SETTINGS, json.dumps(values, indent=1))

@@ -1,18 +1,16 @@
-"""A long training, for whoever watches it: a bar in a terminal, plain lines elsewhere and always
-in a log file.
-"""
-
+"""The view of a long training: a bar in a terminal, else plain lines, and always a log file."""
 
 from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import Progress, TimeRemainingColumn
 
 from nas import cli
 from nas.view.tables import duration
@@ -21,32 +19,25 @@ LOG_EVERY_S = 30.0
 
 
 class View:
-    """Where the training is shown; used as a context."""
+    """Shows a training of `steps` steps; a context."""
 
     def __init__(self, log: Path, steps: int) -> None:
-        self.steps = steps
-        self._path = log
-        self._file: TextIO | None = None
+        self._log_path, self._steps = log, steps
+        self._log_file: TextIO | None = None
         self._console = cli.make_console()
-        self._moves = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-            TextColumn("{task.fields[told]}"),
+            *Progress.get_default_columns()[:-1],
+            TimeRemainingColumn(),
             console=self._console,
             transient=True,
-            disable=not self._moves,
+            disable=not self._is_live,
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = self._bar.add_task("data", total=1, told="")
-        self._phase, self._began, self._first, self._said = (
-            "",
-            time.monotonic(),
-            0,
-            time.monotonic(),
-        )
+        self._task = self._bar.add_task("data", total=1)
+        self._began = self._last_line = time.monotonic()
+        self._first_step = 0
 
     def __enter__(self) -> View:
         self._bar.start()
@@ -59,57 +50,41 @@ class View:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
-        if self._file is not None:
-            self._file.close()
+        if self._log_file is not None:
+            self._log_file.close()
 
     def note(self, text: str) -> None:
-        """A line for the terminal and the log."""
+        """Shows and logs a line."""
         self._console.print(escape(text), soft_wrap=True)
         self._log(text)
 
-    def phase(self, name: str, first: int = 0) -> None:
-        """Something else begins, at its step `first`; the time left is reckoned from here."""
-        self._phase, self._began, self._first = name, time.monotonic(), first
-        self._bar.update(self._task, description=name, completed=first, told="")
+    def begin(self, step: int) -> None:
+        """The training begins at `step`; the time left is estimated from now on."""
+        self._began, self._first_step = time.monotonic(), step
 
     def progress(self, phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-        """The data tells how far it is."""
-        self._bar.update(self._task, description=phase, completed=done, total=total, told="")
+        """Progress of the data, the training or an evaluation (trials.Progress)."""
+        loss = f"loss {figures['loss']:.4f}" if "loss" in figures else ""
+        self._bar.update(self._task, description=f"{phase} {loss}", completed=done, total=total)
+        if phase == "train" and time.monotonic() - self._last_line >= LOG_EVERY_S:
+            self._line(done, loss, self._log if self._is_live else self.note)
 
-    def tell(self, event: str, done: int, total: int, figures: dict[str, float]) -> None:
-        """The training tells something (trials.training.long_loop.Tell)."""
-        if event == "evaluate":
-            self._bar.update(
-                self._task, description="evaluate", completed=done, total=total, told=""
-            )
-            return
-        if event == "checkpoint":
-            self._log(f"step {done:,}: checkpoint")
-            return
-        left = self._left(done)
-        rest = f", {duration(left)} left" if left is not None and done < total else ""
-        loss = f"loss {figures['loss']:.4f}"
-        self._bar.update(
-            self._task, description="train", completed=done, total=total, told=f"{loss}{rest}"
-        )
-        if event == "row":
-            self._said = time.monotonic()
-            self.note(
-                f"step {done:,} of {total:,}: {loss}, {figures['psnr_db']:.2f} dB, SSIM "
-                f"{figures['ssim']:.4f}{rest}"
-            )
-        elif time.monotonic() - self._said >= LOG_EVERY_S:
-            self._said = time.monotonic()
-            line = f"step {done:,} of {total:,}: {loss}{rest}"
-            self._log(line) if self._moves else self.note(line)
+    def row(self, row: Mapping[str, float]) -> None:
+        """A row of the curve that has scores."""
+        scores = f"{row['psnr_db']:.2f} dB, SSIM {row['ssim']:.4f}"
+        self._line(int(row["step"]), f"loss {row['loss']:.4f}, {scores}", self.note)
 
-    def _left(self, done: int) -> float | None:
-        """Seconds until the end, by the pace since this process began; evaluations count in it."""
-        seen = done - self._first
-        return (time.monotonic() - self._began) / seen * (self.steps - done) if seen > 0 else None
+    def _line(self, step: int, figures: str, write: Callable[[str], None]) -> None:
+        now = time.monotonic()
+        left = ""
+        if self._first_step < step < self._steps:
+            pace_s = (now - self._began) / (step - self._first_step)  # with its evaluations
+            left = f", {duration(pace_s * (self._steps - step))} left"
+        write(f"step {step:,} of {self._steps:,}: {figures}{left}")
+        self._last_line = now
 
     def _log(self, text: str) -> None:
-        if self._file is None:  # not before the folder is known to be this training's
-            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        if self._log_file is None:  # not before the folder is known to be this training's
+            self._log_file = self._log_path.open("a", encoding="utf-8", buffering=1)
         now = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
-        self._file.write(f"{now}  {text}\n")
+        self._log_file.write(f"{now}  {text}\n")

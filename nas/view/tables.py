@@ -126,5 +126,7 @@ def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
 
 def _name(row: Row) -> Text:
     return (
-        Text(f"{row.name} (baseline)", style="bold cyan") if row.baseline in BASELINES else Text(row.name)
+        Text(f"{row.name} (baseline)", style="bold cyan")
+        if row.baseline in BASELINES
+        else Text(row.name)
     )

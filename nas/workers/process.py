@@ -1,34 +1,76 @@
-"""One worker's process, seen from the one that started it: begun, heard, asked to stop, and asked
-how it died.
-"""
+"""A worker's process, as whoever starts it sees it: its assignment, its events, and its end."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
 import signal
+import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from nas.cli.parser import one_line
-from nas.workers.worker import Assignment
+from space import InputError
 
-# So much of a log's end is looked at for its last line.
+MODULE = "nas.workers.worker"
+Event = dict[str, Any]
+# Seconds that a worker may take to put its trial back when it is asked to stop.
+LEAVE_S = 60.0
+# So much of a log's end is searched for its last line.
 TAIL_BYTES = 4096
 
 
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What one worker needs to know: plain JSON values."""
+
+    index: int
+    """Its number among the workers, from 1."""
+    study: str
+    """A study by name, or a path to its TOML file."""
+    changes: dict[str, Any]
+    """Flat config keys, as load_config takes them: what all workers of the study share."""
+    runs: str
+    """The folder where studies keep their files."""
+    storage: str | None = field(repr=False)
+    """The storage's URL, which may hold a password; None: the file in the study's folder."""
+    device: str
+    """Where it trains and measures: "cpu", "cuda" or "cuda:N"."""
+    threads: int
+    """CPU threads that it trains with; measurements have those of the study."""
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Assignment:
+        """The inverse of `to_json`; InputError for anything else."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{MODULE} takes one Assignment as a line of JSON from its standard input; it is "
+                "started by python -m nas.search --workers N"
+            ) from error
+
+
 class Process(Protocol):
-    """What a crew (nas/workers/pool.py) holds of a started worker, wherever that runs."""
+    """A started worker, wherever it runs."""
 
-    def fileno(self) -> int:
-        """What to wait on for events."""
+    waiting: bool
+    """Whether it has not begun yet, for want of a place to run."""
+    lost: bool
+    """Whether it ended, without a fault of its own, with its machine. To be read after `close`."""
 
-    def events(self) -> list[dict[str, Any]] | None:
-        """The events that came since; None once there will be no more."""
+    def events(self) -> list[Event] | None:
+        """The events that came since the last call; None once there will be no more."""
 
     def stop(self) -> None:
         """Asks it to put its trial back and to end."""
@@ -37,57 +79,58 @@ class Process(Protocol):
         """Ends it at once, and whatever it has started."""
 
     def close(self) -> int:
-        """Waits until it has ended, and gives back its exit status (below 0: the signal that
-        killed it).
+        """Waits until it has ended; its exit status (below 0: the signal that killed it).
 
-        To be called when its events have ended, or after `kill`.
+        To be called after its last event, or after `kill`.
         """
 
     def last_words(self) -> str:
-        """The last line of its standard error since it was started; empty where there is none."""
+        """The last line of its standard error since it was started; "" where there is none."""
 
 
 class WorkerProcess:
-    """A started process of nas.workers.worker. Its standard error is added to `log`.
+    """A process of nas.workers.worker on this machine. Its standard error is appended to `log`.
 
-    It has a session of its own, so that Ctrl-C in a terminal reaches its starter alone, who
-    decides; and the starter's end of a pipe, so that it learns of the starter's death, whatever
-    that was.
+    It has a session of its own, so that Ctrl-C in a terminal reaches its starter alone; and its
+    standard input ends with its starter, so that it learns of that, however the starter ended.
     """
 
-    def __init__(self, assignment: Assignment, log: Path, program: Sequence[str]) -> None:
+    waiting = lost = False
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        log: Path,
+        program: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
             now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-            errors.write(f"--- {now}\n".encode())
+            errors.write(f"--- {now} on {socket.gethostname()}\n".encode())
             errors.flush()
-            self._log, self._began = log, errors.tell()
+            self._log, self._start = log, errors.tell()
             self._process = subprocess.Popen(
                 list(program),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
+                env=environment,
             )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout
         os.set_blocking(self._output.fileno(), False)
         self._rest = b""
-        with contextlib.suppress(
-            BrokenPipeError
-        ):  # it is dead already: that is seen where its events end
+        with contextlib.suppress(BrokenPipeError):  # dead already: its events end then
             self._input.write(assignment.to_json().encode() + b"\n")
             self._input.flush()
 
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
-
     def fileno(self) -> int:
+        """What to wait on for events."""
         return self._output.fileno()
 
-    def events(self) -> list[dict[str, Any]] | None:
+    def events(self) -> list[Event] | None:
         try:
             read = os.read(self._output.fileno(), 1 << 16)
         except BlockingIOError:
@@ -107,7 +150,7 @@ class WorkerProcess:
     def close(self) -> int:
         try:
             status = self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:  # silent, yet there
+        except subprocess.TimeoutExpired:  # without events, yet still there
             self.kill()
             status = self._process.wait()
         for pipe in (self._input, self._output):
@@ -118,14 +161,14 @@ class WorkerProcess:
     def last_words(self) -> str:
         with contextlib.suppress(OSError), self._log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
-            file.seek(max(self._began, end - TAIL_BYTES))
+            file.seek(max(self._start, end - TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
             return next((one_line(line)[:200] for line in reversed(lines) if line.strip()), "")
         return ""
 
 
-def _event(line: bytes) -> dict[str, Any] | None:
-    """One event; None where its end was cut off, since the process was killed while it wrote."""
+def _event(line: bytes) -> Event | None:
+    """None for what is no event, such as a line cut off since the process was killed."""
     try:
         event = json.loads(line)
     except ValueError:

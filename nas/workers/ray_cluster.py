@@ -1,8 +1,7 @@
-"""A Ray cluster, joined or made for one search: quietly, in seconds or not at all, and without
-showing it a password.
+"""A Ray cluster, joined or made for one search: quietly, within seconds, and without a password.
 
-Ray waits for ever for an address where nothing answers, tells every cluster the command line of
-those who join it, and takes the process's signals for itself. Here it does none of that.
+Ray waits for ever for an address where nothing answers, shows every cluster the command line of
+those who join it, and takes over the process's signals. Here it does none of that.
 """
 
 from __future__ import annotations
@@ -23,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.cli.parser import one_line
-from nas.study.storage import shown
-from nas.workers.allocation import LOCAL
+from nas.study.storage import mask_password
 from space import InputError
 
-AUTO = "auto"
+LOCAL, AUTO = "local", "auto"
 CONNECT_S = 5.0
 # For a process that imports Ray, joins the cluster and leaves it again.
 REHEARSAL_S = 60.0
@@ -43,30 +41,27 @@ _JOIN = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ra
 
 
 def check_cluster(address: str, url: str) -> None:
-    """Raises InputError where a search with --ray `address` and its storage at `url` can't begin:
-    what shows within seconds.
+    """Raises InputError where a search with --ray `address` and its storage at `url` can't begin,
+    as far as that shows within seconds.
     """
     if find_spec("ray") is None:
         raise InputError(
-            "--ray needs the Python package ray, which is not there; install it: pip "
-            'install ".[ray]"'
+            '--ray needs the Python package ray, which is not there; pip install ".[ray]"'
         )
     if address == LOCAL:
         return
     if url.startswith("sqlite"):
         raise InputError(
-            f"--ray {address} needs a database server, but the study is in a file, which "
-            f"other machines can't "
-            f"share; give --storage postgresql+psycopg://..., or --ray {LOCAL}"
+            f"--ray {address} needs a database server, but the study is in a file, which other "
+            f"machines can't share; give --storage postgresql+psycopg://..., or --ray {LOCAL}"
         )
     if address == AUTO:
         return
     host, _, port = address.rpartition(":")
     if "/" in address or not host or not port.isdecimal():
         raise InputError(
-            f"--ray must be {LOCAL}, {AUTO} or HOST:PORT (a Ray head's, 6379 by default), "
-            f"but got {address!r}; "
-            "run the search on a machine of the cluster"
+            f"--ray must be {LOCAL}, {AUTO} or HOST:PORT (a Ray head's, 6379 by default), but got "
+            f"{address!r}; run the search on a machine of the cluster"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
@@ -76,12 +71,11 @@ def check_cluster(address: str, url: str) -> None:
 
 @contextmanager
 def joined(address: str, url: str, *, cpus: int) -> Iterator[Any]:
-    """Ray's module, while this process is part of a cluster: that at `address` (HOST:PORT, or
-    "auto" for the one on this machine), or one that is made here, with `cpus`, and ends with it
-    ("local").
+    """Ray's module, while this process is part of the cluster at `address`: HOST:PORT, "auto" for
+    the one on this machine, or "local" for one with `cpus` that is made here, and ends here.
 
-    The storage's `url` is kept from what Ray shows. Raises InputError where no cluster of this
-    Ray's version answers within seconds.
+    The storage's `url` stays hidden from Ray. Raises InputError where no cluster of this Ray's
+    version answers within seconds.
     """
     check_cluster(address, url)
     for name, value in _QUIET.items():
@@ -102,20 +96,18 @@ def joined(address: str, url: str, *, cpus: int) -> Iterator[Any]:
 
 
 def _init(ray: Any, address: str, cpus: int, own: Path | None) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    if own is not None:
+        options |= {
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": str(own),
+        }
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     terminated = False
     try:
-        if own is not None:
-            quiet |= {
-                "num_cpus": cpus,
-                "include_dashboard": False,
-                "object_store_memory": OBJECT_STORE_BYTES,
-                "_temp_dir": str(own),
-            }
-            _start_local(ray, quiet)
-        else:
-            ray.init(address=address, **quiet)
+        _init_patiently(ray, address, options)
     except SystemExit:  # what Ray makes of a SIGTERM
         terminated = True
     except Exception as error:
@@ -127,13 +119,11 @@ def _init(ray: Any, address: str, cpus: int, own: Path | None) -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def _start_local(ray: Any, options: dict[str, Any]) -> None:
-    """A cluster of this machine alone. Ray gives it 30 s to start, which nobody can change and a
-    busy machine may need twice.
-    """
-    for attempts_left in range(START_ATTEMPTS - 1, -1, -1):
+def _init_patiently(ray: Any, address: str, options: dict[str, Any]) -> None:
+    """Ray gives its own cluster a fixed 30 s to start, too little on a busy machine."""
+    for attempts_left in reversed(range(START_ATTEMPTS)):
         try:
-            ray.init(address=LOCAL, **options)
+            ray.init(address=address, **options)
             return
         except Exception as error:
             if "timed out during startup" not in str(error) or not attempts_left:
@@ -142,21 +132,22 @@ def _start_local(ray: Any, options: dict[str, Any]) -> None:
 
 
 def hide(url: str) -> None:
-    """Rewrites this process's command line where it holds a password: Ray reads it there, keeps it
-    and shows it on its dashboard. Raises InputError where that can't be done.
+    """Rewrites this process's command line if it holds a password, since Ray shows it on its
+    dashboard. Raises InputError where that can't be done.
     """
-    if shown(url) == url or not any(url in word for word in command_line()):
+    if mask_password(url) == url or not any(url in word for word in command_line()):
         return
-    with suppress(
-        AttributeError, ImportError
-    ):  # an inner function of Ray's; whether it did its work is seen below
+    # An inner function of Ray's; whether it did its work is seen below.
+    with suppress(AttributeError, ImportError):
         inner: Any = importlib.import_module("ray._raylet")
-        inner.setproctitle(" ".join(word.replace(url, shown(url)) for word in command_line()))
+        inner.setproctitle(
+            " ".join(word.replace(url, mask_password(url)) for word in command_line())
+        )
     if any(url in word for word in command_line()):
         raise InputError(
-            "this Ray would show the storage's password to the whole cluster, as part of "
-            "the command line; "
-            "leave it out of --storage (PostgreSQL reads ~/.pgpass), or use another version of Ray"
+            "this Ray would show the storage's password to the whole cluster, as part of the "
+            "command line; leave it out of --storage (PostgreSQL reads ~/.pgpass), or use another "
+            "version of Ray"
         )
 
 
@@ -167,34 +158,29 @@ def command_line() -> list[str]:
 
 
 def _rehearse(address: str) -> None:
-    """InputError unless a process can join the cluster at `address`: another one, which can be
-    ended when it hangs.
-    """
+    """InputError unless another process, which can be ended when it hangs, joins the cluster."""
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", _JOIN, address],
             capture_output=True,
             text=True,
             timeout=REHEARSAL_S,
         )
     except subprocess.TimeoutExpired as error:
-        raise _refused(
-            address, f"what listens there did not answer within {REHEARSAL_S:.0f} s"
-        ) from error
-    if told.returncode:
-        # What a traceback ends with: the error's name, and all lines of what it says.
-        said = re.split(r"^(?=[\w.]+(?:Error|Exception): )", told.stderr, flags=re.MULTILINE)[-1]
-        raise _refused(address, one_line(said)[:300] or f"exit status {told.returncode}")
+        why = f"what listens there did not answer within {REHEARSAL_S:.0f} s"
+        raise _refused(address, why) from error
+    if done.returncode:
+        # A traceback's end: the error's name, and all lines of its message.
+        end = re.split(r"^(?=[\w.]+(?:Error|Exception): )", done.stderr, flags=re.MULTILINE)[-1]
+        raise _refused(address, one_line(end)[:300] or f"exit status {done.returncode}")
 
 
 def _refused(address: str, why: str) -> InputError:
     if address == LOCAL:
         return InputError(
-            f"a Ray cluster could not be started here: {why}; without --ray, --workers N "
-            f"needs none"
+            f"a Ray cluster could not be started here: {why}; --workers N alone needs none"
         )
     return InputError(
-        f"--ray {address} must be a running Ray cluster, but: {why}; start one with ray "
-        f"start --head, "
-        f"or give --ray {LOCAL}"
+        f"--ray {address} must be a running Ray cluster, but: {why}; start one with ray start "
+        f"--head, or give --ray {LOCAL}"
     )

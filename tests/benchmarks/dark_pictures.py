@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nas.cli.networks import load_network
 from space import restore
-from trials import evaluate, load_pairs
+from trials import load_pairs, score_images
 from trials.scoring.baseline import amplified_only, amplified_psnr_db
 
 SIDE, CAPTION, GAP = 240, 22, 6
@@ -43,7 +43,8 @@ def main() -> int:
         for name in args.networks
     }
     scores = {
-        name: [score.psnr_db for score in evaluate(model, pairs)] for name, model in models.items()
+        name: [score.psnr_db for score in score_images(model, pairs)]
+        for name, model in models.items()
     }
     gains = np.array(scores[args.networks[-1]]) - np.array(scores[args.networks[0]])
     order = np.argsort(-gains)

@@ -36,7 +36,7 @@ from dark_tables import networks_table
 
 from nas.cli.networks import load_network
 from space import BASELINES
-from trials import DataConfig, Pair, evaluate, load_data, load_pairs
+from trials import DataConfig, Pair, load_data, load_pairs, score_images
 from trials.scoring.bootstrap import paired_difference
 
 # Of the scenes that judge: no study's, no training's.
@@ -213,7 +213,7 @@ def judge(out: Path, real: Path, split: str, bench: dict[str, Any]) -> dict[str,
 
 def of_pictures(model: Any, pairs: list[Pair]) -> dict[str, list[float]]:
     """One network's scores, picture by picture."""
-    scores = evaluate(model, pairs)
+    scores = score_images(model, pairs)
     return {
         "psnr_db": [score.psnr_db for score in scores],
         "ssim": [score.ssim for score in scores],

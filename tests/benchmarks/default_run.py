@@ -19,7 +19,7 @@ from nas.cli.networks import load_network
 from nas.study.pareto import front_rows
 from nas.study.records import read_rows
 from nas.study.storage import default_url, open_storage
-from trials import evaluate, load_pairs
+from trials import load_pairs, score_images
 
 RESULT = Path(__file__).parent / "results" / "default_run.json"
 
@@ -48,7 +48,7 @@ def main() -> int:
             continue
         attrs = study.trials[row.number].user_attrs
         network = load_network(str(options.study / str(row.directory)), None)
-        scores = [evaluate(network.model, [pair])[0] for pair in pairs]
+        scores = [score_images(network.model, [pair])[0] for pair in pairs]
         networks.append(
             {
                 "name": row.name,

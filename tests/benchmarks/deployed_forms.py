@@ -1,5 +1,4 @@
-"""What is the deployed form worth? Each form of a network against the same network as it was
-trained, in one run.
+"""Each deployed form of a network against the same network as it was trained, in one run.
 
 As trained: eager, float32, contiguous, weight norm on. Every form takes turns with that (A B A C
 ...). Beside the times: the largest difference of the picture, and with --weights and --data the
@@ -7,8 +6,8 @@ PSNR of MO's published weights in each dtype.
 
     python tests/benchmarks/deployed_forms.py --weights mo_checkpoint.pt --data sid-sample \
         --json tests/benchmarks/results/deployed_forms_cpu.json
-    python tests/benchmarks/deployed_forms.py --device cuda --networks MO M1 M2 --shapes 2848x4256
-    2160x3840 \
+    python tests/benchmarks/deployed_forms.py --device cuda --networks MO M1 M2 \
+        --shapes 2848x4256 2160x3840 \
         --json tests/benchmarks/results/deployed_forms_gpu.json
 
 The first takes about five minutes on two CPU cores, most of it compiling; the second is the table
@@ -27,14 +26,15 @@ from typing import Any
 import torch
 
 from space import BASELINES, DarkUNet, build_model, load_reference_checkpoint
-from trials import LatencyConfig, evaluate, load_pairs
+from trials import LatencyConfig, load_pairs, score_images
 from trials.device.lock import DeviceLock
 from trials.device.memory import keep_freed_memory
-from trials.latency.deployment import Deployed, Form, deploy, judged_form, numerics
+from trials.latency.deployment import Deployed, Form, deploy, numerics, scoring_form
 from trials.latency.measure import device_name
-from trials.latency.rounds import TRIES, Watch
+from trials.latency.rounds import Measurement
+from trials.latency.runtimes import RUNTIMES
 from trials.latency.statistics import summarise
-from trials.latency.timer import Timed, random_mosaics
+from trials.latency.timer import NetworkTimer, random_mosaics
 
 TRAINED = Form(dtype="float32", memory_format="contiguous", runtime="eager", streams=False)
 
@@ -46,10 +46,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--networks", nargs="+", default=["MO"], choices=list(BASELINES))
     parser.add_argument(
-        "--shapes",
-        nargs="+",
-        default=["512x512"],
-        help="rows x columns, padded to the next multiple",
+        "--shapes", nargs="+", default=["512x512"], help="rows x columns, padded to a multiple"
     )
     parser.add_argument("--runtimes", nargs="+", help="all that the device has, without it")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -99,18 +96,16 @@ def table(
     with DeviceLock(args.device).alone(), torch.no_grad(), numerics(device):
         trained = Deployed(copy.deepcopy(model), TRAINED, device, height, width)
         ones = [trained, *forms(model, device, height, width, args.runtimes)]
-        timed = [Timed(one, random_mosaics(one, height, width)) for one in ones]
+        timed = [NetworkTimer(one, random_mosaics(one, height, width)) for one in ones]
         mosaic = timed[0].mosaics[0]
         right = trained(mosaic).float().clone()
         off = [float((one(mosaic.to(one.dtype)).float() - right).abs().max()) for one in ones]
-        watch = Watch(timed, config, device, None)
-        for _ in range(TRIES):
-            if watch.try_once() and watch.is_precise():
-                break
-    ratios: list[Any] = [(None, None), *watch.ratios()]
+        measurement = Measurement(timed, config, device, None)
+        measurement.run()
+    ratios: list[Any] = [(None, None), *measurement.ratios()]
     rows = []
     for one, (times_ms, device_ms), (ratio, device_ratio), difference in zip(
-        ones, watch.best, ratios, off, strict=True
+        ones, measurement.best, ratios, off, strict=True
     ):
         rows.append(
             {
@@ -122,7 +117,7 @@ def table(
                 "ratio_to_trained": ratio.to_dict() if ratio else None,
                 "device_ratio_to_trained": device_ratio.to_dict() if device_ratio else None,
                 "largest_difference": difference,
-                "gpu": watch.gpu,
+                "gpu": measurement.gpu,
             }
         )
     return rows
@@ -132,9 +127,9 @@ def forms(
     model: DarkUNet, device: torch.device, height: int, width: int, runtimes: list[str] | None
 ) -> list[Deployed]:
     """Every form that the device has; contiguous memory in float32 eager only, for comparison."""
-    runtimes = runtimes or (
-        ["eager", "cuda_graph", "compile"] if device.type == "cuda" else ["eager", "compile"]
-    )
+    runtimes = runtimes or [
+        name for name in RUNTIMES if name != "cuda_graph" or device.type == "cuda"
+    ]
     configs = [LatencyConfig(dtype="float32", memory_format="contiguous", runtime="eager")]
     configs += [
         LatencyConfig(dtype=dtype, memory_format="channels_last", runtime=runtime)
@@ -155,11 +150,11 @@ def psnr_by_dtype(args: argparse.Namespace) -> dict[str, float]:
     pairs = load_pairs(args.data, "all", white_balanced_input=False, device=args.device)
     networks = {"as trained": copy.deepcopy(model).eval().to(args.device)}
     for dtype in ("float32", "bfloat16", "float16"):
-        networks[dtype] = judged_form(model, replace(LatencyConfig(), dtype=dtype), args.device)
+        networks[dtype] = scoring_form(model, replace(LatencyConfig(), dtype=dtype), args.device)
     found = {}
     with numerics(torch.device(args.device)):
         for name, network in networks.items():
-            scores = evaluate(network, pairs)
+            scores = score_images(network, pairs)
             found[name] = sum(score.psnr_db for score in scores) / len(scores)
     return found
 

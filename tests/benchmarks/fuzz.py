@@ -1,10 +1,9 @@
 """10,000 mutated genomes, configs, exports, lists and raw photos, and 500 checkpoints: each right,
 or refused in one clear line.
 
-    python tests/benchmarks/fuzz.py                                # all, seed 0: a few minutes on
-    one core python tests/benchmarks/fuzz.py --seed 3 --kind raw --from 900   # another seed; one
-    kind; go on from its case 900 python tests/benchmarks/fuzz.py --seed 3 --kind raw --only 917
-    # one case again, told in full
+    python tests/benchmarks/fuzz.py                                   # all: a few minutes
+    python tests/benchmarks/fuzz.py --seed 3 --kind raw --from 900    # one kind, from case 900 on
+    python tests/benchmarks/fuzz.py --seed 3 --kind raw --only 917    # one case, in full
 
 Each case is a valid input with one to a few changes, in its structure (keys dropped, added,
 doubled, swapped, of other types; huge and odd numbers and texts, deep nesting, paths and links
@@ -80,11 +79,11 @@ def main() -> int:
         help="begin each kind with this case",
     )
     parser.add_argument("--share", type=float, default=1.0, help="of all cases (1)")
-    parser.add_argument("--only", type=int, metavar="N", help="this case of --kind, told in full")
+    parser.add_argument("--only", type=int, metavar="N", help="this case of --kind, in full")
     parser.add_argument(
         "--show", type=int, default=0, metavar="N", help="show so many of each kind's refusals"
     )
-    parser.add_argument("--json", type=Path, help="where to keep the figures")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
     if args.only is not None:
         outcome = next(run({args.kind or "genome": range(args.only, args.only + 1)}, args.seed))
@@ -120,23 +119,20 @@ def main() -> int:
     seconds = time.monotonic() - started
     print(f"\nseed {args.seed}: {total} cases in {seconds:.0f} s, {len(bad)} crashed or hung")
     if args.json:
-        kinds_told = {kind: dataclasses.asdict(tally) for kind, tally in tallies.items()}
-        told = {
+        result = {
             "seed": args.seed,
             "cases": total,
             "seconds": seconds,
             "crashed_or_hung": len(bad),
-            "kinds": kinds_told,
+            "kinds": {kind: dataclasses.asdict(tally) for kind, tally in tallies.items()},
         }
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
     return int(bool(bad))
 
 
 def print_table(tallies: dict[str, Tally]) -> None:
-    print(
-        "\n| kind | cases | accepted | refused | crashed | hung | slowest ms "
-        "|\n|---|---|---|---|---|---|---|"
-    )
+    print("\n| kind | cases | accepted | refused | crashed | hung | slowest ms |")
+    print("|---|---|---|---|---|---|---|")
     for kind, tally in tallies.items():
         counts = " | ".join(str(count) for count in tally.counts.values())
         print(

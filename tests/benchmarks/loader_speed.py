@@ -1,5 +1,4 @@
-"""How fast real training crops come: our source against a plain loader, and how long a training
-waits for them.
+"""How fast real training crops come, against a plain loader, and how long training waits for them.
 
     python tests/benchmarks/loader_speed.py ../shared/sid-sample
 
@@ -21,10 +20,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from space import BASELINES, InputError, build_model
-from trials import DataConfig, TrainConfig, load_data
-from trials.data.dataset import RealData
-from trials.raw.reader import normalise, read_frame, read_target
-from trials.training.long_loop import LongConfig, LongTraining
+from trials import DataConfig, TrainConfig, load_data, train
+from trials.data import RealData
+from trials.raw import read_frame, read_target
 
 WANTED_TIMES = 20.0
 WANTED_SHARE = 0.05
@@ -34,21 +32,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path, help="folder of real pairs in SID's layout")
-    parser.add_argument(
-        "--crop", type=int, default=128, help="side of a crop, pixels (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--batch", type=int, default=8, help="crops per step (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=6.0, help="for each loader (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--steps", type=int, default=60, help="training steps (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    add = parser.add_argument
+    add("data", type=Path, help="folder of real pairs in SID's layout")
+    add("--crop", type=int, default=128, help="side of a crop, pixels (default: %(default)s)")
+    add("--batch", type=int, default=8, help="crops per step (default: %(default)s)")
+    add("--seconds", type=float, default=6.0, help="for each loader (default: %(default)s)")
+    add("--steps", type=int, default=60, help="training steps (default: %(default)s)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,28 +54,20 @@ def main() -> int:
         ours = samples_per_s(
             lambda: data.sample(options.batch, options.crop, generator)[0], options.seconds
         )
-        height, width = data.shots[0].size
+        height, width = data.pairs[0].frame.size
         print(
-            f"{len(data.shots)} pairs of {height} x {width}, crops of {options.crop}, one "
-            f"thread draws"
+            f"{len(data.pairs)} pairs of {height} x {width}, crops of {options.crop}, one thread"
         )
         print(f"plain loader, opens the raw for each crop: {plain:8.1f} samples/s")
-        print(
-            f"ours, decoded once:                        {ours:8.1f} samples/s, "
-            f"{ours / plain:.0f} times as many"
-        )
-        train = TrainConfig(steps=options.steps, batch=options.batch, crop=options.crop)
+        print(f"ours, decoded once: {ours:31.1f} samples/s, {ours / plain:.0f} times as many")
+        recipe = TrainConfig(steps=options.steps, batch=options.batch, crop=options.crop)
         torch.manual_seed(0)
         precision = torch.bfloat16 if data.device.type == "cuda" else torch.float32
-        config = LongConfig(train=train, eval_steps=options.steps, precision=precision)
-        log = LongTraining(build_model(BASELINES["MO"]), data, config, Path(folder)).run(
-            checkpoint_s=3600.0
-        )
+        log = train(build_model(BASELINES["MO"]), data, recipe, seed=0, precision=precision)
     share = log.waited_s / log.seconds
     pace = options.steps * options.batch / log.seconds
     print(
-        f"MO trains on {pace:.1f} samples/s ({options.device}); {100 * share:.2f} % of "
-        f"the time it waits for data"
+        f"MO trains on {pace:.1f} samples/s ({options.device}); {share:.2%} of it waits for data"
     )
     return 0 if ours >= WANTED_TIMES * plain and share <= WANTED_SHARE else 1
 
@@ -100,17 +83,13 @@ def samples_per_s(draw, seconds: float) -> float:
 
 def plain_crop(data: RealData, crop: int):
     """A crop the plain way: both files opened and developed for it alone."""
-    row = random.choice(data.shots).row
+    row = random.choice(data.pairs).files
     frame = read_frame(row.short)
-    height, width = frame.mosaic.shape
-    target = read_target(row.long, frame.offset, (height, width))
-    top, left = (2 * random.randrange((size - crop) // 2 + 1) for size in (height, width))
-    mosaic = normalise(
-        frame.mosaic[top : top + crop, left : left + crop], frame.black, frame.white_level
-    )
-    return torch.from_numpy(mosaic * row.ratio).clamp_(max=1.0), target[
-        top : top + crop, left : left + crop
-    ]
+    target = read_target(row.long, frame.offset, frame.size)
+    top, left = (2 * random.randrange((size - crop) // 2 + 1) for size in frame.size)
+    rows, columns = slice(top, top + crop), slice(left, left + crop)
+    mosaic = frame.normalised(rows, columns) * row.ratio
+    return torch.from_numpy(mosaic).clamp_(max=1.0), target[rows, columns]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Does the default recipe train whatever the space holds? Random genomes, a short training each,
-nothing may diverge.
+"""Random genomes of the space, a short training each by the default recipe: none may diverge.
 
     python tests/benchmarks/random_training.py --genomes 40 --steps 150
 
@@ -8,6 +7,7 @@ if one diverged or ended below it.
 """
 
 import argparse
+import math
 import random
 import sys
 import time
@@ -16,7 +16,8 @@ from dataclasses import replace
 import torch
 
 from space import DesignSpace, build_model, count_cost
-from trials import DataConfig, TrainConfig, amplified_psnr_db, evaluate, load_data, train
+from trials import DataConfig, TrainConfig, amplified_psnr_db, load_data, score_images, train
+from trials.scoring.images import mean_scores
 
 
 def main() -> int:
@@ -45,24 +46,22 @@ def main() -> int:
         torch.manual_seed(args.seed)
         model = build_model(genome)
         log = train(model, data, replace(TrainConfig(), steps=args.steps), seed=args.seed)
-        psnr_db = (
-            float("nan")
-            if log.diverged
-            else sum(s.psnr_db for s in evaluate(model, data.held_out)) / len(data.held_out)
-        )
+        psnr_db = math.nan
+        if not log.diverged:
+            psnr_db, _ = mean_scores(score_images(model, data.held_out))
         bad = log.diverged or not psnr_db > baseline
         failed += bad
         scores.append(psnr_db)
         gmacs = count_cost(genome, 512, 512).macs / 1e9
-        told = "DIVERGED" if log.diverged else "BELOW AMPLIFYING" if bad else ""
+        verdict = "DIVERGED" if log.diverged else "BELOW AMPLIFYING" if bad else ""
         print(
             f"{number:3d} {genome.digest} {gmacs:7.3f} GMAC {psnr_db:6.2f} dB "
-            f"{log.seconds:6.1f} s  {told}",
+            f"{log.seconds:6.1f} s  {verdict}",
             flush=True,
         )
     print(
-        f"{failed} of {len(scores)} diverged or ended below amplifying; PSNR "
-        f"{min(scores):.2f} to {max(scores):.2f} dB; "
+        f"{failed} of {len(scores)} diverged or ended below amplifying; "
+        f"PSNR {min(scores):.2f} to {max(scores):.2f} dB; "
         f"{time.perf_counter() - started:.0f} s on {args.threads} threads"
     )
     return 1 if failed else 0

@@ -94,12 +94,11 @@ def compare(args: argparse.Namespace) -> None:
             trainer.kill()
     for name in (LOCKED, UNLOCKED):
         if name in result:
-            told = result[name]
+            spread = result[name]
             print(
-                f"{name}: {told['processes']} processes, ratios {told['lowest']:.3f} to "
-                f"{told['highest']:.3f}, "
-                f"spread (max/min - 1) {told['spread']:.2%}; milliseconds spread "
-                f"{told['spread_ms']:.1%}"
+                f"{name}: {spread['processes']} processes, ratios {spread['lowest']:.3f} to "
+                f"{spread['highest']:.3f}, spread (max/min - 1) {spread['spread']:.2%}; "
+                f"milliseconds spread {spread['spread_ms']:.1%}"
             )
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
@@ -141,13 +140,13 @@ def train_for_ever(device: str, threads: int) -> None:
 
     torch.set_num_threads(threads)
     data = load_data(DataConfig(scenes=8, held_out=1), device=device)
-    told = False
+    is_noted = False
 
     def on_progress(*_: object) -> None:
-        nonlocal told
-        if not told:
+        nonlocal is_noted
+        if not is_noted:
             print("training", flush=True)
-            told = True
+            is_noted = True
 
     train(
         build_model(BASELINES["MO"]),

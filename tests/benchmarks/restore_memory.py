@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["MO"], choices=["MO", "M1", "M2"])
     parser.add_argument("--megapixels", nargs="+", type=int, default=list(SIZES), choices=SIZES)
     parser.add_argument("--compare", action="store_true", help="write comparisons too")
-    parser.add_argument("--json", type=Path, help="write what was found to this file too")
+    parser.add_argument("--json", type=Path, help="write the rows to this file too")
     args = parser.parse_args()
-    found = []
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in args.megapixels:
             photo = write_photo(Path(folder) / f"{megapixels}.dng", *SIZES[megapixels])
@@ -47,21 +47,18 @@ def main() -> None:
                     "compare": args.compare,
                     **restore_apart(name, photo, Path(folder), flags),
                 }
-                print(
-                    f"{name}  {megapixels} megapixels  {row['peak_mib']:.0f} MiB  "
-                    f"{row['seconds']:.1f} s",
-                    flush=True,
-                )
-                found.append(row)
+                figures = f"{row['peak_mib']:.0f} MiB  {row['seconds']:.1f} s"
+                print(f"{name}  {megapixels} megapixels  {figures}", flush=True)
+                rows.append(row)
             photo.unlink()
-    worst = max(row["peak_mib"] for row in found)
+    worst = max(row["peak_mib"] for row in rows)
     print(f"largest: {worst:.0f} MiB of {LIMIT_MIB}: {'kept' if worst <= LIMIT_MIB else 'BROKEN'}")
     if args.json:
         result = {
             "limit_mib": LIMIT_MIB,
             "cpus": os.cpu_count(),
             "threads": os.environ.get("OMP_NUM_THREADS"),
-            "rows": found,
+            "rows": rows,
         }
         args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     sys.exit(worst > LIMIT_MIB)
@@ -76,29 +73,13 @@ def write_photo(path: Path, height: int, width: int) -> Path:
 
 
 def restore_apart(name: str, photo: Path, folder: Path, flags: list[str]) -> dict[str, float]:
-    """Restores `photo` in a process of its own: its peak memory and its seconds, both from start
-    to end.
-    """
+    """Restores `photo` in a process of its own: its peak memory and its seconds."""
     weights = folder / f"{name}.safetensors"
     if not weights.exists():
         write_weights(name, weights)
-    words = [
-        sys.executable,
-        "-m",
-        "nas.restore",
-        name,
-        str(photo),
-        "--weights",
-        str(weights),
-        "--out",
-        str(folder / "out"),
-        "--device",
-        "cpu",
-        "--ratio",
-        "100",
-        "--force",
-        *flags,
-    ]
+    command = [sys.executable, "-m", "nas.restore", name, str(photo), "--weights", str(weights)]
+    options = f"--out {folder}/out --device cpu --ratio 100 --force"
+    words = [*command, *options.split(), *flags]
     started = time.monotonic()
     child = os.posix_spawn(sys.executable, words, os.environ)
     _, status, usage = os.wait4(child, 0)
@@ -112,10 +93,8 @@ def write_weights(name: str, path: Path) -> None:
 
     from space import BASELINES, build_model
 
-    save_file(
-        {key: value.clone() for key, value in build_model(BASELINES[name]).state_dict().items()},
-        path,
-    )
+    state = build_model(BASELINES[name]).state_dict()
+    save_file({key: value.clone() for key, value in state.items()}, path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""MO trained on synthetic data alone, judged on real night photos.
+"""MO trained on synthetic data alone, scored on real night photos.
 
     python tests/benchmarks/synthetic_to_real.py ../shared/sid-sample
 
@@ -25,20 +25,21 @@ from trials import (
     TrainConfig,
     TrainLog,
     TrialData,
-    evaluate,
     load_data,
     load_pairs,
+    score_images,
     train,
 )
+from trials.scoring.images import mean_scores
 
-# The pace is judged when the training has run so long, by the steps done since the first ones.
-JUDGED_AFTER_S = 15.0
-# Part of the time limit planned for; the rest is for a machine that slows down.
+# The pace is estimated after so long, by the steps since the first ones.
+ESTIMATED_AFTER_S = 15.0
+# Share of the time limit that is planned for; the rest is for a machine that slows down.
 PLANNED_SHARE = 0.85
 
 
 class TooSlowError(Exception):
-    """The steps asked for don't fit; `step_s` is what one takes."""
+    """The requested steps don't fit; one takes `step_s` seconds."""
 
     def __init__(self, step_s: float) -> None:
         super().__init__(step_s)
@@ -50,7 +51,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "data", type=Path, help="folder of real pairs in SID's layout; all of its lists are judged"
+        "data", type=Path, help="folder of real pairs in SID's layout; all lists are scored"
     )
     parser.add_argument(
         "--steps", type=int, default=2400, help="most training steps (default: %(default)s)"
@@ -84,23 +85,21 @@ def main() -> int:
     except TooSlowError as slow:
         steps = max(1, int((options.limit_min * 60 * PLANNED_SHARE - seconds()) / slow.step_s))
         print(
-            f"{seconds():6.1f} s  {1000 * slow.step_s:.0f} ms per step: begins again with "
-            f"{steps} steps",
+            f"{seconds():6.1f} s  {1000 * slow.step_s:.0f} ms per step: again with {steps} steps",
             flush=True,
         )
         model, log = train_mo(data, steps, options.seed, progress, None)
     trained_s = seconds()
     with tempfile.TemporaryDirectory() as cache:
         pairs = load_pairs(options.data, "all", cache_dir=Path(cache))
-        scores = evaluate(model, pairs)
+        scores = score_images(model, pairs)
     for score in scores:
         print(f"{score.name:20}  {score.psnr_db:6.2f} dB  SSIM {score.ssim:.3f}")
-    mean_db = sum(score.psnr_db for score in scores) / len(scores)
+    mean_db, _ = mean_scores(scores)
     in_time = trained_s <= options.limit_min * 60
     print(
-        f"{len(scores)} real photos, float images: mean {mean_db:.2f} dB after "
-        f"{log.steps} steps, {trained_s:.0f} s"
-        f" on {options.threads} threads (wanted: {options.wanted_db} dB in "
+        f"{len(scores)} real photos, float images: mean {mean_db:.2f} dB after {log.steps} steps, "
+        f"{trained_s:.0f} s on {options.threads} threads (wanted: {options.wanted_db} dB in "
         f"{options.limit_min:g} min)"
     )
     return 0 if mean_db >= options.wanted_db and in_time and not log.diverged else 1
@@ -109,23 +108,21 @@ def main() -> int:
 def train_mo(
     data: TrialData, steps: int, seed: int, progress: Progress, left_s: float | None
 ) -> tuple[DarkUNet, TrainLog]:
-    """MO trained for `steps` steps. Raises TooSlowError early on where that would take longer than
-    `left_s` seconds.
-    """
+    """MO trained for `steps` steps. Raises TooSlowError early where that takes over `left_s`."""
     torch.manual_seed(seed)
     model = build_model(BASELINES["MO"])
     started = time.perf_counter()
     first: list[tuple[int, float]] = []
-    judged = left_s is None
+    estimated = left_s is None
 
     def watch(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-        nonlocal judged
+        nonlocal estimated
         progress(phase, done, total, figures)
         now = time.perf_counter() - started
         if not first:
             first.append((done, now))
-        elif not judged and now >= JUDGED_AFTER_S:
-            judged = True
+        elif not estimated and now >= ESTIMATED_AFTER_S:
+            estimated = True
             step_s = (now - first[0][1]) / (done - first[0][0])
             if left_s is not None and now + step_s * (total - done) > left_s:
                 raise TooSlowError(step_s)

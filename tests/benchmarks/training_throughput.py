@@ -2,12 +2,12 @@
 
     python tests/benchmarks/training_throughput.py --networks MO M1 --json throughput.json
 
-The plain loop is what many published trainings do: a DataLoader with worker processes gives the
-crops (here of scenes that lie decoded in memory, noise and all: a loader that opens raw files is
-slower still, see loader_speed.py), the network runs eagerly in float32, and the optimiser walks
-parameter by parameter. Ours is trials.training.trainer's step; on a GPU, where it is replayed as a CUDA
-graph, it is timed without one too. All see the same scenes, batch, crop, threads and device;
-blocks take turns. The machine's load is stored with the figures: on a busy one they say little.
+The plain loop is what many published trainings do: a DataLoader with worker processes makes the
+crops (here of decoded scenes in memory, with noise: a loader that opens raw files is slower still,
+see loader_speed.py), the network runs eagerly in float32, and the optimiser walks parameter by
+parameter. Ours is the step of trials.training.trainer; on a GPU, where a CUDA graph replays it, it
+is timed without one too. All have the same scenes, batch, crop, threads and device; blocks take
+turns. The machine's load is stored with the figures: on a busy one they mean little.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from space import BASELINES, build_model
 from trials import DataConfig, TrainConfig, TrialData, load_data
 from trials.device.precision import settled_dtype, training_dtype
-from trials.training.losses import restoration_loss
+from trials.training.optimizer_step import restoration_loss
 from trials.training.trainer import Trainer
 
 BLOCK_STEPS = 8
@@ -56,13 +56,11 @@ def plain_step(
     """A step of the plain loop."""
     model = build_model(BASELINES[name]).to(device).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(
-        parameters, lr=config.learning_rate, betas=(0.9, 0.99), foreach=False
-    )
+    rate = config.learning_rate
+    optimiser = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), foreach=False)
     average = [parameter.detach().clone() for parameter in parameters]
-    batches = iter(
-        DataLoader(Crops(data, config.crop), batch_size=config.batch, num_workers=workers)
-    )
+    crops = Crops(data, config.crop)
+    batches = iter(DataLoader(crops, batch_size=config.batch, num_workers=workers))
 
     def step() -> None:
         mosaic, target = (tensor.to(device) for tensor in next(batches))
@@ -72,9 +70,8 @@ def plain_step(
         nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(
-                average, [parameter.detach() for parameter in parameters], 1 - config.ema_decay
-            )
+            detached = [parameter.detach() for parameter in parameters]
+            torch._foreach_lerp_(average, detached, 1 - config.ema_decay)
 
     return step
 
@@ -83,13 +80,9 @@ def our_step(
     name: str, data: TrialData, config: TrainConfig, device: torch.device, *, graph: bool = True
 ) -> Callable[[], Any]:
     """A step of trials.training.trainer."""
-    trainer = Trainer(
-        build_model(BASELINES[name]),
-        config,
-        device,
-        precision=training_dtype(config.dtype, device),
-        graph=graph,
-    )
+    precision = training_dtype(config.dtype, device)
+    model = build_model(BASELINES[name])
+    trainer = Trainer(model, config, device, precision=precision, graph=graph)
     generator = torch.Generator(device).manual_seed(0)
     done = 0
 
@@ -113,11 +106,9 @@ def main() -> int:
     args = parser.parse_args()
     device = torch.device(args.device)
     config = TrainConfig()
-    in_memory, on_device = (
-        load_data(DataConfig(scenes=48), device="cpu"),
-        load_data(DataConfig(scenes=48), device=args.device),
-    )
-    found: dict[str, Any] = {
+    in_memory = load_data(DataConfig(scenes=48), device="cpu")
+    on_device = load_data(DataConfig(scenes=48), device=args.device)
+    results: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -146,39 +137,30 @@ def main() -> int:
                     torch.cuda.synchronize()
                 if block:  # the first warms up
                     times[loop].append((time.perf_counter() - started) / BLOCK_STEPS)
-        ratios = sorted(
-            plain / ours for plain, ours in zip(times["plain"], times["ours"], strict=True)
-        )
-        low, middle, high = (
-            ratios[len(ratios) // 10],
-            statistics.median(ratios),
-            ratios[-1 - len(ratios) // 10],
-        )
-        plain_ms, ours_ms = (1000 * statistics.median(times[loop]) for loop in ("plain", "ours"))
-        told = {
-            "plain_ms": plain_ms,
-            "ours_ms": ours_ms,
-            "times_as_fast": middle,
-            "low": low,
-            "high": high,
+        pairs = zip(times["plain"], times["ours"], strict=True)
+        ratios = sorted(plain / ours for plain, ours in pairs)
+        tenth = len(ratios) // 10
+        figures = {
+            "plain_ms": 1000 * statistics.median(times["plain"]),
+            "ours_ms": 1000 * statistics.median(times["ours"]),
+            "times_as_fast": statistics.median(ratios),
+            "low": ratios[tenth],
+            "high": ratios[-1 - tenth],
         }
-        if "eager" in times:
-            told["ours_without_graph_ms"] = 1000 * statistics.median(times["eager"])
-        found["networks"][name] = told
         print(
-            f"{name}: plain {told['plain_ms']:.0f} ms a step, ours {told['ours_ms']:.0f} "
-            f"ms ({found['dtype']}), "
-            f"{middle:.2f} times as fast ({low:.2f} to {high:.2f} over blocks)",
+            f"{name}: plain {figures['plain_ms']:.0f} ms a step, ours {figures['ours_ms']:.0f} ms "
+            f"({results['dtype']}), {figures['times_as_fast']:.2f} times as fast "
+            f"({figures['low']:.2f} to {figures['high']:.2f} over blocks)",
             flush=True,
         )
-        if "ours_without_graph_ms" in told:
-            print(
-                f"{name}: ours without a CUDA graph {told['ours_without_graph_ms']:.0f} ms",
-                flush=True,
-            )
-    found["load_after"] = os.getloadavg()
+        if "eager" in times:
+            figures["ours_without_graph_ms"] = 1000 * statistics.median(times["eager"])
+            eager_ms = figures["ours_without_graph_ms"]
+            print(f"{name}: ours without a CUDA graph {eager_ms:.0f} ms", flush=True)
+        results["networks"][name] = figures
+    results["load_after"] = os.getloadavg()
     if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 

@@ -20,10 +20,8 @@ from optuna.trial import TrialState, create_trial
 
 from dashboards.server.live_front import KEY, LiveFront
 from dashboards.server.quick_detail import QuickDetail
-from dashboards.study import bulk_read as quick_trials
-from dashboards.study.bulk_read import QuickTrials
 from dashboards.study.read_only import ReadOnlyError, ReadOnlyStorage
-from dashboards.study.reader import open_storage
+from nas.study.storage import open_to_look
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard", reason="needs optuna-dashboard")
 
@@ -49,14 +47,6 @@ def comparable(value: Any) -> Any:
             for key, v in value.items()
         }
     return [comparable(v) for v in value] if isinstance(value, list) else value
-
-
-def told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """All that a trial holds; steps as text, because NaN is not equal to itself."""
-    return vars(trial) | {
-        "_intermediate_values": repr(trial.intermediate_values),
-        "intermediate_values": None,
-    }
 
 
 @pytest.fixture
@@ -131,42 +121,19 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-def test_trials_are_those_that_optuna_reads(url: str) -> None:
-    storage = open_storage(url)
-    quick = QuickTrials(storage.engine, 1)
-    for _ in range(2):  # the second time most are kept
-        got, expected = quick.read(), storage.get_all_trials(1)
-        assert [told(trial) for trial in got] == [told(trial) for trial in expected]
-        assert [list(t.params) for t in got] == [list(t.params) for t in expected]
-
-
-def test_many_trials_are_read_at_once_and_then_only_the_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quick_trials, "MANY", 20)
-    url = f"sqlite:///{tmp_path}/study.db"
-    study = optuna.create_study(storage=url)
-    space = {"x": FloatDistribution(0, 1)}
-    study.add_trials(
-        [
-            create_trial(value=n / 1000, params={"x": n / 1000}, distributions=space)
-            for n in range(25)
-        ]
-    )
-    storage = open_storage(url)
-    quick = QuickTrials(storage.engine, 1)
-    first = quick.read()
-    assert first == storage.get_all_trials(1)
-    study.add_trial(create_trial(value=0.5, params={"x": 0.5}, distributions=space))
-    second = quick.read()
-    assert len(second) == 26 and all(
-        one is other for one, other in zip(first, second, strict=False)
-    )
+def test_finished_trials_are_read_once(url: str) -> None:
+    seen = ReadOnlyStorage(open_to_look(url))
+    first = seen.get_all_trials(1, deepcopy=False)
+    optuna.load_study(study_name="dark", storage=url).add_trial(create_trial(values=[1.0, 2.0]))
+    second = seen.get_all_trials(1, deepcopy=False)
+    assert len(second) == len(first) + 1
+    for before, after in zip(first, second, strict=False):
+        assert (before is after) == before.state.is_finished()
 
 
 @pytest.mark.parametrize("after", [0, 5, 12, 100])
 def test_the_answer_is_optuna_dashboards_own(url: str, after: int) -> None:
-    seen = ReadOnlyStorage(open_storage(url), also=LiveFront().attributes)
+    seen = ReadOnlyStorage(open_to_look(url), also=LiveFront().attributes)
     own = ask(optuna_dashboard.wsgi(seen), "/api/studies/1", f"after={after}")
     for trial in (*own["trials"], *own["best_trials"]):
         for param in trial["params"]:
@@ -186,7 +153,7 @@ def test_what_it_does_not_know_it_leaves_to_optuna_dashboard(url: str) -> None:
     other._storage.set_study_system_attr(
         other._study_id, "dashboard:form_widgets:v2", {"widgets": []}
     )
-    detail = QuickDetail(ReadOnlyStorage(open_storage(url)))
+    detail = QuickDetail(ReadOnlyStorage(open_to_look(url)))
     assert [detail.answer(study_id, 0) is None for study_id in (1, 2, 3, 4)] == [
         False,
         True,
@@ -196,9 +163,9 @@ def test_what_it_does_not_know_it_leaves_to_optuna_dashboard(url: str) -> None:
 
 
 def test_the_storage_shows_the_front_and_refuses_every_write(url: str) -> None:
-    seen = ReadOnlyStorage(open_storage(url), also=LiveFront().attributes)
+    seen = ReadOnlyStorage(open_to_look(url), also=LiveFront().attributes)
     figure = json.loads(seen.get_study_system_attrs(1)[KEY])
-    assert "?numbers=" in json.dumps(figure) and KEY not in open_storage(
+    assert "?numbers=" in json.dumps(figure) and KEY not in open_to_look(
         url
     ).get_study_system_attrs(1)
     study = optuna.load_study(study_name="dark", storage=seen)

@@ -30,7 +30,7 @@ from dashboards.report import EXAMPLE, main
 from dashboards.study.artifacts import Artifacts
 from dashboards.study.records import StudyRecords, read_records
 from space import BASELINES
-from trials.preview import _panel
+from trials.outputs import preview_row
 
 HOSTILE = "</script><script>alert(1)</script><!-- <b>& \u2028"
 CURVE = b"step,loss,lr,seconds\n10,0.2,1e-3,1\n20,0.1,1e-3,2\n30,0.08,1e-3,3\n"
@@ -57,7 +57,7 @@ def preview(restored: int, *, side: int = 48, pairs: int = 2) -> bytes:
             picture(2000 + pair, side),
         ]
         tensors = [torch.from_numpy(one).permute(2, 0, 1)[None] / 255 for one in shown]
-        rows.append(np.hstack([_panel(tensor, "title") for tensor in tensors]))
+        rows.append(preview_row(tensors))
     return cv2.imencode(".png", np.vstack(rows)[:, :, ::-1])[1].tobytes()
 
 
@@ -127,22 +127,15 @@ class Elements(HTMLParser):
 
 def test_the_command_writes_one_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_file(with_artifacts(networks()), tmp_path / "runs" / "dark")
-    words = [
-        "--study",
-        "dark",
-        "--runs",
-        str(tmp_path / "runs"),
-        "--out",
-        str(tmp_path / "r.html"),
-    ]
-    assert main(words) == 0
+    flags = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "r.html")]
+    assert main(["--study", "dark", *flags]) == 0
     page = (tmp_path / "r.html").read_text()
     megabytes = len(page.encode()) / 1e6
     assert (
         capsys.readouterr().out == f"wrote {tmp_path / 'r.html'}: 8 networks, {megabytes:.1f} MB\n"
     )
     assert len(page.encode()) < LIMIT
-    assert main(words) == 0, "a report is written again"
+    assert main(["--study", "dark", *flags]) == 0, "a report is written again"
     assert [
         path.name
         for path in tmp_path.iterdir()
@@ -360,7 +353,7 @@ def test_missing_artifacts_are_told(tmp_path: Path) -> None:
     assert f"there is no folder {tmp_path / 'nowhere'}; give it by --artifacts" in gone
     assert "No network of the front left pictures" in gone
     older = build_page(read_records(make_study(networks(), name="older")), Artifacts(tmp_path))
-    assert "it was made by a version that left none" in older
+    assert "it was made by a version that stored none" in older
 
 
 def test_few_trials_are_told_in_place_of_plots(tmp_path: Path) -> None:

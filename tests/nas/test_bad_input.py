@@ -16,7 +16,7 @@ import pytest
 from stand_ins import Command, Loader, Runner
 
 from nas.study.retrying_storage import Retry
-from nas.study.storage import default_url, shown
+from nas.study.storage import default_url, mask_password
 
 Read = Callable[[], optuna.Study]
 
@@ -43,7 +43,7 @@ def test_flags(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "there is no study 'drak'; there are: dark" in refused("--study", "drak")
     assert "there is no data folder /no/where" in refused("--data", "/no/where")
     assert "device must be auto, cpu, cuda or cuda:N, but got 'tpu'" in refused("--device", "tpu")
-    assert "trials must be at least 1, but got 0" in refused("--trials", 0)
+    assert "trials must be from 1 to 1000000, but got 0" in refused("--trials", 0)
     assert not (tmp_path / "runs").exists()
 
 
@@ -84,8 +84,8 @@ def test_a_server_that_is_not_there(refused: Callable[..., str]) -> None:
 
 
 def test_a_password_is_never_shown() -> None:
-    assert shown("postgresql://me:geheim@host/x") == "postgresql://me:***@host/x"
-    assert "geheim" not in shown("me:geheim@host")
+    assert mask_password("postgresql://me:geheim@host/x") == "postgresql://me:***@host/x"
+    assert "geheim" not in mask_password("me:geheim@host")
 
 
 def test_a_file_that_is_no_database(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_storage_held_by_another_program(
     run_search("--trials", 3)
     monkeypatch.setattr("nas.study.storage.SQLITE_TIMEOUT_S", 0.2)
     monkeypatch.setattr(
-        "nas.study.storage.Patience", functools.partial(Retry, give_up_s=0.5)
+        "nas.study.storage.Retry", functools.partial(Retry, give_up_s=0.5)
     )  # else a quarter of an hour
     holder = sqlite3.connect(runs / "tiny" / "study.db")
     holder.execute("BEGIN IMMEDIATE")

@@ -30,9 +30,9 @@ def run(*words: object) -> int:
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def refuse(*words: object) -> str:
         assert run(*words) == 2
-        told = capsys.readouterr()
-        assert told.err.count("\n") == 1 and told.err.startswith("error: ")
-        return told.err
+        output = capsys.readouterr()
+        assert output.err.count("\n") == 1 and output.err.startswith("error: ")
+        return output.err
 
     return refuse
 
@@ -45,9 +45,9 @@ def test_the_table_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     path.write_text(genome.to_json())
     out = tmp_path / "bench.json"
     assert run("MO", "M1", "M2", path, *QUICK, "--json", out) == 0
-    told = capsys.readouterr().out
-    lines = told.splitlines()
-    told = " ".join(told.split())  # a processor's long name wraps the last line
+    output = capsys.readouterr().out
+    lines = output.splitlines()
+    output = " ".join(output.split())  # a processor's long name wraps the last line
     assert (
         lines[0].split()[:6] == ["network", "end", "to", "end", "ms", "p10"]
         and "memory MiB" in lines[0]
@@ -56,8 +56,8 @@ def test_the_table_and_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert names == ["MO", "M1", "M2", f"{tmp_path.name}/mine.json"]
     assert "the unit" in lines[1] and "784,768" in lines[1] and "1,714,080" in lines[2]
     assert (
-        "64 x 96 mosaic, float32, channels_last, eager, 1 thread, " in told
-        and "in turn with MO" in told
+        "64 x 96 mosaic, float32, channels_last, eager, 1 thread, " in output
+        and "in turn with MO" in output
     )
     stored = json.loads(out.read_text())
     assert stored["reference"] == "MO" and [one["name"] for one in stored["networks"]] == names
@@ -86,10 +86,10 @@ def test_a_studys_front_and_why_we_measure(
     capsys.readouterr()
     out = tmp_path / "bench.json"
     assert run("--study", "tiny", "--front", "--runs", runs, "--seconds", 0.1, "--json", out) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        "(trial " in told
-        and "study tiny, 6 measured networks: Kendall's tau with latency is" in told
+        "(trial " in output
+        and "study tiny, 6 measured networks: Kendall's tau with latency is" in output
     )
     stored = json.loads(out.read_text())
     assert stored["networks"][0]["latency"]["height"] == 64, "the study's own frame"
@@ -146,7 +146,7 @@ def test_kendalls_tau_by_hand() -> None:
         ),
         (
             ("MO", "--runtime", "tensorrt"),
-            "latency.runtime must be one of auto, eager, cuda_graph, compile, but got 'tensorrt'",
+            "latency.runtime must be one of auto, eager",
         ),
         (
             ("MO", "--runtime", "cuda_graph", "--device", "cpu"),
@@ -164,7 +164,7 @@ def test_kendalls_tau_by_hand() -> None:
         ),
         (
             ("--study", "none", "--runs", "no"),
-            "there must be a study to read, but there is no no/none/study.db",
+            "there is no study at sqlite:///no/none/study.db",
         ),
         (("MO", "--device", "cuda:99"), "'cuda:99'"),
     ],
@@ -186,22 +186,11 @@ def test_out_of_memory_is_told_with_the_shape() -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
 
-    words = [
-        sys.executable,
-        "-m",
-        "nas.bench",
-        "MO",
-        "--shape",
-        "131072x131072",
-        "--threads",
-        "1",
-        "--device",
-        "cpu",
-    ]
-    told = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
-    assert told.returncode == 2 and told.stdout == ""
-    assert told.stderr == (
-        "error: the networks must fit the memory of cpu at 131072 x 131072, but it is out "
-        "of memory; give a smaller "
-        "--shape, or fewer networks\n"
+    flags = ("--shape", "131072x131072", "--threads", "1", "--device", "cpu")
+    words = [sys.executable, "-m", "nas.bench", "MO", *flags]
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == (
+        "error: the networks at 131072 x 131072 must fit in the memory of cpu, but it is out of "
+        "memory; give a smaller --shape, or fewer networks\n"
     )

@@ -43,20 +43,15 @@ def network(tmp_path_factory):
 
 @pytest.fixture
 def restored(network, tmp_path, capsys):
-    """Runs the command on photos; gives status, what was said and what was complained."""
+    """Runs the command on photos; gives status, standard output and standard error."""
 
-    def run(*words, out=tmp_path / "out"):
-        status = cli.run(
-            main,
-            [
-                str(word)
-                for word in (network[0], *words, *network[1:], "--out", out, "--device", "cpu")
-            ],
-        )
-        said = capsys.readouterr()
-        return status, said.out, said.err
+    def restore(*words, out=tmp_path / "out"):
+        argv = (network[0], *words, *network[1:], "--out", out, "--device", "cpu")
+        status = cli.run(main, [str(word) for word in argv])
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
-    return run
+    return restore
 
 
 def photo(path, size=(48, 64), **flags):
@@ -70,9 +65,8 @@ def turned(path, orientation):
     entry = struct.pack("<HHI", 274, 3, 1)
     data = path.read_bytes()
     assert data.count(entry) == 1
-    path.write_bytes(
-        data.replace(entry + struct.pack("<H", 1), entry + struct.pack("<H", orientation))
-    )
+    data = data.replace(entry + struct.pack("<H", 1), entry + struct.pack("<H", orientation))
+    path.write_bytes(data)
     return path
 
 
@@ -81,9 +75,7 @@ def read(path):
 
 
 def scene(height, width):
-    """Dark light whose first row and column mirror the third: what a sensor that starts later
-    can't see is known.
-    """
+    """Dark light whose first row and column mirror the third, as a later start would."""
     light = np.random.default_rng(1).uniform(0, 0.04, (height, width))
     light[0], light[:, 0] = light[2], light[:, 2]
     light[0, 0] = light[2, 2]
@@ -99,26 +91,24 @@ def exposed(path, light, phase, black_rggb):
     return write_dng(path, values, phase=phase, black=[int(v) for v in cell.ravel()], white=WHITE)
 
 
-def test_every_phase_and_black_level_restores_to_the_picture_of_its_rggb_twin(restored, tmp_path):
-    """Acceptance of issue 4: at least four phases and three black levels, as DNG, through rawpy."""
+def test_every_phase_and_black_level_restores_to_the_rggb_picture(restored, tmp_path):
     light = scene(48, 64)
     (tmp_path / "in").mkdir()
     for number, black in enumerate(BLACKS):
         for phase in PHASES:
             exposed(tmp_path / "in" / f"{phase}{number}.dng", light, phase, black)
-    status, said, _ = restored(tmp_path / "in", "--ratio", "20")
-    assert status == 0 and said.count("\n") == 12
+    status, out, _ = restored(tmp_path / "in", "--ratio", "20")
+    assert status == 0 and out.count("\n") == 12
     for number in range(len(BLACKS)):
-        twin = read(tmp_path / "out" / f"RGGB{number}.png")
-        assert twin.std() > 1000
+        rggb = read(tmp_path / "out" / f"RGGB{number}.png")
+        assert rggb.std() > 1000
         for phase, (down, right) in PHASES.items():
             picture = read(tmp_path / "out" / f"{phase}{number}.png")
             assert picture.shape == (48 - down, 64 - right, 3)
-            assert np.array_equal(picture, twin[down:, right:])
-        # Other black levels leave other steps between black and white; the picture is the same but
-        # for those.
+            assert np.array_equal(picture, rggb[down:, right:])
+        # Other black levels leave other steps between black and white.
         first = read(tmp_path / "out" / "RGGB0.png").astype(float)
-        assert np.abs(twin - first).mean() < 65535 / 255 / 2
+        assert np.abs(rggb - first).mean() < 65535 / 255 / 2
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
@@ -147,11 +137,8 @@ def test_size_and_way_up_are_the_cameras(orientation, phase, size, restored, tmp
 
 def test_formats(restored, tmp_path):
     path = photo(tmp_path / "a.dng")
-    for kind, name, dtype in (
-        ("png", "a.png", "uint16"),
-        ("tiff", "a.tiff", "uint16"),
-        ("jpeg", "a.jpg", "uint8"),
-    ):
+    kinds = (("png", "a.png", "uint16"), ("tiff", "a.tiff", "uint16"), ("jpeg", "a.jpg", "uint8"))
+    for kind, name, dtype in kinds:
         assert restored(path, "--format", kind, "--ratio", "9")[0] == 0
         picture = read(tmp_path / "out" / name)
         assert picture.shape == (48, 64, 3) and picture.dtype == dtype
@@ -175,53 +162,41 @@ def test_a_folder_is_searched_to_the_bottom_and_goes_on_after_a_broken_raw(resto
     (folder / "b.dng").write_bytes(whole[: len(whole) // 2])
     photo(folder / "x.dng", (36, 36), cfa=(6, 6, XTRANS))
     (folder / "notes.txt").write_text("no photo")
-    status, said, complained = restored(folder, "--ratio", "10")
-    assert status == 1 and said.count("\n") == 2
-    lines = complained.splitlines()
-    assert lines[0] == "2 of 4 photos could not be restored:" and len(lines) == 3
-    assert (
-        "b.dng ends at byte" in lines[1]
-        and "x.dng has a 6 x 6 pattern (Fuji's X-Trans)" in lines[2]
-    )
-    made = sorted(
-        str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()
-    )
-    assert made == ["a.png", "deep/c.png"]
+    status, out, err = restored(folder, "--ratio", "10")
+    assert status == 1 and out.count("\n") == 2
+    summary, truncated, fuji = err.splitlines()
+    assert summary == "2 of 4 photos could not be restored:"
+    assert "b.dng ends at byte" in truncated
+    assert "x.dng has a 6 x 6 pattern (Fuji's X-Trans)" in fuji
+    files = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert sorted(str(p.relative_to(tmp_path / "out")) for p in files) == ["a.png", "deep/c.png"]
 
 
 def test_the_amplification_is_given_estimated_or_from_a_reference(restored, tmp_path):
     dark, long = photo(tmp_path / "1_00_0.1s.dng"), photo(tmp_path / "1_00_5s.dng")
-    assert "amplified 12 times (given)" in restored(dark, "--ratio", "12")[1]
-    assert (
-        "amplified 50 times (from the reference)"
-        in restored(dark, "--reference", long, "--force")[1]
-    )
-    assert "times (estimated)" in restored(dark, "--force")[1]
+    for flags, words in (
+        (("--ratio", "12"), "amplified 12 times (given)"),
+        (("--reference", long), "amplified 50 times (from the reference)"),
+        ((), "times (estimated)"),
+    ):
+        assert words in restored(dark, *flags, "--force")[1]
 
 
 def refused(answer):
-    status, said, complained = answer
-    assert (
-        (status, said) == (2, "")
-        and complained.startswith("error: ")
-        and complained.count("\n") == 1
-    )
-    return complained
+    status, out, err = answer
+    assert (status, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
+    return err
 
 
 def test_a_picture_is_never_overwritten_without_force(restored, tmp_path):
     first, second = photo(tmp_path / "in" / "a.dng"), photo(tmp_path / "in" / "b.dng")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "b.png").write_bytes(b"mine")
-    told = refused(restored(tmp_path / "in"))
-    assert "b.png exists; give --force" in told
-    assert (
-        not (tmp_path / "out" / "a.png").exists()
-        and (tmp_path / "out" / "b.png").read_bytes() == b"mine"
-    )
-    assert restored(first, second, "--force")[0] == 0 and read(
-        tmp_path / "out" / "b.png"
-    ).shape == (48, 64, 3)
+    assert "b.png exists; give --force" in refused(restored(tmp_path / "in"))
+    assert not (tmp_path / "out" / "a.png").exists()
+    assert (tmp_path / "out" / "b.png").read_bytes() == b"mine"
+    assert restored(first, second, "--force")[0] == 0
+    assert read(tmp_path / "out" / "b.png").shape == (48, 64, 3)
     assert "a.png exists and 1 more" in refused(restored(first, second))
     assert restored(second, "--format", "tiff")[0] == 0
     (tmp_path / "out" / "b_compare.jpg").write_bytes(b"mine")
@@ -230,21 +205,22 @@ def test_a_picture_is_never_overwritten_without_force(restored, tmp_path):
 
 def test_bad_input(restored, tmp_path):
     path = photo(tmp_path / "a.dng")
-    assert "there is none at" in refused(restored(tmp_path / "none.dng"))
     (tmp_path / "empty").mkdir()
-    assert "must hold raw photos, but" in refused(restored(tmp_path / "empty"))
-    assert "must be 1 to 300, but got 0.5" in refused(restored(path, "--ratio", "0.5"))
-    assert "a reference must be a file" in refused(
-        restored(path, "--reference", tmp_path / "none.ARW")
-    )
-    assert "must tell its exposure time" in refused(restored(path, "--reference", path))
-    assert "not allowed with" in refused(restored(path, "--reference", path, "--ratio", "5"))
-    assert "is a file; choose another" in refused(restored(path, out=path))
     xtrans = photo(tmp_path / "x.RAF", (36, 36), cfa=(6, 6, XTRANS))
-    assert "x.RAF has a 6 x 6 pattern (Fuji's X-Trans)" in refused(restored(xtrans))
     wide = photo(tmp_path / "wide.dng", (48, 400))
-    assert "a tile must be at least" in refused(restored(wide, "--tile", "8"))
-    assert "invalid choice" in refused(restored(path, "--format", "bmp"))
+    for words, error in (
+        ([tmp_path / "none.dng"], "there is none at"),
+        ([tmp_path / "empty"], "must hold raw photos, but"),
+        ([path, "--ratio", "0.5"], "must be 1 to 300, but got 0.5"),
+        ([path, "--reference", tmp_path / "none.ARW"], "a reference must be a file"),
+        ([path, "--reference", path], "must tell its exposure time"),
+        ([path, "--reference", path, "--ratio", "5"], "not allowed with"),
+        ([xtrans], "x.RAF has a 6 x 6 pattern (Fuji's X-Trans)"),
+        ([wide, "--tile", "8"], "a tile must be at least"),
+        ([path, "--format", "bmp"], "invalid choice"),
+    ):
+        assert error in refused(restored(*words))
+    assert "is a file; choose another" in refused(restored(path, out=path))
 
 
 def test_two_photos_never_share_a_picture(restored, tmp_path):
@@ -260,31 +236,15 @@ def test_the_white_balance_is_given_to_networks_that_want_it(restored, network, 
     shutil.copy(path, tmp_path / "same.dng")
     restored(path, tmp_path / "same.dng", grey, "--ratio", "20")
     pictures = [read(tmp_path / "out" / f"{name}.png") for name in ("a", "same", "b")]
-    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(
-        pictures[0], pictures[2]
-    )
+    assert np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[2])
 
 
 def test_the_published_mo_restores_a_real_photo(shared, tmp_path, capsys):
     name = "00004_14_0.1s"
-    status = cli.run(
-        main,
-        [
-            str(word)
-            for word in (
-                "MO",
-                shared / "sid-sample" / "Sony" / "short" / f"{name}.dng",
-                "--weights",
-                shared / "reference" / "mo_checkpoint.pt",
-                "--out",
-                tmp_path,
-                "--ratio",
-                "100",
-                "--device",
-                "cpu",
-            )
-        ],
-    )
+    photo, weights = f"sid-sample/Sony/short/{name}.dng", "reference/mo_checkpoint.pt"
+    words = f"MO {shared}/{photo} --weights {shared}/{weights} --out {tmp_path} --ratio 100"
+    status = cli.run(main, [*words.split(), "--device", "cpu"])
     assert status == 0, capsys.readouterr().err
     truth = read(shared / "sid-sample" / "Sony" / "long" / "00004_14_10s.tiff") / 65535
     error = np.square(read(tmp_path / f"{name}.png") / 65535 - truth).mean()

@@ -4,6 +4,7 @@ weights bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -26,20 +27,19 @@ from nas.cli.networks import load_network
 from nas.retrain import main
 from nas.training.settings import claimed
 from space import BASELINES, Genome, build_model
-from trials import evaluate, load_data
-from trials.config import DataConfig
+from trials import Checkpointer, DataConfig, load_data, score_images
 from trials.outputs import write_weights
-from trials.training.checkpoints import Checkpoints
+from trials.training.checkpoints import DamagedError, read
 
 SMALL = Genome(
     skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
 )
-LEFT = {
+OUTPUTS = {
     "genome.json",
     "weights.safetensors",
     "result.json",
     "curve.csv",
-    "curve.png",
+    "curve.svg",
     "preview.png",
     "training.json",
     "log.txt",
@@ -56,21 +56,8 @@ def genome(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def words(tiny: Path, genome: Path, runs: Path, tmp_path: Path) -> list[str]:
-    told = [
-        "--study",
-        tiny,
-        "--genome",
-        genome,
-        "--runs",
-        runs,
-        "--out",
-        tmp_path / "out",
-        "--device",
-        "cpu",
-        "--threads",
-        1,
-    ]
-    return [str(word) for word in told]
+    flags = ["--study", tiny, "--genome", genome, "--runs", runs, "--out", tmp_path / "out"]
+    return [str(word) for word in [*flags, "--device", "cpu", "--threads", 1]]
 
 
 @pytest.fixture
@@ -79,15 +66,14 @@ def retrain(
 ) -> Callable[..., tuple[int, str, str]]:
     def run(*flags: object) -> tuple[int, str, str]:
         status = cli.run(main, [*words, *map(str, flags)])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        return status, *capsys.readouterr()
 
     return run
 
 
-def refused(told: tuple[int, str, str]) -> str:
-    status, _, err = told
-    assert status == 2 and err.startswith("error: ") and err.count("\n") == 1, told
+def refused(outcome: tuple[int, str, str]) -> str:
+    status, _, err = outcome
+    assert status == 2 and err.startswith("error: ") and err.count("\n") == 1, outcome
     return err
 
 
@@ -97,7 +83,7 @@ def test_it_leaves_a_folder_like_a_trials(
     status, out, err = retrain("--steps", 40, "--eval-steps", 10)
     assert (status, err) == (0, "") and "% of it waiting for data" in out and "left" in out
     folder = tmp_path / "out"
-    assert {path.name for path in folder.iterdir()} == LEFT  # and no checkpoint
+    assert {path.name for path in folder.iterdir()} == OUTPUTS  # and no checkpoint
     result = json.loads((folder / "result.json").read_text())
     assert (
         result["kind"] == "complete"
@@ -107,14 +93,14 @@ def test_it_leaves_a_folder_like_a_trials(
     assert result["training"]["settings"]["train.steps"] == 40
     with (folder / "curve.csv").open() as file:
         rows = list(csv.DictReader(file))
-    judged = [row for row in rows if row["psnr_db"]]
-    assert [int(row["step"]) for row in judged] == [10, 20, 30, 40] and len(rows) == 40
-    assert float(judged[-1]["psnr_db"]) == pytest.approx(result["psnr_db"])
-    for picture in ("curve.png", "preview.png"):
-        assert cv2.imread(str(folder / picture)) is not None
+    scored = [row for row in rows if row["psnr_db"]]
+    assert [int(row["step"]) for row in scored] == [10, 20, 30, 40] and len(rows) == 40
+    assert float(scored[-1]["psnr_db"]) == pytest.approx(result["psnr_db"])
+    assert cv2.imread(str(folder / "preview.png")) is not None
+    assert "PSNR" in (folder / "curve.svg").read_text()
     network = load_network(str(folder), None)
     data = load_data(DataConfig(scenes=4, scene_size=128, held_out=2))
-    scores = evaluate(network.model, data.held_out)
+    scores = score_images(network.model, data.held_out)
     assert network.white_balanced_input
     assert sum(score.psnr_db for score in scores) / 2 == pytest.approx(result["psnr_db"], abs=1e-3)
 
@@ -131,13 +117,13 @@ def test_the_same_command_again_says_that_it_is_finished(
 
 def test_a_changed_setting_is_refused_by_its_keys(retrain: Callable[..., Any]) -> None:
     retrain("--steps", 5)
-    told = refused(retrain("--steps", 6, "--batch", 2, "--eval-steps", 1))
+    error = refused(retrain("--steps", 6, "--batch", 2, "--eval-steps", 1))
     assert (
-        "train.steps was 5, is 6" in told
-        and "train.batch was 1, is 2" in told
-        and "another --out" in told
+        "train.steps was 5, is 6" in error
+        and "train.batch was 1, is 2" in error
+        and "another --out" in error
     )
-    assert "data." not in told
+    assert "data." not in error
     assert "data.scenes was 4, is 3" in refused(retrain("--steps", 5, "--scenes", 3))
 
 
@@ -151,16 +137,16 @@ def test_a_folder_that_holds_something_else_is_refused(
     assert "a file is in the way" in refused(retrain("--out", tmp_path / "small.json"))
 
 
-def test_damaged_settings_are_told(retrain: Callable[..., Any], tmp_path: Path) -> None:
+def test_damaged_settings_are_refused(retrain: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "training.json").write_text("{")
     assert "is damaged" in refused(retrain())
     (tmp_path / "out" / "training.json").write_text('{"schema": 9, "settings": {}}')
-    assert "has schema 9, not 1" in refused(retrain())
+    assert "must have schema 2, but has 9" in refused(retrain())
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "error"),
     [
         (["--genome", "none.json"], "there is no none.json"),
         (["--trial", "0"], "got both --trial and --genome"),
@@ -175,29 +161,29 @@ def test_damaged_settings_are_told(retrain: Callable[..., Any], tmp_path: Path) 
         (["--device", "abacus"], "device must be"),
     ],
 )
-def test_bad_flags_are_told(
-    retrain: Callable[..., Any], tmp_path: Path, flags: list[str], said: str
+def test_bad_flags_are_refused(
+    retrain: Callable[..., Any], tmp_path: Path, flags: list[str], error: str
 ) -> None:
-    assert said in refused(retrain(*flags))
+    assert error in refused(retrain(*flags))
     assert not (tmp_path / "out" / "training.json").exists()
 
 
-def test_a_genome_that_is_none_is_told(retrain: Callable[..., Any], genome: Path) -> None:
+def test_a_damaged_genome_is_refused(retrain: Callable[..., Any], genome: Path) -> None:
     genome.write_text('{"half": ')
     assert str(genome) in refused(retrain())
 
 
 def test_a_study_is_needed_for_a_trial(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    def told(*flags: object) -> str:
+    def error(*flags: object) -> str:
         status = cli.run(
             main, ["--out", str(tmp_path / "o"), "--runs", str(tmp_path), *map(str, flags)]
         )
         return refused((status, *capsys.readouterr()))
 
-    assert "got neither --trial nor --genome" in told()
-    assert "there is no --study" in told("--trial", 1)
-    assert "there must be a study to read" in told("--study", "dark", "--trial", 1)
-    assert "must come from one place" in told(
+    assert "got neither --trial nor --genome" in error()
+    assert "must come with its --study" in error("--trial", 1)
+    assert "there must be a study to read" in error("--study", "dark", "--trial", 1)
+    assert "must come from one place" in error(
         "--genome", "MO", "--from-trial-weights", "--weights", "a.safetensors"
     )
 
@@ -217,19 +203,8 @@ def test_trials_of_a_study(
     capsys.readouterr()
 
     def run(number: int, out: str, *flags: object) -> tuple[int, str, str]:
-        words = [
-            "--study",
-            tiny,
-            "--trial",
-            number,
-            "--runs",
-            runs,
-            "--out",
-            tmp_path / out,
-            "--threads",
-            1,
-            *flags,
-        ]
+        words = ["--study", tiny, "--trial", number, "--runs", runs, "--out", tmp_path / out]
+        words += ["--threads", 1, *flags]
         return cli.run(main, [str(word) for word in words]), *capsys.readouterr()
 
     assert "there is no 99: it has 0 to 2" in refused(run(99, "a"))
@@ -257,7 +232,7 @@ def test_trials_of_a_study(
     assert "want it not white-balanced" in refused(run(0, "c", *unbalanced))
 
 
-def test_a_divergence_is_told_and_ends_with_1(retrain: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_divergence_ends_with_1(retrain: Callable[..., Any], tmp_path: Path) -> None:
     status, out, err = retrain("--steps", 400, "--learning-rate", 1e30)
     assert (
         (status, err) == (1, "") and "diverged: " in out and "there was no checkpoint yet" in out
@@ -269,9 +244,21 @@ def test_a_divergence_keeps_the_last_good_checkpoint(
     retrain: Callable[..., Any], tmp_path: Path
 ) -> None:
     status, out, _ = retrain("--steps", 400, "--learning-rate", 1e30, "--checkpoint-min", 1e-9)
-    (kept,) = [word.rstrip(";") for word in out.split() if ".ckpt" in word]
-    assert status == 1 and Checkpoints(tmp_path / "out" / "checkpoints").newest().step is not None
-    assert Path(kept).is_file()
+    (checkpoint,) = [word.rstrip(";") for word in out.split() if ".ckpt" in word]
+    assert status == 1 and intact(tmp_path / "out")
+    assert Path(checkpoint).is_file()
+
+
+def checkpoints(out: Path) -> list[Path]:
+    return Checkpointer(folder=out / "checkpoints").paths()
+
+
+def intact(out: Path) -> bool:
+    """Whether there is an intact checkpoint."""
+    for path in checkpoints(out):
+        with contextlib.suppress(DamagedError):
+            return bool(read(path))
+    return False
 
 
 def begin(words: list[str], *flags: object) -> subprocess.Popen[str]:
@@ -295,10 +282,10 @@ def test_asked_to_stop_it_writes_a_checkpoint(
     process = begin(words, "--steps", 100_000, "--checkpoint-min", 0.002)
     wait_for(process, tmp_path / "out" / "checkpoints", "step_*")
     process.send_signal(number)
-    told = process.communicate(timeout=60)[0]
-    assert process.returncode == status and "Traceback" not in told
-    last = told.strip().splitlines()[-1]
-    step = Checkpoints(tmp_path / "out" / "checkpoints").newest().step
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == status and "Traceback" not in output
+    last = output.strip().splitlines()[-1]
+    step = read(checkpoints(tmp_path / "out")[0])["log"]["steps"]
     assert (
         f"stopped at step {step:,} of 100,000; the same command goes on: python -m nas.retrain"
         in last
@@ -324,33 +311,31 @@ def test_a_full_disk_is_one_line(retrain: Callable[..., Any], tmp_path: Path) ->
     if mounted.returncode:
         pytest.skip("a small disk can't be mounted here")
     try:
-        told = refused(retrain("--out", place / "out", "--steps", 5))
-        left = [path.name for path in (place / "out").rglob("*.png*")]
+        error = refused(retrain("--out", place / "out", "--steps", 5))
+        outputs = [path.name for path in (place / "out").rglob("*.png*")]
     finally:
         subprocess.run(["umount", str(place)], check=True)
-    assert "the disk is full" in told and "run the command again" in told
-    assert not any(name.startswith(".") for name in left)  # nothing half written
+    assert "the disk is full" in error and "run the command again" in error
+    assert not any(name.startswith(".") for name in outputs)  # nothing half written
 
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_it_ends_with_the_same_weights(
     words: list[str], tmp_path: Path
 ) -> None:
-    """Issue 4's fourth acceptance: kill -9, ten times, three of them while a checkpoint is being
-    written.
-    """
+    """kill -9, ten times, three of them while a checkpoint is being written."""
     chance = random.Random(os.environ.get("KILL_SEED", "4"))
     flags = ["--steps", "2400", "--checkpoint-min", "0.004", "--eval-steps", "400"]
     unbroken = [
         str(tmp_path / "unbroken") if word == str(tmp_path / "out") else word for word in words
     ]
     process = begin(unbroken, *flags)
-    told = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, told
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
     out = tmp_path / "out"
-    resumed, torn = 0, 0
+    resumed = torn = 0
     for kill in range(10):
-        before = Checkpoints(out / "checkpoints").paths()
+        before = checkpoints(out)
         process = begin(words, *flags)
         assert process.stdout is not None
         while "resuming" not in (line := process.stdout.readline()) and " steps from " not in line:
@@ -368,14 +353,14 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_weights(
         process.kill()
         process.communicate()
         torn += bool(list((out / "checkpoints").glob(".step_*")))
-        assert before == [] or Checkpoints(out / "checkpoints").newest().step is not None
+        assert before == [] or intact(out)
         assert not (out / "result.json").exists(), (
             "it finished before it was killed ten times: more steps"
         )
     assert resumed >= 5 and torn >= 1, (resumed, torn)
     process = begin(words, *flags)
-    told = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, told
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
     # Not the files' bytes: safetensors writes its metadata in any order.
     whole, broken = (
         load_file(tmp_path / folder / "weights.safetensors") for folder in ("unbroken", "out")

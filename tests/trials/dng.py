@@ -53,30 +53,22 @@ def write_dng(
         (278, LONG, 1, struct.pack("<I", height)),
         (279, LONG, 1, struct.pack("<I", len(data))),
         (284, SHORT, 1, struct.pack("<H", 1)),
-        *(
-            []
-            if linear
-            else [
-                (33421, SHORT, 2, struct.pack("<2H", rows, columns)),
-                (33422, BYTE, len(cell), cell),
-            ]
-        ),
         (50706, BYTE, 4, b"\1\4\0\0"),
         (50707, BYTE, 4, b"\1\1\0\0"),
         (50708, ASCII, 12, b"Test Camera\0"),
-        *(
-            []
-            if linear
-            else [
-                (50713, SHORT, 2, struct.pack("<2H", 2, 2)),
-                (50714, LONG, 4, struct.pack("<4I", *black)),
-            ]
-        ),
         (50717, LONG, channels, struct.pack(f"<{channels}I", *[white] * channels)),
         (50721, SIGNED_RATIONAL, 9, rational(matrix)),
         (50728, RATIONAL, 3, rational(neutral)),
         (50778, SHORT, 1, struct.pack("<H", 21)),
     ]
+    if not linear:
+        fields += [
+            (33421, SHORT, 2, struct.pack("<2H", rows, columns)),
+            (33422, BYTE, len(cell), cell),
+            (50713, SHORT, 2, struct.pack("<2H", 2, 2)),
+            (50714, LONG, 4, struct.pack("<4I", *black)),
+        ]
+    fields.sort()
     directory = 8 + 2 + 12 * len(fields) + 4
     extra, entries = b"", b""
     pixels = directory + sum(len(value) + len(value) % 2 for *_, value in fields if len(value) > 4)
@@ -87,11 +79,6 @@ def write_dng(
             extra += value + b"\0" * (len(value) % 2)
         else:
             entries += struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0")
-    header = (
-        struct.pack("<2sHI", b"II", 42, 8)
-        + struct.pack("<H", len(fields))
-        + entries
-        + struct.pack("<I", 0)
-    )
+    header = struct.pack("<2sHIH", b"II", 42, 8, len(fields)) + entries + struct.pack("<I", 0)
     path.write_bytes(header + extra + data)
     return path

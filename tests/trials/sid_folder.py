@@ -21,9 +21,7 @@ def write_pair(
     target: str = ".dng",
     xtrans: bool = False,
 ) -> str:
-    """Writes a short and a long exposure and gives their row. The long one is 40 times the short
-    one.
-    """
+    """Writes a short exposure and one of 40 times its light, and gives their row."""
     rng = np.random.default_rng(int(scene) + 1000 * int(index))
     light = rng.integers(0, 300, size)
     short = folder / camera / "short" / f"{scene}_{index}_{seconds[0]}s.dng"
@@ -33,9 +31,8 @@ def write_pair(
     cfa = (6, 6, XTRANS) if xtrans else None
     write_dng(short, (light + 512).astype(np.uint16), phase=phase, cfa=cfa)
     if target == ".dng":
-        write_dng(
-            long, np.minimum(light * 40 + 512, 16383).astype(np.uint16), phase=phase, cfa=cfa
-        )
+        bright = np.minimum(light * 40 + 512, 16383).astype(np.uint16)
+        write_dng(long, bright, phase=phase, cfa=cfa)
     else:
         cv2.imwrite(str(long), rng.integers(0, 65536, (*size, 3)).astype(np.uint16))
     return f"./{camera}/short/{short.name} ./{camera}/long/{long.name} ISO200 F8"

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,7 @@ from space import InputError
 
 SENSORS = Path(__file__).parent / "sensors"
 
-# The calibrated black-level errors are of one body in one dark room; frames of other days scatter
-# around them.
+# The black-level errors were calibrated on one body on one day; others scatter around them.
 BLACK_ERROR_SPREAD_DN = 0.3
 
 
@@ -30,12 +30,12 @@ class SensorRow:
 
     iso: int
     gain: float  # dn per electron
-    read_scale: float  # dn
+    read_scale: float  # dn, of a Tukey-lambda distribution with shape read_lambda
     read_lambda: float
     row_sigma: float  # dn
     read_sigma: float  # dn
     black_error: float  # dn
-    scenes: int  # how often this ISO was used for night photos
+    scenes: int  # how many night photos used this ISO
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,13 @@ class Sensor:
     """A calibrated camera."""
 
     camera: str
+    units: str
     source: str
     black_level: int
     white_level: int
-    camera_to_srgb: tuple[tuple[float, ...], ...]
-    white_balance_log_mean: tuple[float, ...]
-    white_balance_log_covariance: tuple[tuple[float, ...], ...]
+    camera_to_srgb: list[list[float]]
+    white_balance: dict[str, Any]
+    """log_mean and log_covariance of the gains of red and blue, log-normal."""
     rows: tuple[SensorRow, ...]
 
     @property
@@ -57,39 +58,26 @@ class Sensor:
         return self.white_level - self.black_level
 
     def between(self, iso_min: int, iso_max: int) -> tuple[SensorRow, ...]:
-        """Rows of the ISO values from `iso_min` to `iso_max`. Raises InputError where there are
-        none.
-        """
+        """Rows of the ISO values from `iso_min` to `iso_max`; InputError where there are none."""
         rows = tuple(row for row in self.rows if iso_min <= row.iso <= iso_max)
         if not rows:
             known = f"{self.rows[0].iso} to {self.rows[-1].iso}"
             raise InputError(
-                f"the ISO range must hold a calibrated ISO of {self.camera} ({known}), "
-                f"but is {iso_min} to {iso_max}; widen it"
+                f"the ISO range must hold a calibrated ISO of {self.camera} ({known}), but is "
+                f"{iso_min} to {iso_max}; widen it"
             )
         return rows
 
 
 def load_sensor(name: str) -> Sensor:
-    """The calibrated sensor `trials/data/sensors/<name>.json`. Raises InputError for an unknown
-    name.
-    """
+    """The calibrated sensor `trials/data/sensors/<name>.json`; InputError for an unknown name."""
     known = sorted(path.stem for path in SENSORS.glob("*.json"))
     if name not in known:
         raise InputError(
             f"the sensor must be one of {', '.join(known)}, but is {name!r}; choose one of them"
         )
     fields = json.loads((SENSORS / f"{name}.json").read_text(encoding="utf-8"))
-    return Sensor(
-        camera=fields["camera"],
-        source=fields["source"],
-        black_level=fields["black_level"],
-        white_level=fields["white_level"],
-        camera_to_srgb=tuple(map(tuple, fields["camera_to_srgb"])),
-        white_balance_log_mean=tuple(fields["white_balance"]["log_mean"]),
-        white_balance_log_covariance=tuple(map(tuple, fields["white_balance"]["log_covariance"])),
-        rows=tuple(SensorRow(**row) for row in fields["rows"]),
-    )
+    return Sensor(**{**fields, "rows": tuple(SensorRow(**row) for row in fields["rows"])})
 
 
 def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
@@ -101,54 +89,42 @@ def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
     The skewness term fades below one electron, so that darkness stays dark.
     """
     normal = torch.randn(electrons.shape, generator=generator, device=generator.device)
-    return (
-        electrons
-        + electrons.sqrt() * normal
-        + (normal.square() - 1.0) * electrons.clamp(max=1.0) / 6.0
-    )
+    skewness = (normal.square() - 1.0) * electrons.clamp(max=1.0) / 6.0
+    return electrons + electrons.sqrt() * normal + skewness
 
 
 def tukey_lambda(shape: Sequence[int], lam: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard Tukey-lambda draws; `lam` broadcasts against `shape` (0 is the logistic
-    distribution).
-    """
-    uniform = torch.rand(tuple(shape), generator=generator, device=generator.device).clamp_(
-        1e-6, 1.0 - 1e-6
-    )
-    # (u^lam - (1 - u)^lam) / lam loses all digits near lam = 0, so keep away from it: at 1e-3 it
-    # is logistic enough.
+    """Standard Tukey-lambda draws; `lam` broadcasts against `shape` (0 is logistic)."""
+    uniform = torch.rand(tuple(shape), generator=generator, device=generator.device)
+    uniform.clamp_(1e-6, 1.0 - 1e-6)
+    # (u^lam - (1 - u)^lam) / lam loses all digits near lam = 0; at 1e-3 it is logistic enough.
     lam = torch.where(lam.abs() < 1e-3, torch.full_like(lam, 1e-3), lam)
     rest = (1.0 - uniform).pow_(lam)
     return uniform.pow_(lam).sub_(rest).div_(lam)
 
 
-@dataclass(frozen=True)
 class SensorNoise:
-    """The rows of a sensor as tensors, to draw noise for a batch in which every image has its own
-    ISO.
-    """
+    """Draws of a sensor's noise on one device: every image of a batch has an ISO of its own."""
 
-    table: Tensor  # rows x (gain, read_scale, read_lambda, row_sigma, black_error)
-    weights: Tensor  # how often each row is drawn
-    depth: int
-    black_level: int
-
-    @classmethod
-    def of(
-        cls, sensor: Sensor, rows: Sequence[SensorRow], device: str | torch.device
-    ) -> "SensorNoise":
-        table = [
-            [row.gain, row.read_scale, row.read_lambda, row.row_sigma, row.black_error]
-            for row in rows
-        ]
+    def __init__(
+        self, sensor: Sensor, rows: Sequence[SensorRow], device: str | torch.device
+    ) -> None:
+        columns = ("gain", "read_scale", "read_lambda", "row_sigma", "black_error")
+        table = [[getattr(row, column) for column in columns] for row in rows]
+        self.table = torch.tensor(table, device=device)
         # One more than counted: every calibrated ISO turns up.
-        weights = [row.scenes + 1.0 for row in rows]
-        return cls(
-            torch.tensor(table, device=device),
-            torch.tensor(weights, device=device),
-            sensor.depth,
-            sensor.black_level,
-        )
+        self.weights = torch.tensor([row.scenes + 1.0 for row in rows], device=device)
+        self.depth, self.black_level = sensor.depth, sensor.black_level
+        covariance = torch.tensor(sensor.white_balance["log_covariance"], dtype=torch.float64)
+        self._balance_mean = torch.tensor(sensor.white_balance["log_mean"], device=device)
+        self._balance_factor = torch.linalg.cholesky(covariance).float().to(device)
+
+    def draw_white_balance(self, count: int, generator: torch.Generator) -> Tensor:
+        """`count` white balances (count x 3, green 1): log-normal, clipped at 2.5 sigma."""
+        device = generator.device
+        normal = torch.randn(count, 2, generator=generator, device=device).clamp_(-2.5, 2.5)
+        gains = (self._balance_mean + normal @ self._balance_factor.T).exp()
+        return torch.stack([gains[:, 0], torch.ones(count, device=device), gains[:, 1]], dim=1)
 
     def draw_rows(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` row numbers, drawn as often as night photos use their ISO."""
@@ -162,9 +138,8 @@ class SensorNoise:
         where the read-out fell below black.
         """
         batch, _, height, _ = clean.shape
-        gain, read_scale, read_lambda, row_sigma, black_error = self.table[rows].T[
-            :, :, None, None, None
-        ]
+        columns = self.table[rows].T[:, :, None, None, None]
+        gain, read_scale, read_lambda, row_sigma, black_error = columns
         value = gain * shot_noise(clean.clamp(min=0.0) * self.depth / gain, generator)
         value += read_scale * tukey_lambda(clean.shape, read_lambda, generator)
         line = torch.randn(batch, 1, height, 1, generator=generator, device=generator.device)

@@ -1,4 +1,4 @@
-"""What training and evaluation see of any data: pairs, and a source of crops."""
+"""The interface of all data: pairs to score, and a source of crops to train on."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,5 @@ class TrialData(Protocol):
         ...
 
     def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`batch` crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB), h = w
-        = `crop`.
-        """
+        """`batch` crops: mosaics (b 1 h w, amplified, [0, 1]) and targets (b 3 h w, sRGB)."""
         ...

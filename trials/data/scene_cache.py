@@ -1,8 +1,6 @@
-"""Procedural scenes, drawn once and kept on disk: the next process of the same study has them in a
-moment.
+"""Procedural scenes, drawn once and stored on disk for the next process of the same study.
 
-A file is a line of its own (what it is, and the SHA-256 of the rest) and the scenes' numbers. One
-that is not what was written, or can't be, is no error: the scenes are drawn anew.
+A file that is damaged, or can't be written, is no error: the scenes are drawn anew.
 """
 
 from __future__ import annotations
@@ -10,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,45 +22,41 @@ from torch import Tensor
 from trials.data.scenes import draw_scene
 from trials.files import replacing
 
-MAGIC = b"dark-nas scenes 1 "
-
 
 def cached_scenes(
-    seeds: Sequence[int],
+    scene_seeds: Sequence[int],
     size: int,
     *,
     recipe: int,
     folder: Path | None = None,
     on_drawn: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The scenes of `baselines`, linear camera RGB (n 3 size size, half), from `folder` where they are
-    there, else drawn and kept.
+    """The scenes of `scene_seeds`: linear camera RGB, n 3 size size, half precision.
 
-    `recipe` is the number of the code that draws: another number, other files. `on_drawn` is told
-    how many there are.
+    They are read from `folder`, or drawn and stored there. `recipe` is the version of the code
+    that draws: another version, other files. `on_drawn` is called with the number drawn so far.
     """
-    shape = (len(seeds), 3, size, size)
-    key = hashlib.sha256(repr((recipe, size, list(seeds))).encode()).hexdigest()[:16]
-    path = folder / f"scenes-{key}.bin" if folder is not None else None
+    shape = (len(scene_seeds), 3, size, size)
+    key = hashlib.sha256(repr((recipe, size, list(scene_seeds))).encode()).hexdigest()[:16]
+    path = folder / f"scenes-{key}.npz" if folder is not None else None
     values = _read(path, shape) if path is not None else None
     if values is None:
-        values = _draw(seeds, shape, on_drawn)
+        values = _draw(scene_seeds, shape, on_drawn)
         if path is not None:
-            _keep(path, values)
+            _write(path, values)
     elif on_drawn:
-        on_drawn(len(seeds))
+        on_drawn(len(scene_seeds))
     return torch.from_numpy(values)
 
 
 def _draw(
-    seeds: Sequence[int], shape: tuple[int, ...], on_drawn: Callable[[int], None] | None
+    scene_seeds: Sequence[int], shape: tuple[int, ...], on_drawn: Callable[[int], None] | None
 ) -> NDArray[np.float16]:
     values = np.empty(shape, np.float16)
-    # NumPy and OpenCV let go of Python's lock while they compute, so threads draw faster than one.
+    # NumPy and OpenCV release the interpreter's lock while they compute.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as threads:
-        for index, scene in enumerate(
-            threads.map(lambda seed: draw_scene(shape[-1], seed), seeds)
-        ):
+        scenes = threads.map(partial(draw_scene, shape[-1]), scene_seeds)
+        for index, scene in enumerate(scenes):
             values[index] = torch.from_numpy(scene).permute(2, 0, 1).half().numpy()
             if on_drawn:
                 on_drawn(index + 1)
@@ -68,23 +64,17 @@ def _draw(
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16] | None:
-    values = np.empty(shape, np.float16)
+    """The stored scenes, checked by the archive's CRC-32; None where they are not intact."""
     try:
-        with path.open("rb") as file:
-            head = file.readline()
-            whole = file.readinto(values.data.cast("B")) == values.nbytes and not file.read(1)
-    except OSError:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            values: NDArray[np.float16] = archive["scenes"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    return values if whole and head == _head(values) else None
+    return values if values.shape == shape and values.dtype == np.float16 else None
 
 
-def _keep(path: Path, values: NDArray[np.float16]) -> None:
-    with contextlib.suppress(OSError):  # a full disk: whoever must write will tell
+def _write(path: Path, values: NDArray[np.float16]) -> None:
+    with contextlib.suppress(OSError):  # a full disk: whoever must write will say so
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as beside, beside.open("wb") as file:
-            file.write(_head(values))
-            file.write(values.data)
-
-
-def _head(values: NDArray[np.float16]) -> bytes:
-    return MAGIC + hashlib.sha256(values.data).hexdigest().encode() + b"\n"
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, scenes=values)

@@ -8,39 +8,23 @@ camera's business, not the scene's.
 """
 
 import string
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Box:
-    """Rows and columns of a part of the canvas."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    @property
-    def of(self) -> tuple[slice, slice]:
-        return slice(self.top, self.bottom), slice(self.left, self.right)
+Box = tuple[slice, slice]
+"""Rows and columns of a part of the canvas."""
+FONTS = [cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_DUPLEX]
 
 
 def draw_scene(size: int, seed: int) -> Image:
-    """One scene: size x size x 3, float32, linear white-balanced camera RGB, mean green about 1.
-
-    The same seed gives the same scene.
-    """
+    """The scene of `seed`: size size 3, linear white-balanced camera RGB, mean green about 1."""
     rng = np.random.default_rng(seed)
     bank = texture_bank(size, rng)
     canvas = draw_background(size, rng, bank)
-    # Night photos have large calm parts as well as dense detail, so the number of leaves spans two
-    # decades.
+    # Night photos have calm parts and dense detail, so the number of leaves spans two decades.
     for radius in leaf_radii(size, rng):
         draw_leaf(canvas, radius, rng, bank)
     if rng.random() < 0.35:
@@ -52,13 +36,8 @@ def draw_scene(size: int, seed: int) -> Image:
     canvas *= draw_light(size, rng)
     draw_lamps(canvas, rng)
     canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.45, 1.0)), dtype=np.float32)
-    brightness = float(
-        np.mean(np.minimum(canvas[..., 1], 6.0))
-    )  # lamps must not make the rest dark
+    brightness = float(np.mean(np.minimum(canvas[..., 1], 6.0)))  # lamps must not darken the rest
     return np.ascontiguousarray(canvas / max(brightness, 1e-6), dtype=np.float32)
-
-
-# ---------------------------------------------------------------- textures and colours
 
 
 def cloud(size: int, rng: np.random.Generator, slope: float) -> Image:
@@ -77,18 +56,16 @@ def waves(size: int, rng: np.random.Generator) -> Image:
     field = np.ones((size, size), np.float32)
     for _ in range(int(rng.integers(1, 3))):
         angle, period = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(3), np.log(40)))
-        wave = np.sin(
-            2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period + rng.uniform(0, 6.28)
-        )
+        phase = 2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / period
+        wave = np.sin(phase + rng.uniform(0, 6.28))
         field *= np.tanh(wave * np.exp(rng.uniform(-1, 2.5)))
     return np.asarray((field - field.mean()) / (field.std() + 1e-3), dtype=np.float32)
 
 
 def texture_bank(size: int, rng: np.random.Generator) -> list[Image]:
     """The textures one scene is made of: rough and smooth clouds, and two patterns."""
-    return [cloud(size, rng, slope) for slope in (0.4, 0.9, 1.4, 1.9)] + [
-        waves(size, rng) for _ in range(2)
-    ]
+    clouds = [cloud(size, rng, slope) for slope in (0.4, 0.9, 1.4, 1.9)]
+    return clouds + [waves(size, rng) for _ in range(2)]
 
 
 def draw_colour(rng: np.random.Generator) -> Image:
@@ -103,9 +80,7 @@ def draw_colour(rng: np.random.Generator) -> Image:
 def paint(
     canvas: Image, box: Box, mask: Image, rng: np.random.Generator, bank: list[Image]
 ) -> None:
-    """A surface on the part of the canvas under `mask` (0 to 1, of the box's size): colour, slope,
-    texture.
-    """
+    """A surface where `mask` (0 to 1, of the box's size) is: colour, slope, texture."""
     height, width = mask.shape
     shade: Image = np.zeros((height, width), np.float32)
     if rng.random() < 0.6:
@@ -114,73 +89,58 @@ def paint(
         shade += (np.arange(width, dtype=np.float32) / width - 0.5)[None, :] * right
     if rng.random() < 0.7:
         strength = np.exp(rng.normal(-2.3, 0.8))
-        shade += np.float32(strength) * bank[rng.integers(len(bank))][box.of]
+        shade += np.float32(strength) * bank[rng.integers(len(bank))][box]
     surface = np.exp(np.clip(shade, -3, 2))[..., None] * draw_colour(rng)
-    under = canvas[box.of]
+    under = canvas[box]
     under += mask[..., None] * (surface - under)
-
-
-# ---------------------------------------------------------------- surfaces
 
 
 def draw_background(size: int, rng: np.random.Generator, bank: list[Image]) -> Image:
     canvas = np.zeros((size, size, 3), np.float32)
-    paint(canvas, Box(0, 0, size, size), np.ones((size, size), np.float32), rng, bank)
+    paint(canvas, np.s_[:, :], np.ones((size, size), np.float32), rng, bank)
     return canvas
 
 
 def leaf_radii(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Radii in pixels, falling as r^-3 between 2 pixels and a third of the scene, the largest
-    painted first or last.
-    """
+    """Radii in pixels, their density falling as r^-3 up to a third of the scene."""
     count = int(np.exp(rng.uniform(np.log(12), np.log(1200))))
     low, high = rng.choice([2.0, 4.0, 10.0]), size / 3
     uniform = rng.random(count)
     radii = (low**-2 + uniform * (high**-2 - low**-2)) ** -0.5
-    # In a pure r^-3 pile few leaves are large; some scenes need walls and skies, so mix in broad
-    # ones.
+    # Few of these are large; scenes need walls and skies, so mix in broad ones, mostly first.
     broad = rng.uniform(size / 12, size / 2.5, int(rng.integers(2, 12)))
-    return (
-        np.concatenate([broad, radii])
-        if rng.random() < 0.6
-        else rng.permutation(np.concatenate([broad, radii]))
-    )
+    mixed = np.concatenate([broad, radii])
+    return mixed if rng.random() < 0.6 else rng.permutation(mixed)
 
 
 def draw_leaf(canvas: Image, radius: float, rng: np.random.Generator, bank: list[Image]) -> None:
     """One shape: ellipse, polygon or bar, somewhere, also across the border."""
     size = canvas.shape[0]
     centre = rng.uniform(-0.1 * size, 1.1 * size, 2)
-    box = Box(
-        *(int(v) for v in np.clip([*(centre - radius - 1), *(centre + radius + 2)], 0, size))
-    )
-    if box.bottom - box.top < 2 or box.right - box.left < 2:
+    corners = np.clip([*(centre - radius - 1), *(centre + radius + 2)], 0, size)
+    top, left, bottom, right = (int(corner) for corner in corners)
+    if bottom - top < 2 or right - left < 2:
         return
-    mask = np.zeros((box.bottom - box.top, box.right - box.left), np.uint8)
+    mask = np.zeros((bottom - top, right - left), np.uint8)
     kind = rng.integers(3)
     if kind == 0:
-        corners = 24
-        angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-        reach = np.ones(corners)
+        angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        reach = np.ones(24)
     elif kind == 1:
-        corners = int(rng.integers(3, 8))
-        angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
-        reach = rng.uniform(0.5, 1.0, corners)
+        count = int(rng.integers(3, 8))
+        angles = np.sort(rng.uniform(0, 2 * np.pi, count))
+        reach = rng.uniform(0.5, 1.0, count)
     else:
         angles = np.array([1, 3, 5, 7]) * np.pi / 4
         reach = np.ones(4)
     squeeze, turn = (rng.uniform(0.25, 1.0), rng.uniform(0, np.pi)) if kind != 1 else (1.0, 0.0)
     along, across = reach * np.cos(angles), squeeze * reach * np.sin(angles)
-    y = centre[0] - box.top + radius * (along * np.sin(turn) + across * np.cos(turn))
-    x = centre[1] - box.left + radius * (along * np.cos(turn) - across * np.sin(turn))
-    fill(mask, np.stack([x, y], axis=1))
+    y = centre[0] - top + radius * (along * np.sin(turn) + across * np.cos(turn))
+    x = centre[1] - left + radius * (along * np.cos(turn) - across * np.sin(turn))
+    corners = np.round(np.stack([x, y], axis=1) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
     cover: Image = mask.astype(np.float32) / np.float32(255)
-    paint(canvas, box, cover, rng, bank)
-
-
-def fill(mask: NDArray[np.uint8], points: NDArray[np.float64]) -> None:
-    """Anti-aliased polygon of 255 in `mask`; points are (x, y) with fractions."""
-    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    paint(canvas, np.s_[top:bottom, left:right], cover, rng, bank)
 
 
 def draw_facade(canvas: Image, rng: np.random.Generator) -> None:
@@ -190,14 +150,12 @@ def draw_facade(canvas: Image, rng: np.random.Generator) -> None:
     top, left = (int(v) for v in rng.integers(0, size // 2, 2))
     high, wide = (int(v) for v in rng.integers(size // 4, size // 2, 2))
     frame = rng.uniform(0.1, 0.4)
+    cell_height, cell_width = (max(int(step * (1 - frame)), 1) for step in (step_y, step_x))
     dark, lit = draw_colour(rng), draw_colour(rng) * np.float32(rng.uniform(2, 6))
     share = rng.choice([0.0, 0.1, 0.5])
     for y in range(top, min(top + high, size), step_y):
         for x in range(left, min(left + wide, size), step_x):
-            cell = canvas[
-                y : y + max(int(step_y * (1 - frame)), 1),
-                x : x + max(int(step_x * (1 - frame)), 1),
-            ]
+            cell = canvas[y : y + cell_height, x : x + cell_width]
             colour = lit if rng.random() < share else dark
             cell[...] = colour * np.float32(np.exp(rng.normal(0, 0.15)))
 
@@ -212,15 +170,9 @@ def draw_lettering(canvas: Image, rng: np.random.Generator) -> None:
     lines = int(rng.integers(1, 9))
     for line in range(lines):
         text = "".join(rng.choice(characters, int(rng.integers(4, 24))))
-        font = int(
-            rng.choice(
-                [cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_DUPLEX]
-            )
-        )
-        at = (left, top + int((line + 1) * 32 * scale))
-        cv2.putText(
-            ink, text, at, font, scale, 255, max(1, int(scale * rng.uniform(1, 3))), cv2.LINE_AA
-        )
+        font, at = int(rng.choice(FONTS)), (left, top + int((line + 1) * 32 * scale))
+        thickness = max(1, int(scale * rng.uniform(1, 3)))
+        cv2.putText(ink, text, at, font, scale, 255, thickness, cv2.LINE_AA)
     if rng.random() < 0.6:
         bottom = min(size, top + int((lines + 0.6) * 32 * scale))
         right = min(size, left + int(rng.uniform(0.3, 0.9) * size))
@@ -235,32 +187,24 @@ def draw_wires(canvas: Image, rng: np.random.Generator) -> None:
     size = canvas.shape[0]
     ink = np.zeros((size, size), np.uint8)
     for _ in range(int(rng.integers(2, 24))):
-        points = np.cumsum(
-            np.vstack([rng.uniform(0, size, 2), rng.normal(0, size / 6, (4, 2))]), axis=0
-        )
-        corners = np.round(points * 16).astype(np.int32)
+        steps = np.vstack([rng.uniform(0, size, 2), rng.normal(0, size / 6, (4, 2))])
+        corners = np.round(np.cumsum(steps, axis=0) * 16).astype(np.int32)
         cv2.polylines(ink, [corners], False, 255, int(rng.integers(1, 3)), cv2.LINE_AA, 4)
     mask = ink[..., None].astype(np.float32) / 255
     canvas += mask * (draw_colour(rng) - canvas)
 
 
-# ---------------------------------------------------------------- light
-
-
 def draw_light(size: int, rng: np.random.Generator) -> Image:
-    """The light field: a soft gradient, a few pools of light and the colour of the street lamps
-    (size x size x 3).
-    """
+    """The light field, size size 3: a soft gradient, and pools of light in the lamps' colours."""
     depth = rng.uniform(0.1, 0.9)
     light = np.exp(np.float32(depth) * cloud(size, rng, 2.2))[..., None] * lamp_colour(rng)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     for _ in range(int(rng.integers(0, 4))):
         cy, cx = rng.uniform(-0.2 * size, 1.2 * size, 2)
         reach = rng.uniform(0.1, 0.6) * size
-        pool = 1.0 / (1.0 + ((y - cy) ** 2 + (x - cx) ** 2) / reach**2)
-        light = light + np.float32(np.exp(rng.normal(0.3, 0.6))) * pool[
-            ..., None
-        ] ** 1.5 * lamp_colour(rng)
+        pool = (1.0 / (1.0 + ((y - cy) ** 2 + (x - cx) ** 2) / reach**2))[..., None]
+        strength = np.float32(np.exp(rng.normal(0.3, 0.6)))
+        light = light + strength * pool**1.5 * lamp_colour(rng)
     return np.asarray(light, dtype=np.float32)
 
 
@@ -278,8 +222,8 @@ def draw_lamps(canvas: Image, rng: np.random.Generator) -> None:
     spots = np.zeros_like(canvas)
     for _ in range(int(rng.integers(1, 8))):
         colour = lamp_colour(rng) ** 2 * np.float32(np.exp(rng.normal(2.0, 1.0)))
-        centre = tuple(int(v) for v in rng.integers(0, size, 2))
-        cv2.circle(spots, centre, int(rng.integers(1, 5)), tuple(float(v) for v in colour), -1)
+        centre = rng.integers(0, size, 2).tolist()
+        cv2.circle(spots, centre, int(rng.integers(1, 5)), colour.tolist(), -1)
     halo = cv2.GaussianBlur(spots, (0, 0), rng.uniform(4, 20))
     np.maximum(canvas, spots, out=canvas)
     canvas += np.float32(rng.uniform(0.2, 1.0)) * halo

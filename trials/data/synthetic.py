@@ -1,5 +1,4 @@
-"""Training data that needs no camera: procedural scenes, developed and photographed anew for every
-sample.
+"""Training data that needs no camera: procedural scenes, photographed anew for every sample.
 
 A sample is a crop of a scene in one of its eight orientations, at an exposure, with a white
 balance, an ISO and an exposure ratio of its own. The target is the clean crop as LibRaw would
@@ -11,6 +10,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,21 +18,12 @@ from torch import Tensor
 
 from space import InputError
 from trials.config import DataConfig
-from trials.data.crops import gather_crops
 from trials.data.noise import SensorNoise, load_sensor
 from trials.data.pair import Pair, Progress
 from trials.data.scene_cache import cached_scenes
-from trials.raw.colour import (
-    develop,
-    draw_white_balance,
-    mosaic_gains,
-    orient,
-    scale_mosaic,
-    to_mosaic,
-)
+from trials.raw.colour import develop, mosaic_gains, orient, scale_mosaic, to_mosaic
 
-# Raised whenever a change of code changes what a seed gives, so that a study never mixes two kinds
-# of data.
+# Raised whenever a change of code changes what a seed gives: no study mixes two kinds of data.
 RECIPE = 1
 
 # Mean of a developed crop's scene in linear light: about 0.07 to 0.5 in sRGB, which covers night
@@ -50,38 +41,41 @@ class SyntheticData:
         on_progress: Progress | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        """Draws the scenes, or takes them from `cache_dir`, and the held-out pairs. InputError for
-        a config that can't be met.
-        """
+        """Raises InputError for a config that can't be met; `cache_dir` stores the scenes."""
         check(config)
         self.config = config
         self.device = torch.device(device)
         self.sensor = load_sensor(config.sensor)
         rows = self.sensor.between(config.iso_min, config.iso_max)
-        self.noise = SensorNoise.of(self.sensor, rows, self.device)
+        self.noise = SensorNoise(self.sensor, rows, self.device)
         self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
         total = config.scenes + config.held_out
         # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
-        seeds = [
-            int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
-            for index in range(total)
-        ]
+        sequences = (np.random.SeedSequence([config.seed, index]) for index in range(total))
+        scene_seeds = [int(sequence.generate_state(1)[0]) for sequence in sequences]
 
         def on_drawn(count: int) -> None:
             if on_progress:
                 on_progress("scenes", count, total, {})
 
         scenes = cached_scenes(
-            seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
+            scene_seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
         ).to(self.device)
         self.scenes = scenes[: config.scenes]
         self.held_out = self._hold_out(scenes[config.scenes :])
-        self.description = self._describe(scenes)
+        fields = asdict(config) | {"source": "synthetic"}
+        digest = hashlib.sha256(json.dumps([RECIPE, fields], sort_keys=True).encode())
+        digest.update(scenes.cpu().numpy().tobytes())
+        self.description: dict[str, Any] = {
+            "kind": "synthetic",
+            "recipe": RECIPE,
+            "config": fields,
+            "camera": self.sensor.camera,
+            "digest": digest.hexdigest()[:16],
+        }
 
     def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`batch` fresh crops: mosaic (b 1 h w, amplified, in [0, 1]) and target (b 3 h w, sRGB),
-        h = w = `crop`.
-        """
+        """As `TrialData.sample`; every crop is photographed anew."""
         check_crop(crop, self.config.scene_size)
         span = self.config.scene_size - crop + 1
         shares = torch.rand(batch, 4, generator=generator, device=generator.device).unbind(1)
@@ -94,26 +88,21 @@ class SyntheticData:
         places = torch.stack(numbers, dim=1)
         if self.device.type == "cuda":
             crops = gather_crops(self.scenes, places, crop)
-        else:  # slices are faster than numbers of pixels, and nobody has to be waited for
-            cuts = [
-                (self.scenes[scene, :, top : top + crop, left : left + crop], turn)
-                for scene, top, left, turn in places.tolist()
-            ]
-            crops = torch.stack([orient(part, turn) for part, turn in cuts])
+        else:  # slices are faster than indexed pixels, and there is no device to wait for
+            crops = torch.stack(
+                [
+                    orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
+                    for scene, top, left, turn in places.tolist()
+                ]
+            )
         return self._photograph(crops.float(), generator)
 
     def _photograph(self, scenes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mosaics and targets of scenes (b 3 h w, linear white-balanced camera RGB with a mean of
-        about one).
-        """
-        config, sensor = self.config, self.sensor
-        batch = scenes.shape[0]
+        """Mosaics and targets of scenes (b 3 h w, linear white-balanced camera RGB, mean 1)."""
+        config, batch = self.config, scenes.shape[0]
         exposure = log_uniform(DARKEST, BRIGHTEST, batch, generator)
         ratio = log_uniform(config.ratio_min, config.ratio_max, batch, generator)
-        balance = draw_white_balance(
-            sensor.white_balance_log_mean, sensor.white_balance_log_covariance, batch, generator
-        )
-        gains = mosaic_gains(balance)
+        gains = mosaic_gains(self.noise.draw_white_balance(batch, generator))
         balanced = scenes * exposure
         target = develop(balanced, self.camera_to_srgb)
         clean = scale_mosaic(to_mosaic(balanced), 1.0 / (gains * ratio))
@@ -131,32 +120,34 @@ class SyntheticData:
             pairs.append(Pair(name=f"scene_{index:02d}", mosaic=mosaic, target=target))
         return pairs
 
-    def _describe(self, scenes: Tensor) -> dict[str, object]:
-        fields = asdict(self.config) | {"source": "synthetic"}
-        digest = hashlib.sha256(json.dumps([RECIPE, fields], sort_keys=True).encode())
-        digest.update(scenes.cpu().numpy().tobytes())
-        return {
-            "kind": "synthetic",
-            "recipe": RECIPE,
-            "config": fields,
-            "camera": self.sensor.camera,
-            "digest": digest.hexdigest()[:16],
-        }
+
+def gather_crops(scenes: Tensor, places: Tensor, crop: int) -> Tensor:
+    """Crops (b c `crop` `crop`) of `scenes` (n c h w), without waiting for the device.
+
+    `places` (b 4, integers, on the device of the scenes): scene, top, left, and turn as
+    `colour.orient` takes it. Equals slicing and orienting one after the other.
+    """
+    which, top, left, turn = places[:, :, None].unbind(1)
+    forth = torch.arange(crop, device=scenes.device)
+    rows = top + torch.where((turn & 2) > 0, crop - 1 - forth, forth)
+    columns = left + torch.where((turn & 1) > 0, crop - 1 - forth, forth)
+    transposed = ((turn & 4) > 0)[:, :, None]
+    rows = torch.where(transposed, rows[:, None, :], rows[:, :, None])
+    columns = torch.where(transposed, columns[:, :, None], columns[:, None, :])
+    return scenes[which[:, :, None], :, rows, columns].permute(0, 3, 1, 2).contiguous()
 
 
 def check(config: DataConfig) -> None:
-    """Raises InputError where a number of the config can't be."""
+    """Raises InputError where a number of the config is out of range."""
     for name, least in (("scenes", 1), ("held_out", 1), ("scene_size", 32), ("ratio_min", 1)):
-        if getattr(config, name) < least:
-            raise InputError(
-                f"{name} must be at least {least}, but is {getattr(config, name)}; raise it"
-            )
+        if (value := getattr(config, name)) < least:
+            raise InputError(f"{name} must be at least {least}, but is {value}; raise it")
     if config.scene_size % 2:
         raise InputError(f"scene_size must be even, but is {config.scene_size}; add one")
     if config.ratio_max < config.ratio_min:
         raise InputError(
-            f"ratio_max must not be below ratio_min, but {config.ratio_max} < "
-            f"{config.ratio_min}; swap them"
+            f"ratio_max must be at least ratio_min, but {config.ratio_max} < {config.ratio_min}; "
+            "swap them"
         )
 
 
@@ -164,8 +155,7 @@ def check_crop(crop: int, available: int) -> None:
     """Raises InputError for a crop that is odd or larger than the pictures."""
     if crop % 2 or not 2 <= crop <= available:
         raise InputError(
-            f"crop must be even and at most {available} (the pictures' side), but is "
-            f"{crop}; change it"
+            f"crop must be even and at most {available}, the picture's side, but is {crop}; fix it"
         )
 
 

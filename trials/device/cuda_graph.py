@@ -1,9 +1,10 @@
-"""Work on a GPU as one CUDA graph: hundreds of small kernels are started at once instead of one by
-one from Python.
+"""Work on a GPU as one CUDA graph: hundreds of small kernels start at once, not one by one from
+Python.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -16,18 +17,21 @@ from trials.device.errors import is_lost
 # happen in a capture.
 WARM_UP_RUNS = 3
 
-_told: set[str] = set()
-
 
 def capture(
-    work: Callable[[], None], lasting: Sequence[Tensor], device: torch.device
+    work: Callable[[], None],
+    lasting: Sequence[Tensor],
+    device: torch.device,
+    *,
+    required: bool = False,
 ) -> Callable[[], None]:
-    """What does the same as `work`, all of it queued on the current stream by one call.
+    """A function that does the same as `work`, all of it queued on the current stream by one call.
 
-    `work` reads and writes tensors that stay where they are, never waits for the device, and draws
-    no random numbers. It is run a few times before; the `lasting` tensors are what they were
-    afterwards. Where it can't be captured, and on a CPU, `work` itself comes back, on a GPU with
-    one line on stderr (once in a process). Raises what `work` raises.
+    `work` must read and write tensors that stay in place, never wait for the device, and draw no
+    random numbers. It runs a few times to warm up; the `lasting` tensors are restored afterwards.
+    On a CPU `work` itself is returned; so it is where a GPU can't capture it, with one line on
+    stderr (once in a process), or, if the graph is `required`, RuntimeError is raised. Raises what
+    `work` raises.
     """
     if device.type != "cuda":
         return work
@@ -44,22 +48,18 @@ def capture(
         torch.cuda.synchronize(device)
         graph = torch.cuda.CUDAGraph()
         try:
-            # Other threads (batches drawn ahead) may go on meanwhile: only this one's calls must
-            # suit a capture.
+            # Other threads (which prepare batches) may use the GPU meanwhile.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 work()
         except RuntimeError as error:
-            if is_lost(error, str(device)):
+            if required or is_lost(error, str(device)):
                 raise
-            _tell(
-                f"the training step runs eagerly, since {device} did not capture it: "
-                f"{str(error).splitlines()[0]}"
-            )
+            reason = str(error).splitlines()[0]
+            _note(f"the training step runs eagerly, since {device} did not capture it: {reason}")
             return work
     return graph.replay
 
 
-def _tell(line: str) -> None:
-    if line not in _told:
-        _told.add(line)
-        print(f"note: {line}", file=sys.stderr, flush=True)
+@functools.cache
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr, flush=True)

@@ -1,8 +1,6 @@
-"""What a GPU was doing while it was timed: clocks, temperature, power and what held it back, by
-NVML.
+"""A GPU's state while it is timed, by NVML: clocks, temperature, power, and what throttled it.
 
-Needs NVIDIA's `nvidia-ml-py` (pip install "dark-nas[gpu]"); without it, or without a GPU, there is
-nothing to tell.
+Needs NVIDIA's `nvidia-ml-py` (pip install "dark-nas[gpu]").
 """
 
 from __future__ import annotations
@@ -23,10 +21,9 @@ THROTTLES = {
 
 
 def read_gpu(device: torch.device) -> dict[str, Any] | None:
-    """Clocks (MHz), temperature (degrees Celsius), power (W), throttles and the other processes on
-    a GPU.
+    """Clocks (MHz), temperature (degrees Celsius), power (W), throttles, number of processes.
 
-    None on a CPU, and where NVML can't be asked.
+    None on a CPU, and where NVML is missing or fails.
     """
     if device.type != "cuda":
         return None
@@ -39,20 +36,18 @@ def read_gpu(device: torch.device) -> dict[str, Any] | None:
         handle = pynvml.nvmlDeviceGetHandleByUUID(
             f"GPU-{torch.cuda.get_device_properties(device).uuid}"
         )
-        reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
-        state = {
+        return {
             "sm_clock_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
             "memory_clock_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
             "temperature_c": pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
             "power_w": pynvml.nvmlDeviceGetPowerUsage(handle) / 1000,
-            "throttled_by": throttles(reasons),
+            "throttled_by": throttles(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
             "processes": len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle)),
         }
     except (pynvml.NVMLError, AttributeError):
         return None
-    return state
 
 
 def throttles(reasons: int) -> list[str]:
-    """The names of NVML's reasons, of those that hold a clock down."""
+    """The names of those of NVML's reasons that hold a clock down."""
     return [name for bit, name in THROTTLES.items() if reasons & bit]

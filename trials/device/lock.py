@@ -1,10 +1,10 @@
-"""Who has the device: training shares it, a measurement takes it alone, across all processes of
-the machine.
+"""The lock of a device, over all processes of the machine: training shares it, a measurement
+holds it alone.
 
 Two files for each device, locked by flock, so that a lock dies with its process. Training holds
-`room` shared for one step at a time; a measurement holds it exclusively. `gate` keeps the order
-fair: a measurement holds the gate while it waits for the room, and a training step has to pass the
-gate, so that steps which overlap in several processes can't keep a measurement waiting for ever.
+`room` shared for one step at a time; a measurement holds it exclusively. `gate` makes it fair: a
+measurement holds the gate while it waits for the room, and every training step passes the gate, so
+that overlapping steps of several processes can't keep a measurement waiting for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from space import InputError
 
-# For processes that should not see each other's locks (tests), or that see different temporary
+# For processes that must not see each other's locks (tests), or that have different temporary
 # folders (containers).
 FOLDER_VARIABLE = "DARK_NAS_LOCKS"
 
@@ -44,44 +44,32 @@ class DeviceLock:
         except OSError as error:
             raise InputError(
                 f"the folder of device locks must be writable, but {folder} is not "
-                f"({error.strerror}); "
-                f"set {FOLDER_VARIABLE} to another one"
+                f"({error.strerror}); set {FOLDER_VARIABLE} to another one"
             ) from error
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
-        """While inside, no measurement runs on the device."""
-        with _locked(self._gate, fcntl.LOCK_SH):
-            room = os.open(self._room, os.O_RDWR)
-            try:
-                fcntl.flock(room, fcntl.LOCK_SH)
-            except BaseException:
-                os.close(room)
-                raise
-        try:
+        """Inside, no measurement runs on the device."""
+        with contextlib.ExitStack() as room:
+            with _locked(self._gate, fcntl.LOCK_SH):
+                room.enter_context(_locked(self._room, fcntl.LOCK_SH))
             yield
-        finally:
-            os.close(room)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """While inside, nobody else who asks uses the device."""
+        """Inside, no other process that takes the lock uses the device."""
         with _locked(self._gate, fcntl.LOCK_EX), _locked(self._room, fcntl.LOCK_EX):
             yield
 
 
 def lock_folder() -> Path:
-    """Where the locks of this machine and user lie: $DARK_NAS_LOCKS, or a folder in the temporary
-    folder.
-    """
+    """Where this user's locks are: $DARK_NAS_LOCKS, or a folder in the temporary folder."""
     given = os.environ.get(FOLDER_VARIABLE)
     return Path(given) if given else Path(tempfile.gettempdir()) / f"dark-nas-locks-{os.getuid()}"
 
 
 def device_key(device: str) -> str:
-    """A name that is the same in every process for the same device: GPUs by their UUID, since
-    indices are relative.
-    """
+    """The same name in every process for one device: a GPU's UUID, since indices are relative."""
     where = torch.device(device)
     if where.type != "cuda":
         return where.type

@@ -1,9 +1,9 @@
-"""The host's memory while a network is timed: kept between runs, in huge pages, and its peak.
+"""The host's memory while a network is timed: retained between runs, in huge pages, and its peak.
 
 By default glibc gives large freed buffers back to the system, and the next run pays for every page
 again; whether it does depends on where the heap's top happens to be, so a process is fast or slow
-by chance. What is deployed keeps its memory, as jemalloc would. Huge pages take out most of what
-is left of that chance.
+by chance. A deployed program retains its memory, as jemalloc does. Huge pages remove most of the
+remaining chance.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from torch.utils._pytree import tree_leaves
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
 MIB = 2.0**20
-# Torch reads this at its first large allocation, so it has to be set on import; a value that the
-# user gave stays.
+# Torch reads this at its first large allocation, so it is set on import; a user's value stays.
 HUGE_PAGES_VARIABLE = "THP_MEM_ALLOC_ENABLE"
 os.environ.setdefault(HUGE_PAGES_VARIABLE, "1")
 
 
 def keep_freed_memory() -> bool:
-    """Has this process keep what it frees, from now on; False where its C library can't (it is not
-    glibc).
-    """
-    libc = _libc()
+    """Makes this process retain what it frees; False where its C library (not glibc) can't."""
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(OSError):
+        libc = ctypes.CDLL("libc.so.6")
     try:
         return bool(libc.mallopt(_TRIM_THRESHOLD, _NEVER) and libc.mallopt(_MMAP_MAX, 0))
     except AttributeError:
@@ -42,19 +41,21 @@ def keep_freed_memory() -> bool:
 
 
 def huge_pages_mib() -> float:
-    """How much of this process's memory lies in huge pages now; 0 where the system doesn't tell."""
-    try:
-        return _mib("/proc/self/smaps_rollup", "AnonHugePages")
-    except (OSError, KeyError):
-        return 0.0
+    """How much of this process's memory is in huge pages; 0 where the system doesn't say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "AnonHugePages":
+                return int(value.split()[0]) / 1024
+    return 0.0
 
 
 def peak_memory_mib(run: Callable[[], object], device: torch.device) -> float:
-    """By how many MiB `run` raises the memory that torch has in use on `device` at its highest.
+    """By how many MiB `run` raises the memory that torch uses on `device` at its highest.
 
-    On a GPU its allocator tells. On the host the buffers of all tensors that live at once are
-    added up after every operation: resident memory can't tell, since what is kept is used again.
-    Libraries' scratch space is not in it.
+    On a GPU its allocator counts. On the host the storages that live at once are added up after
+    every operation: resident memory does not show them, since freed memory is retained. Scratch
+    space of libraries is not included.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -62,13 +63,13 @@ def peak_memory_mib(run: Callable[[], object], device: torch.device) -> float:
         run()
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
-    with _Tally() as tally:
+    with _LiveStorages() as live:
         run()
-    return float(tally.peak_bytes) / MIB
+    return float(live.peak_bytes) / MIB
 
 
-class _Tally(TorchDispatchMode):
-    """Adds up the storages that operations make, as long as they live."""
+class _LiveStorages(TorchDispatchMode):
+    """Adds up the storages that operations allocate, as long as they live."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -76,35 +77,17 @@ class _Tally(TorchDispatchMode):
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = {
-            _key(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)
-        }
-        out = func(*args, **(kwargs or {}))
+        inputs = {key for key, _ in _storages((args, kwargs))}
+        result = func(*args, **(kwargs or {}))
         alive = [item for item in self._live.items() if not item[1][0].expired()]  # type: ignore[no-untyped-call]
         self._live = dict(alive)
-        for leaf in tree_leaves(out):
-            if (
-                isinstance(leaf, torch.Tensor) and _key(leaf) not in given
-            ):  # else it is a view of what was there
-                storage = leaf.untyped_storage()
-                self._live[_key(leaf)] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
+        for key, storage in _storages(result):
+            if key not in inputs:  # else it is a view
+                self._live[key] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
         self.peak_bytes = max(self.peak_bytes, sum(size for _, size in self._live.values()))
-        return out
+        return result
 
 
-def _key(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _mib(file: str, key: str) -> float:
-    for line in Path(file).read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == key:
-            return int(value.split()[0]) / 1024
-    raise KeyError(key)
-
-
-def _libc() -> ctypes.CDLL:
-    with contextlib.suppress(OSError):
-        return ctypes.CDLL("libc.so.6")
-    return ctypes.CDLL(None)
+def _storages(tree: Any) -> list[tuple[int, torch.UntypedStorage]]:
+    storages = [leaf.untyped_storage() for leaf in tree_leaves(tree) if torch.is_tensor(leaf)]
+    return [(int(storage._cdata), storage) for storage in storages]

@@ -1,7 +1,6 @@
-"""What a training's forward pass computes in: bfloat16 where the device has instructions for it.
+"""Precisions by name, and that of a training's forward pass: bfloat16 where the device has it.
 
-It depends on the device alone, not on a clock, so that a study that goes on tomorrow trains as it
-did today.
+That depends on the device alone, so that a study resumed tomorrow trains as it did today.
 """
 
 from __future__ import annotations
@@ -10,35 +9,31 @@ import torch
 
 from space import InputError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# float16 would need its loss scaled.
+TRAINING_DTYPES = ("float32", "bfloat16")
 
 
 def training_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The torch dtype that TrainConfig.dtype means on `device`; InputError for a word that is
-    none.
-    """
+    """The torch dtype that TrainConfig.dtype means on `device`; InputError for an unknown one."""
     return DTYPES[settled_dtype(dtype, device)]
 
 
 def settled_dtype(dtype: str, device: torch.device) -> str:
-    """ "float32" or "bfloat16": `dtype`, with "auto" decided for `device`."""
+    """`dtype`, "float32" or "bfloat16", with "auto" decided for `device`."""
     if dtype == "auto":
         return "bfloat16" if has_bfloat16(device) else "float32"
-    if dtype not in DTYPES:
-        raise InputError(
-            f"train.dtype must be auto, {' or '.join(DTYPES)}, but got {dtype!r}; change it"
-        )
+    if dtype not in TRAINING_DTYPES:
+        choices = " or ".join(TRAINING_DTYPES)
+        raise InputError(f"train.dtype must be auto, {choices}, but got {dtype!r}; change it")
     return dtype
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether `device` multiplies in bfloat16 by itself (elsewhere torch would do it in float32,
-    and slower).
-    """
+    """Whether `device` multiplies in bfloat16 itself (elsewhere torch emulates it, slower)."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    supported = getattr(
-        torch.cpu, "_is_avx512_bf16_supported", None
-    )  # since torch 2.6; not public, so it may go
+    # Since torch 2.6; not public, so it may go.
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return device.type == "cpu" and supported is not None and bool(supported())

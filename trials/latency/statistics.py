@@ -1,6 +1,4 @@
-"""What timings say: quantiles, intervals that assume no normality, drift, and the ratio of two
-networks.
-"""
+"""Statistics of timings: quantiles, intervals that assume no normality, drift, and ratios."""
 
 from __future__ import annotations
 
@@ -12,16 +10,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import mstats
 
-# The share of rounds that is left out at either end before they are averaged: a disturbed one must
-# not count.
+# The share of rounds at either end that is left out of their mean, so that outliers don't count.
 TRIMMED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Single runs, summed up, in milliseconds. `low_ms` and `high_ms` bound the median with 95 %
-    confidence.
-    """
+    """Quantiles of single runs, in ms; `low_ms` and `high_ms` bound the median (95 %)."""
 
     median_ms: float
     low_ms: float
@@ -38,12 +33,12 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyRatio:
-    """How many times as long as a reference network, timed in turn with it (A B A B ...).
+    """A network's latency over that of a reference, timed in turn with it (A B A B ...).
 
     Whatever slows both of a pair alike cancels out. Each round (weights and inputs at new places
     in memory) gives the median of its pairs' ratios; `value` is the mean of the rounds without the
     outer tenth at either end, `low` and `high` its 95 % confidence interval over rounds, which
-    therefore holds what a place in memory does. `drift` is the share by which the last third of
+    thus includes the effect of places in memory. `drift` is the share by which the last third of
     the rounds differs from the first.
     """
 
@@ -59,7 +54,7 @@ class LatencyRatio:
 
 
 def summarise(times_ms: Sequence[float]) -> Timing:
-    """The quantiles of single runs, in the order in which they were timed or any other."""
+    """The quantiles of single runs, in any order."""
     low, high = median_bounds(sorted(times_ms))
     p10, p50, p90, p99 = (float(value) for value in np.quantile(times_ms, (0.1, 0.5, 0.9, 0.99)))
     return Timing(
@@ -74,9 +69,9 @@ def summarise(times_ms: Sequence[float]) -> Timing:
 
 
 def ratio_of_rounds(rounds: Sequence[float]) -> LatencyRatio:
-    """The ratio that rounds agree on, from each round's own (Yuen's interval of a trimmed mean).
+    """The ratio of all rounds, from each round's own (Yuen's interval of a trimmed mean).
 
-    With fewer than six rounds there is no such interval: the smallest and the largest come back.
+    With fewer than six rounds there is no such interval: `low` and `high` are their extremes.
     """
     values = np.asarray(rounds, dtype=float)
     if len(values) < 6 or np.ptp(values) == 0:
@@ -89,11 +84,8 @@ def ratio_of_rounds(rounds: Sequence[float]) -> LatencyRatio:
 
 
 def median_bounds(ordered: Sequence[float]) -> tuple[float, float]:
-    """The 95 % confidence interval of the median of sorted values, from the binomial law of order
-    statistics.
-
-    With fewer than six values no such interval exists: the smallest and the largest value come
-    back.
+    """The 95 % confidence interval of the median of sorted values, from the binomial distribution
+    of order statistics; with fewer than six values, their extremes.
     """
     n = len(ordered)
     reach = 0.98 * math.sqrt(n)  # 1.96 standard deviations of Binomial(n, 1/2)
@@ -102,9 +94,7 @@ def median_bounds(ordered: Sequence[float]) -> tuple[float, float]:
 
 
 def drift(values: Sequence[float]) -> float:
-    """By what share the median of the last third of the values, as they came, differs from that of
-    the first.
-    """
+    """The share by which the median of the last third of the values differs from the first's."""
     third = max(1, len(values) // 3)
     first, last = float(np.median(values[:third])), float(np.median(values[-third:]))
     return abs(last - first) / first

@@ -1,8 +1,8 @@
-"""One run of a deployed network, timed, and what makes such a time wrong: refused here.
+"""The timer of single runs of a deployed network; what would make a time wrong is refused.
 
 Inputs are random mosaics that take turns. Each run starts and ends with an idle device. After each
-round the clock is held against the wall: a timer that does not wait for the device accounts for a
-part of the time only.
+round its runs are compared with the wall-clock time, of which a timer that does not wait for the
+device accounts for a part only.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ INPUTS = 4
 PAIRS = 4
 # The share of a round's wall-clock time that its single runs must account for.
 ACCOUNTED = 0.7
-# Mosaics that vary less than this are no picture: a GPU draws less power on them, and so clocks
-# higher.
+# On mosaics that vary less than this a GPU draws less power, and so clocks higher.
 _LEAST_SPREAD = 0.01
 
 
-class Timed:
+class NetworkTimer:
     """A deployed network with its inputs, and the runs timed so far (milliseconds).
 
     `device_ms` are a GPU's own times of the same runs, by events around the network; none on a
@@ -40,9 +39,8 @@ class Timed:
             spread = float(mosaic.float().std())
             if not spread >= _LEAST_SPREAD:
                 raise InputError(
-                    f"mosaics must vary as pictures do (standard deviation at least "
-                    f"{_LEAST_SPREAD}), but "
-                    f"got one of {spread:.3g}; time random or real ones, never zeros"
+                    "mosaics must vary as pictures do (standard deviation at least "
+                    f"{_LEAST_SPREAD}), but got {spread:.3g}; time random or real ones"
                 )
         self.deployed = deployed
         self.mosaics = list(mosaics)
@@ -57,9 +55,7 @@ class Timed:
 
     @torch.inference_mode()
     def run_ms(self, turn: int) -> float:
-        """End-to-end milliseconds of one run on the mosaic whose turn it is: from the mosaic on
-        the device to sRGB.
-        """
+        """End-to-end milliseconds of one run on the mosaic whose turn it is."""
         deployed, mosaic = self.deployed, self.mosaics[turn % len(self.mosaics)]
         deployed.finish()
         start = time.perf_counter_ns()
@@ -72,23 +68,23 @@ class Timed:
         deployed.finish()
         return (time.perf_counter_ns() - start) / 1e6
 
-    def keep(self, time_ms: float) -> None:
-        """Adds the run that has just been timed to those that count."""
+    def record(self, time_ms: float) -> None:
+        """Counts the run that has just been timed."""
         self.times_ms.append(time_ms)
         if self._events:
             self.device_ms.append(self._events[0].elapsed_time(self._events[1]))
 
-    def forget(self) -> None:
-        """Begins anew."""
+    def reset(self) -> None:
+        """Discards the runs so far."""
         self.times_ms, self.device_ms = [], []
 
     def move(self, chance: random.Random) -> None:
-        """Weights and inputs go to new places in memory."""
+        """Moves weights and inputs to new places in memory."""
         self.deployed.move(chance)
         self.mosaics = [mosaic.clone() for mosaic in self.mosaics]
 
     def read_back(self) -> float:
-        """A value of the last picture, on the host: it can't be had before the device is done."""
+        """A value of the last picture, on the host: the device must have finished."""
         assert self._output is not None
         return float(self._output.flatten()[-1])
 
@@ -102,37 +98,37 @@ def random_mosaics(deployed: Deployed, height: int, width: int) -> list[Tensor]:
     ]
 
 
-def time_round(order: Sequence[Timed], turn: int) -> tuple[list[list[float]], float]:
-    """PAIRS runs of each network in `order` (one may stand there more than once), and the share
-    that they account for.
+def time_round(order: Sequence[NetworkTimer], turn: int) -> tuple[list[list[float]], float]:
+    """Times PAIRS runs of each network in `order`, where one may stand more than once.
 
-    Returns per place in `order` its milliseconds, turn by turn.
+    Returns per place in `order` its milliseconds, turn by turn, and the share of the round's
+    wall-clock time that they account for.
     """
-    for one in dict.fromkeys(order):
-        one.run_ms(turn)  # new places: the first touch of each page is nobody's run
-        one.read_back()
+    timers = dict.fromkeys(order)
+    for timer in timers:
+        timer.run_ms(turn)  # new places: the first touch of each page is not timed
+        timer.read_back()
     times: list[list[float]] = [[] for _ in order]
     start = time.perf_counter_ns()
     for k in range(PAIRS):
-        for place, one in enumerate(order):
-            time_ms = one.run_ms(turn + k)
-            one.keep(time_ms)
+        for place, timer in enumerate(order):
+            time_ms = timer.run_ms(turn + k)
+            timer.record(time_ms)
             times[place].append(time_ms)
-    for one in dict.fromkeys(order):
-        one.read_back()
+    for timer in timers:
+        timer.read_back()
     wall_ms = (time.perf_counter_ns() - start) / 1e6
     return times, sum(map(sum, times)) / wall_ms
 
 
 def check_accounted(shares: Sequence[float]) -> None:
-    """InputError where a usual round took much longer than its runs are said to have taken.
+    """Raises InputError where runs account for too small a share of the median round.
 
-    The median of the rounds decides: a process that was put aside for once is no wrong clock.
+    The median, since one round in which the process was suspended shows no wrong timer.
     """
     share = sorted(shares)[len(shares) // 2]
     if share < ACCOUNTED:
         raise InputError(
-            f"the timed runs must account for at least {ACCOUNTED:.0%} of the wall-clock "
-            f"time, but did for "
-            f"{share:.0%}: the timer does not wait for the device; synchronise it"
+            f"the timed runs must account for at least {ACCOUNTED:.0%} of the wall-clock time, "
+            f"but did for {share:.0%}: the timer does not wait for the device; synchronise it"
         )

@@ -1,9 +1,8 @@
-"""A trial's clock: a rough look before the training, and the whole protocol for what is trained to
-its end.
+"""A trial's timing: rough before the training, by the whole protocol for what is trained to its
+end.
 
 Most networks of a search are stopped early, after a second or two of training. To know their
-latency to 1 % would take longer than that, and to 3 % is enough to rank them. What becomes a point
-of the front is measured to the precision asked for.
+latency to 1 % would take longer than that, and 3 % is enough to rank them.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from dataclasses import replace
 from space import BASELINES, Genome, build_model
 from trials.config import LatencyConfig, TrialConfig
 from trials.latency.measure import Latency, measure_against, measure_latency
+from trials.latency.rounds import TRIES
 from trials.latency.statistics import LatencyRatio
 
-# MO against itself needs no clock.
+# MO against itself.
 ITSELF = LatencyRatio(value=1.0, low=1.0, high=1.0, rounds=0, drift=0.0)
 ROUGH_PRECISION = 0.03
 ROUGH_RUNS = 15
@@ -24,29 +24,26 @@ Timed = tuple[Latency, LatencyRatio]
 
 
 def time_network(genome: Genome, config: TrialConfig, *, rough: bool = False) -> Timed:
-    """The latency of `genome`'s network on the config's device, and its ratio to MO's, timed in
-    turn.
+    """The latency of `genome`'s network on the config's device, and its ratio to MO's.
 
-    A `rough` look ends when the ratio is known to 3 % or `latency.first_seconds` are over; MO
-    itself, the measure of all, has none.
+    A `rough` measurement ends when the ratio is known to 3 % or `latency.first_seconds` are over;
+    the reference itself, MO, is never measured roughly.
     """
     model = build_model(genome)
     if genome == BASELINES["MO"]:
         return measure_latency(model, config.latency, device=config.device), ITSELF
-    settings = rough_look(config.latency) if rough else config.latency
-    reference = build_model(BASELINES["MO"])
     return measure_against(
         model,
-        reference,
-        settings,
+        build_model(BASELINES["MO"]),
+        rough_settings(config.latency) if rough else config.latency,
         device=config.device,
         ratio_only=True,
-        tries=1 if rough else None,
+        tries=1 if rough else TRIES,
     )
 
 
-def rough_look(config: LatencyConfig) -> LatencyConfig:
-    """The settings of a rough look."""
+def rough_settings(config: LatencyConfig) -> LatencyConfig:
+    """The settings of a rough measurement."""
     return replace(
         config,
         precision=max(ROUGH_PRECISION, config.precision),
@@ -56,7 +53,7 @@ def rough_look(config: LatencyConfig) -> LatencyConfig:
 
 
 def is_close(timed: Timed, limit_ms: float, mo_latency_ms: float | None) -> bool:
-    """Whether a rough look can't tell on which side of `limit_ms` the network is."""
+    """Whether a rough measurement leaves open on which side of `limit_ms` the network is."""
     latency, ratio = timed
     low, high = (
         (latency.low_ms, latency.high_ms)

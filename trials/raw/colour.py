@@ -1,13 +1,9 @@
-"""What a camera does to colour: raw RGB times white balance, clipped, to sRGB primaries, through a
-tone curve.
+"""What a camera does to colour, as LibRaw's default development does it (SID's ground truth).
 
-This is LibRaw's default development, which made SID's ground truth: camera RGB times white balance
-is clipped at the sensor's white, then goes through the colour matrix, is clipped to [0, 1] and
-gets the BT.709 curve (LibRaw's gamma 2.222, toe slope 4.5).
+Camera RGB times white balance is clipped at the sensor's white, goes through the colour matrix to
+sRGB primaries, is clipped to [0, 1] and gets the BT.709 curve (LibRaw's gamma 2.222, toe slope
+4.5).
 """
-
-import functools
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -26,12 +22,6 @@ def tone(linear: Tensor) -> Tensor:
     return torch.where(linear < TOE, SLOPE * linear, curved)
 
 
-def inverse_tone(display: Tensor) -> Tensor:
-    """Inverse of `tone`."""
-    curved = ((display.clamp(min=SLOPE * TOE) + (ALPHA - 1.0)) / ALPHA).pow(1.0 / POWER)
-    return torch.where(display < SLOPE * TOE, display / SLOPE, curved)
-
-
 def apply_matrix(rgb: Tensor, matrix: Tensor) -> Tensor:
     """`matrix` (3 x 3) on the colour axis of `rgb` (b 3 h w)."""
     red, green, blue = rgb.unbind(dim=1)
@@ -39,9 +29,7 @@ def apply_matrix(rgb: Tensor, matrix: Tensor) -> Tensor:
 
 
 def develop(balanced: Tensor, camera_to_srgb: Tensor) -> Tensor:
-    """White-balanced linear camera RGB (b 3 h w, 1 = sensor white) to sRGB in [0, 1], as LibRaw
-    does it.
-    """
+    """White-balanced linear camera RGB (b 3 h w, 1 = sensor white) to sRGB in [0, 1]."""
     return tone(apply_matrix(balanced.clamp(0.0, 1.0), camera_to_srgb).clamp_(0.0, 1.0))
 
 
@@ -67,42 +55,9 @@ def scale_mosaic(mosaic: Tensor, gains: Tensor) -> Tensor:
 
 
 def orient(image: Tensor, turn: int) -> Tensor:
-    """One of the eight orientations (turn 0 to 7) of a square image (... h h); with 4 it is
-    transposed last.
-    """
+    """A square image (... h h) in orientation `turn`: 1 and 2 mirror, then 4 transposes."""
     if turn & 1:
         image = image.flip(-1)
     if turn & 2:
         image = image.flip(-2)
     return image.transpose(-1, -2) if turn & 4 else image
-
-
-def draw_white_balance(
-    log_mean: Sequence[float],
-    log_covariance: Sequence[Sequence[float]],
-    count: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """`count` white balances (count x 3: red, green = 1, blue): log-normal, no draw beyond 2.5
-    sigma per axis.
-    """
-    device = generator.device
-    normal = torch.randn(count, 2, generator=generator, device=device).clamp_(-2.5, 2.5)
-    mean, factor = _balance(tuple(log_mean), tuple(map(tuple, log_covariance)), device)
-    gains = (mean + normal @ factor.T).exp()
-    return torch.stack([gains[:, 0], torch.ones(count, device=device), gains[:, 1]], dim=1)
-
-
-@functools.lru_cache(
-    maxsize=8
-)  # once for each camera: on a GPU, bringing them there would wait for it every time
-def _balance(
-    log_mean: tuple[float, ...],
-    log_covariance: tuple[tuple[float, ...], ...],
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """The mean (2) and the covariance's Cholesky factor (2 x 2), on `device`."""
-    factor = (
-        torch.linalg.cholesky(torch.tensor(log_covariance, dtype=torch.float64)).float().to(device)
-    )
-    return torch.tensor(log_mean, device=device), factor

@@ -17,25 +17,21 @@ from numpy.typing import NDArray
 from space import InputError
 from trials.files import replacing, require_utf8
 
-SUFFIXES = {"png": ".png", "tiff": ".tiff", "jpeg": ".jpg"}
+JPEG = ".jpg"
 JPEG_QUALITY = 95
-# Longest side that a JPEG can tell.
+# Longest side that a JPEG's header can hold.
 JPEG_SIDE = 65_500
 # Rows that are made 8 bits at a time.
 BAND = 256
 
 
 def blank_picture(height: int, width: int) -> NDArray[np.uint16]:
-    """An unfilled picture, h w 3, red first, 0 to 65535, in the memory order that `write_picture`
-    needs no copy of.
-    """
+    """An unfilled picture, h w 3, red first, in the memory order that `write_picture` wants."""
     return np.empty((height, width, 3), dtype=np.uint16)[..., ::-1]
 
 
 def as_sensor(picture: NDArray[np.uint16], flip: int) -> NDArray[np.uint16]:
-    """The same memory as the sensor lay: pixel by pixel what LibRaw turned by `flip` to make
-    `picture` (h w 3).
-    """
+    """A view of `picture` (h w 3) pixel by pixel as the sensor lay, before LibRaw's `flip`."""
     if flip & 4:
         picture = picture.swapaxes(0, 1)
     if flip & 2:
@@ -48,40 +44,36 @@ def turned_size(height: int, width: int, flip: int) -> tuple[int, int]:
     return (width, height) if flip & 4 else (height, width)
 
 
-def write_picture(path: Path, picture: NDArray[np.uint16], kind: str) -> None:
-    """Writes `picture` (h w 3, red first, 0 to 65535, sRGB) as "png", "tiff" (16 bits) or "jpeg"
-    (8 bits).
+def write_picture(path: Path, picture: NDArray[np.uint16]) -> None:
+    """Writes `picture` (h w 3, red first, 0 to 65535, sRGB), whole or not at all.
 
-    The file is there whole or not at all. Raises InputError for a JPEG that is too large or a name
-    that is no UTF-8, OSError where the disk won't take the file.
+    The suffix decides: .png and .tiff have 16 bits, .jpg has 8. Raises InputError for a JPEG that
+    is too large or a name that is no UTF-8, OSError where the disk won't take the file.
     """
     require_utf8(path)
-    if kind == "jpeg" and max(picture.shape) > JPEG_SIDE:
+    is_jpeg = path.suffix == JPEG
+    if is_jpeg and max(picture.shape) > JPEG_SIDE:
         raise InputError(
             f"a JPEG must be at most {JPEG_SIDE} pixels a side, but {path} would be "
-            f"{picture.shape[1]} x "
-            f"{picture.shape[0]}; choose png or tiff"
+            f"{picture.shape[1]} x {picture.shape[0]}; choose png or tiff"
         )
-    pixels = _eight_bits(picture) if kind == "jpeg" else np.ascontiguousarray(picture[..., ::-1])
-    # OpenCV chooses the format by the suffix. Encoding in memory first would take several times
-    # the picture.
+    pixels = _eight_bits(picture) if is_jpeg else np.ascontiguousarray(picture[..., ::-1])
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if is_jpeg else []
     level = cv2.utils.logging.getLogLevel()
-    with replacing(path) as beside:
-        suffixed = beside.with_name(beside.name + SUFFIXES[kind])
+    with replacing(path) as temporary:
+        # OpenCV chooses the format by the suffix. Encoding in memory first would take several
+        # times the picture.
+        suffixed = temporary.with_name(temporary.name + path.suffix)
         try:
             suffixed.touch()  # OpenCV's own error would not say why a file can't be made
             cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-            if not cv2.imwrite(str(suffixed), pixels, _parameters(kind)):
-                # It doesn't tell more, and whatever else could be wrong was tried before.
+            if not cv2.imwrite(str(suffixed), pixels, options):
+                # It doesn't say more, and whatever else could be wrong was tried before.
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            suffixed.replace(beside)
+            suffixed.replace(temporary)
         finally:
             cv2.utils.logging.setLogLevel(level)
             suffixed.unlink(missing_ok=True)
-
-
-def _parameters(kind: str) -> list[int]:
-    return [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if kind == "jpeg" else []
 
 
 def _eight_bits(picture: NDArray[np.uint16]) -> NDArray[np.uint8]:

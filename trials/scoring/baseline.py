@@ -1,4 +1,4 @@
-"""What amplifying alone gives: the picture below which a network is worth nothing.
+"""What amplifying alone gives: the picture that a network must beat.
 
 The cheapest development there is: each 2 x 2 Bayer cell's red, mean green and blue on all four of
 its pixels, through the BT.709 curve that raw converters use by default.
@@ -11,21 +11,18 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from trials.data.pair import Pair
+from trials.data import Pair
 from trials.scoring.metrics import psnr_db
 
 
 def amplified_only(mosaic: Tensor) -> Tensor:
-    """The amplified mosaic (b 1 h w, RGGB, linear, [0, 1], even sides) as a picture (b 3 h w, [0,
-    1]).
-    """
+    """The amplified mosaic (b 1 h w, RGGB, linear, even sides) as a picture (b 3 h w, [0, 1])."""
     red, green1 = mosaic[..., 0::2, 0::2], mosaic[..., 0::2, 1::2]
     green2, blue = mosaic[..., 1::2, 0::2], mosaic[..., 1::2, 1::2]
     linear = torch.cat([red, (green1 + green2) / 2, blue], dim=1).clamp(0, 1)
     # ITU-R BT.709-6, item 1.2: linear below 0.018, then a power of 0.45.
-    curved = torch.where(
-        linear < 0.018, 4.5 * linear, 1.099 * linear.clamp(min=0.018) ** 0.45 - 0.099
-    )
+    power = 1.099 * linear.clamp(min=0.018) ** 0.45 - 0.099
+    curved = torch.where(linear < 0.018, 4.5 * linear, power)
     return curved.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
 
 

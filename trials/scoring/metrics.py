@@ -1,4 +1,4 @@
-"""PSNR and SSIM of one image at a time, in torch, with the peak always said and never guessed.
+"""PSNR and SSIM of each image, in torch, with the peak always given and never guessed.
 
 A near-black picture whose peak is taken from its own maximum is tens of decibels wrong, so `peak`
 has no default. Protocols differ by up to 1.6 dB between papers: name the protocol with every
@@ -11,15 +11,12 @@ from torch.nn import functional
 
 from space import InputError
 
-K1, K2 = (
-    0.01,
-    0.03,
-)  # Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004
+# Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004.
+K1, K2 = 0.01, 0.03
 
 
 def psnr_db(pred: Tensor, target: Tensor, *, peak: float) -> Tensor:
-    """Peak signal-to-noise ratio in dB of each image of a batch (b c h w -> b); inf where two are
-    identical.
+    """Peak signal-to-noise ratio in dB of each image (b c h w -> b); inf of identical ones.
 
     Float images are taken as they are: no rounding to 8 bits, all channels together. Raises
     InputError where the shapes differ or the peak is not positive.
@@ -42,19 +39,17 @@ def ssim(pred: Tensor, target: Tensor, *, peak: float, window: str = "uniform7")
     if min(pred.shape[-2:]) < len(taps):
         size = f"{pred.shape[-2]} x {pred.shape[-1]}"
         raise InputError(
-            f"SSIM needs a picture of at least {len(taps)} pixels a side, but got {size}; "
-            f"take a larger"
+            f"SSIM needs at least {len(taps)} pixels a side, but got {size}; take a larger picture"
         )
     luminance, contrast = ssim_terms(pred.double(), target.double(), peak, taps, unbias)
     return (luminance * contrast).mean(dim=(1, 2, 3))
 
 
 def ms_ssim(pred: Tensor, target: Tensor, *, peak: float) -> Tensor:
-    """Multi-scale structural similarity of each image (b c h w -> b), differentiable, for the
-    loss.
+    """Multi-scale structural similarity of each image (b c h w -> b), differentiable.
 
     Wang, Simoncelli & Bovik, "Multi-scale Structural Similarity for Image Quality Assessment",
-    2003. A crop too small for all five scales is judged on those that fit, their weights scaled to
+    2003. A crop too small for all five scales is scored on those that fit, their weights scaled to
     sum to one.
     """
     check_images(pred, target, peak)
@@ -91,13 +86,11 @@ def ssim_window(name: str) -> tuple[Tensor, float]:
 def ssim_terms(
     pred: Tensor, target: Tensor, peak: float, taps: Tensor, unbias: float
 ) -> tuple[Tensor, Tensor]:
-    """Luminance term and contrast-structure term at every whole window, b c h' w'; `taps` lie on
-    the CPU.
-    """
+    """Luminance and contrast-structure terms of every window, b c h' w'; `taps` on the CPU."""
     channels = pred.shape[1]
     pred, target = pred.contiguous(), target.contiguous()
     stack = torch.cat([pred, target, pred * pred, target * target, pred * target], dim=1)
-    means = weighted(weighted(stack, taps, 2), taps, 3)
+    means = convolve(convolve(stack, taps, 2), taps, 3)
     x, y, xx, yy, xy = torch.split(means, channels, dim=1)
     variances = unbias * (xx - x * x + yy - y * y)
     covariance = unbias * (xy - x * y)
@@ -105,12 +98,10 @@ def ssim_terms(
     return (2 * x * y + c1) / (x * x + y * y + c1), (2 * covariance + c2) / (variances + c2)
 
 
-def weighted(values: Tensor, taps: Tensor, dim: int) -> Tensor:
-    """Sums of neighbours along `dim`, weighted by `taps` (on the CPU), at every place where all of
-    them are.
+def convolve(values: Tensor, taps: Tensor, dim: int) -> Tensor:
+    """Valid convolution of `values` with `taps` along `dim`.
 
-    Shifted sums: torch has no fast convolution in float64, and this takes a third of its time on a
-    CPU.
+    Shifted sums: torch has no fast convolution in float64, and this takes a third of its time.
     """
     first, *others = (float(tap) for tap in taps)
     size = values.shape[dim] - len(others)
@@ -125,10 +116,7 @@ def check_images(pred: Tensor, target: Tensor, peak: float) -> None:
     if pred.ndim != 4 or pred.shape != target.shape:
         shapes = f"{tuple(pred.shape)} and {tuple(target.shape)}"
         raise InputError(
-            f"prediction and target must be b c h w of one shape, but are {shapes}; crop "
-            f"or resize one"
+            f"prediction and target must be b c h w of one shape, but are {shapes}; crop one"
         )
     if not peak > 0:
-        raise InputError(
-            f"the peak must be positive, but is {peak}; give 1.0 for pictures in [0, 1]"
-        )
+        raise InputError(f"the peak must be positive, but is {peak}; give 1.0 for [0, 1]")

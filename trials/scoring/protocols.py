@@ -4,6 +4,8 @@ Papers on the same data set differ by up to 1.6 dB by their protocol alone, so a
 worth its protocol's name. Common to all: PSNR over all pixels and channels of a picture with peak
 1 (255 of 8 bits), SSIM as scikit-image has it (7 x 7 uniform, and 11 x 11 Gaussian) as the mean
 over channels, and then the mean over pictures.
+
+A new protocol is an entry of _TABLE.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol as Interface
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from space import DarkUNet, InputError, restore
-from trials.data.pair import Pair, Progress
+from trials.data import DecodedPair, Pair, PairFiles, Progress
 from trials.device.lock import DeviceLock
 from trials.scoring.baseline import amplified_only
 from trials.scoring.metrics import psnr_db, ssim, ssim_window
@@ -29,135 +31,94 @@ SID50_PICTURES = 50
 # picture would need several GiB, and on a CPU small bands stay in the cache (one such picture,
 # both windows: 8 s instead of 24 s).
 _BAND_ROWS = 32
+_WINDOWS = "SSIM 7 x 7 uniform"
 
 
-class Named(Interface):
-    """What a protocol chooses by: a row of a list, or a decoded picture."""
-
-    @property
-    def name(self) -> str: ...
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Protocol:
     """One way of scoring."""
 
     name: str
-    says: str
-    """The protocol in words, for a table's title."""
-    pixels: str = "float"
-    """"float": as they are; "truncated" or "rounded": both pictures in 8 bits, cut down or
-    rounded.
-    """
-    gain: str = "none"
-    """What the output is scaled by: "none"; "picture" or "channel": truth's mean over output's
-    mean, cut off at 1.
-    """
+    description: str
+    """For a table's title."""
+    pixels: Literal["float", "truncated", "rounded"] = "float"
+    """As they are, or both pictures in 8 bits, truncated or rounded."""
+    gain: Literal["none", "picture", "channel"] = "none"
+    """What the output is scaled by: truth's mean over output's mean, clipped at 1."""
     names: str = ".*"
     """A regular expression: the pictures that count."""
     per_ratio: bool = False
-    """Whether each exposure ratio is also told by itself."""
+    """Whether each exposure ratio also has a mean of its own."""
 
     @property
-    def wants(self) -> tuple[str, str]:
-        """What is done to the pixels; two protocols that want the same share their scores."""
+    def preprocessing(self) -> tuple[str, str]:
+        """What is done to the pixels; two protocols that do the same share their scores."""
         return self.pixels, self.gain
 
-    def holds(self, picture: Named) -> bool:
+    def includes(self, picture: PairFiles | DecodedPair) -> bool:
         """Whether the picture counts."""
         return re.fullmatch(self.names, picture.name) is not None
 
 
-_WINDOWS = "SSIM 7 x 7 uniform"
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol(
-            name="float",
-            says=f"float pictures, PSNR with peak 1, {_WINDOWS}, mean over the pictures",
-        ),
-        Protocol(
-            name="uint8",
-            pixels="truncated",
-            says=f"both pictures truncated to 8 bits (as a cast to uint8 does), PSNR with peak "
-            f"255, {_WINDOWS}",
-        ),
-        Protocol(
-            name="uint8-rounded",
-            pixels="rounded",
-            says=f"both pictures rounded to 8 bits (as SID's code saves its PNGs), PSNR with "
-            f"peak 255, {_WINDOWS}",
-        ),
-        Protocol(
-            name="sid50",
-            pixels="truncated",
-            names=r"1.*_00_0\.1s",
-            says=f"SID's {SID50_PICTURES} test pictures of 0.1 s (1*_00_0.1s), truncated to 8 "
-            f"bits, peak 255, {_WINDOWS}",
-        ),
-        Protocol(
-            name="all-ratios",
-            per_ratio=True,
-            says=f"every pair of the split, also by exposure ratio, float pictures, peak 1, "
-            f"{_WINDOWS}",
-        ),
-        Protocol(
-            name="gain-aligned",
-            gain="picture",
-            says=f"one gain a picture brings the output's mean to the truth's, float pictures, "
-            f"peak 1, {_WINDOWS}",
-        ),
-        Protocol(
-            name="colour-aligned",
-            gain="channel",
-            says=f"one gain a channel brings the output's mean to the truth's, float pictures, "
-            f"peak 1, {_WINDOWS}",
-        ),
-    )
-}
+_FLOAT = f"float pictures, peak 1, {_WINDOWS}"
+_ALIGNED = f"brings the output's mean to the truth's, {_FLOAT}"
+_TABLE = (
+    Protocol("float", f"float pictures, PSNR with peak 1, {_WINDOWS}, mean over the pictures"),
+    Protocol(
+        "uint8",
+        "both pictures truncated to 8 bits (as a cast to uint8 does), PSNR with peak 255, "
+        f"{_WINDOWS}",
+        pixels="truncated",
+    ),
+    Protocol(
+        "uint8-rounded",
+        "both pictures rounded to 8 bits (as SID's code saves its PNGs), PSNR with peak 255, "
+        f"{_WINDOWS}",
+        pixels="rounded",
+    ),
+    Protocol(
+        "sid50",
+        f"SID's {SID50_PICTURES} test pictures of 0.1 s (1*_00_0.1s), truncated to 8 bits, peak "
+        f"255, {_WINDOWS}",
+        pixels="truncated",
+        names=r"1.*_00_0\.1s",
+    ),
+    Protocol(
+        "all-ratios", f"every pair of the split, also by exposure ratio, {_FLOAT}", per_ratio=True
+    ),
+    Protocol("gain-aligned", f"one gain a picture {_ALIGNED}", gain="picture"),
+    Protocol("colour-aligned", f"one gain a channel {_ALIGNED}", gain="channel"),
+)
+PROTOCOLS = {protocol.name: protocol for protocol in _TABLE}
 
 
 def find_protocol(name: str) -> Protocol:
     """The protocol of that name. Raises InputError for an unknown one."""
     if name not in PROTOCOLS:
         raise InputError(
-            f"a protocol must be one of {', '.join(PROTOCOLS)}, but got {name!r}; choose "
-            f"one of them"
+            f"a protocol must be one of {', '.join(PROTOCOLS)}, but got {name!r}; choose one"
         )
     return PROTOCOLS[name]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureScore:
-    """One picture's scores by one protocol; `ssim` is 7 x 7 uniform, `ssim_gaussian11` 11 x 11
-    Gaussian.
-    """
+    """One picture's scores by one protocol."""
 
     name: str
     scene: str
     ratio: float
+    """Exposure ratio, long over short, at most 300, rounded so that equal ones are equal."""
     psnr_db: float
     ssim: float
+    """7 x 7 uniform windows."""
     ssim_gaussian11: float
-
-
-class Judged(Interface):
-    """A picture to be judged on: see `trials.scoring.pictures.Picture`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def scene(self) -> str: ...
-    @property
-    def ratio(self) -> float: ...
-    def pair(self, white_balanced_input: bool) -> Pair: ...
+    """11 x 11 Gaussian windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restorer:
-    """What turns an amplified mosaic (1 1 h w) into a picture (1 3 h w, [0, 1], float32), and the
-    input it wants.
-    """
+    """What turns an amplified mosaic (1 1 h w) into a picture (1 3 h w, [0, 1], float32)."""
 
     restore: Callable[[Tensor], Tensor]
     white_balanced_input: bool
@@ -178,45 +139,47 @@ def baseline_restorer() -> Restorer:
 
 
 @torch.no_grad()
-def judge(
+def score_pictures(
     restorers: Sequence[Restorer],
-    pictures: Sequence[Judged],
+    pictures: Sequence[DecodedPair],
     protocols: Sequence[Protocol],
     *,
+    device: str = "cpu",
     on_progress: Progress | None = None,
 ) -> list[dict[str, list[PictureScore]]]:
-    """Each restorer's scores by the protocols' names, in the order of the pictures that the
-    protocol holds.
+    """Each restorer's scores by the protocols' names, in the order of the pictures that count.
 
-    A picture is restored once by each restorer and scored once for all protocols that want the
-    same of its pixels. Progress is told as "restore", one step a picture and restorer.
+    A picture is restored once by each restorer and scored once for all protocols that do the same
+    to its pixels. Progress is reported as "restore", one step a picture and restorer.
     """
     results: list[dict[str, list[PictureScore]]] = [
-        {p.name: [] for p in protocols} for _ in restorers
+        {protocol.name: [] for protocol in protocols} for _ in restorers
     ]
     steps = len(pictures) * len(restorers)
     for index, picture in enumerate(pictures):
-        holding = [protocol for protocol in protocols if protocol.holds(picture)]
+        including = [protocol for protocol in protocols if protocol.includes(picture)]
+        distinct = {protocol.preprocessing: protocol for protocol in including}
         pairs: dict[bool, Pair] = {}
         for place, restorer in enumerate(restorers):
-            if restorer.white_balanced_input not in pairs:
-                pairs[restorer.white_balanced_input] = picture.pair(restorer.white_balanced_input)
-            pair = pairs[restorer.white_balanced_input]
-            scores: dict[tuple[str, str], dict[str, float]] = {}
-            if holding:
+            balanced = restorer.white_balanced_input
+            if balanced not in pairs:
+                pairs[balanced] = picture.load(balanced, device)
+            pair = pairs[balanced]
+            scores = {}
+            if including:
                 with DeviceLock(str(pair.mosaic.device)).shared():
                     output = restorer.restore(pair.mosaic)
                     scores = {
-                        p.wants: score(output, pair.target, p)
-                        for p in {p.wants: p for p in holding}.values()
+                        key: score(output, pair.target, protocol)
+                        for key, protocol in distinct.items()
                     }
-            for protocol in holding:
+            for protocol in including:
                 results[place][protocol.name].append(
                     PictureScore(
                         name=picture.name,
-                        scene=picture.scene,
-                        ratio=picture.ratio,
-                        **scores[protocol.wants],
+                        scene=picture.files.scene,
+                        ratio=round(picture.files.ratio, 3),
+                        **scores[protocol.preprocessing],
                     )
                 )
             if on_progress:
@@ -225,8 +188,8 @@ def judge(
 
 
 def score(output: Tensor, truth: Tensor, protocol: Protocol) -> dict[str, float]:
-    """psnr_db, ssim and ssim_gaussian11 of one picture (both 1 3 h w in [0, 1]) by the protocol."""
-    output, truth = as_judged(output, truth, protocol)
+    """psnr_db, ssim and ssim_gaussian11 of one picture, both 1 3 h w in [0, 1]."""
+    output, truth = preprocess(output, truth, protocol)
     return {
         "psnr_db": float(psnr_db(output, truth, peak=1.0)),
         "ssim": ssim_in_bands(output, truth, "uniform7"),
@@ -234,10 +197,8 @@ def score(output: Tensor, truth: Tensor, protocol: Protocol) -> dict[str, float]
     }
 
 
-def as_judged(output: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
-    """Output and truth (b 3 h w in [0, 1]) as the protocol compares them; 8-bit pictures come back
-    as n / 255.
-    """
+def preprocess(output: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    """Output and truth (b 3 h w in [0, 1]) as the protocol compares them; 8 bits are n / 255."""
     if protocol.gain != "none":
         axes = (1, 2, 3) if protocol.gain == "picture" else (2, 3)
         ours, theirs = (image.double().mean(dim=axes, keepdim=True) for image in (output, truth))
@@ -248,7 +209,7 @@ def as_judged(output: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor
         return output, truth
     step = torch.floor if protocol.pixels == "truncated" else torch.round
     # Times 255 in float32, as the field does: of a truth that was 8 bits once, the exact product
-    # would often lie just below its whole number and be cut down to the one before.
+    # would often lie just below its whole number and be truncated to the one before.
     first, second = (
         step(image.clamp(0, 1).float() * 255).double() / 255 for image in (output, truth)
     )
@@ -256,18 +217,14 @@ def as_judged(output: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor
 
 
 def ssim_in_bands(output: Tensor, truth: Tensor, window: str) -> float:
-    """`metrics.ssim` of one picture, worked on in bands of rows: the same mean, without the memory
-    of a whole one.
-    """
+    """`metrics.ssim` of one picture in bands of rows: the same mean in less memory."""
     reach = len(ssim_window(window)[0]) - 1
     rows = output.shape[-2] - reach
     if rows <= _BAND_ROWS:
         return float(ssim(output, truth, peak=1.0, window=window))
     total = 0.0
     for top in range(0, rows, _BAND_ROWS):
-        high = min(_BAND_ROWS, rows - top)
-        part = slice(top, top + high + reach)
-        total += high * float(
-            ssim(output[..., part, :], truth[..., part, :], peak=1.0, window=window)
-        )
+        count = min(_BAND_ROWS, rows - top)
+        bands = (image[..., top : top + count + reach, :] for image in (output, truth))
+        total += count * float(ssim(*bands, peak=1.0, window=window))
     return total / rows

@@ -1,116 +1,190 @@
-"""A long training's checkpoints: whole or not there, and known to be whole when they are read
-again.
+"""Checkpoints of a training: whole or absent, and verified when they are read.
 
-A file is a line of its own (what it is, and the SHA-256 of the rest) and what torch.save wrote. It
-is written beside its place and renamed; the one before stays until then, so that there is always
-one to go back to.
+A file is a header line (format, and the SHA-256 of the rest) and what torch.save wrote. It is
+written beside its place and renamed; the one before stays, so that there is always one to fall
+back on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from space import Genome
+from trials.config import TrialConfig
+from trials.data.pair import TrialData
 from trials.files import replacing
+from trials.latency.measure import Latency, device_name
+from trials.latency.statistics import LatencyRatio
+from trials.result import RungScore
 
-MAGIC = b"dark-nas checkpoint 1 "
+MAGIC = b"dark-nas checkpoint 2 "
 NAME = re.compile(r"step_(\d+)\.ckpt")
+DAMAGED = ".damaged"
 # The newest, and the one to fall back on.
-KEPT = 2
+RETAINED = 2
 
-
-@dataclass(frozen=True)
-class Found:
-    """What `Checkpoints.newest` found: a state and its step (None: there is none), and the files
-    that are damaged.
-    """
-
-    step: int | None = None
-    state: dict[str, Any] | None = None
-    damaged: list[Path] = field(default_factory=list)
+State = dict[str, Any]
 
 
 class DamagedError(ValueError):
     """A checkpoint's file is not what was written."""
 
 
-class Checkpoints:
-    """The checkpoints of one folder, which is made when the first is written."""
+class PreemptedError(KeyboardInterrupt):
+    """A training was asked to stop; a checkpoint holds all of it. As a KeyboardInterrupt it is no
+    trial's failure.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
-    def paths(self) -> list[Path]:
-        """The files there are, newest first."""
-        found = [path for path in self.folder.glob("step_*.ckpt") if NAME.fullmatch(path.name)]
-        return sorted(found, key=_step, reverse=True)
+@dataclass(kw_only=True)
+class Checkpointer:
+    """The checkpoints of one running training in `folder`, which holds nothing else.
 
-    def write(self, step: int, state: dict[str, Any]) -> Path:
-        """Writes the state after `step` steps, then drops all but the last two. Raises OSError for
-        a full disk.
+    One is written every `every_s` seconds. Once `stop` returns True, the state is written and
+    PreemptedError raised.
+    """
+
+    folder: Path
+    every_s: float = 20.0
+    stop: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.monotonic
+    damaged: list[Path] = field(default_factory=list)
+    """Checkpoints that `load` found damaged, and renamed."""
+    step: int = field(init=False, default=0)
+    """Step of the last checkpoint that was saved."""
+    _identity: State = field(init=False, default_factory=dict)
+    _written: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._written = self.clock()
+
+    def load(self, identity: Mapping[str, Any]) -> State | None:
+        """The newest intact state, on the CPU, if it was saved under this `identity`; else None.
+
+        Later states are saved under `identity`. Removes what a killed process left half written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"step_{step:08d}.ckpt"
-        memory = io.BytesIO()
-        torch.save(state, memory)
-        written = memory.getbuffer()
-        with replacing(path) as beside, beside.open("wb") as file:
-            file.write(MAGIC + hashlib.sha256(written).hexdigest().encode() + b"\n")
-            file.write(written)
-        for old in self.paths()[KEPT:]:
-            old.unlink(missing_ok=True)
-        return path
-
-    def newest(self) -> Found:
-        """The newest state that is whole, on the CPU."""
-        damaged: list[Path] = []
+        self._identity = dict(identity)
+        self._sweep()
         for path in self.paths():
             try:
-                return Found(_step(path), read(path), damaged)
+                state = read(path)
             except DamagedError:
-                damaged.append(path)
-        return Found(damaged=damaged)
+                self.damaged.append(path)
+                path.replace(path.with_name(path.name + DAMAGED))
+            else:
+                return state if state.get("identity") == self._identity else None
+        return None
 
-    def sweep(self) -> None:
-        """Removes what a killed process left half written. Only for who alone works in the folder."""
-        for path in self.folder.glob(".step_*"):
-            path.unlink(missing_ok=True)
+    def save(self, step: int, state: Callable[[], State], *, due: bool = False) -> None:
+        """Writes `state()`, the state after `step` steps, if it is time, `due`, or to stop.
 
-    def remove(self) -> None:
-        """Removes all of them, and the folder where nothing else is in it."""
-        self.sweep()
-        for path in self.paths():
+        Raises OSError for a full disk, and PreemptedError where the training is to stop.
+        """
+        stopping = self.stop()
+        if due or stopping or self.clock() - self._written >= self.every_s:
+            self._write(step, {"identity": self._identity, **state()})
+            self.step, self._written = step, self.clock()
+        if stopping:
+            raise PreemptedError
+
+    def check_stop(self) -> None:
+        """Raises PreemptedError where the training is to stop, without a checkpoint."""
+        if self.stop():
+            raise PreemptedError
+
+    def discard(self) -> None:
+        """Removes all checkpoints, and the folder."""
+        self._sweep()
+        for path in [*self.paths(), *self.folder.glob(f"*{DAMAGED}")]:
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
+    def paths(self) -> list[Path]:
+        """The checkpoints, newest first."""
+        paths = [path for path in self.folder.glob("step_*.ckpt") if NAME.fullmatch(path.name)]
+        return sorted(paths, key=lambda path: int(path.stem[5:]), reverse=True)
 
-def read(path: Path) -> dict[str, Any]:
-    """The state that was written to `path`, on the CPU. Raises DamagedError where it is not whole."""
+    def _write(self, step: int, state: State) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        memory = io.BytesIO()
+        torch.save(state, memory)
+        content = memory.getbuffer()
+        path = self.folder / f"step_{step:08d}.ckpt"
+        with replacing(path) as beside, beside.open("wb") as file:
+            file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
+            file.write(content)
+        for old in self.paths()[RETAINED:]:
+            old.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        for path in self.folder.glob(".step_*"):
+            path.unlink(missing_ok=True)
+
+
+def read(path: Path) -> State:
+    """The state in a checkpoint, on the CPU. Raises DamagedError where it is not intact."""
     try:
-        head, _, body = path.read_bytes().partition(b"\n")
-        if (
-            not head.startswith(MAGIC)
-            or hashlib.sha256(body).hexdigest().encode() != head[len(MAGIC) :]
-        ):
+        header, _, body = path.read_bytes().partition(b"\n")
+        if header != MAGIC + hashlib.sha256(body).hexdigest().encode():
             raise DamagedError(f"{path} is damaged")
-        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DamagedError(f"{path} can't be read ({error.strerror})") from error
+        state: State = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except DamagedError:
         raise
-    except Exception as error:  # whole, and yet this torch can't read it
+    except OSError as error:
+        raise DamagedError(f"{path} can't be read ({error.strerror})") from error
+    except Exception as error:  # intact, and yet this torch can't read it
         raise DamagedError(f"{path} can't be read ({type(error).__name__})") from error
     return state
 
 
-def _step(path: Path) -> int:
-    match = NAME.fullmatch(path.name)
-    assert match is not None
-    return int(match[1])
+class TrialCheckpoint:
+    """What a trial of `genome` resumes from, and saves: latency, scores of its rungs, training."""
+
+    def __init__(
+        self, checkpointer: Checkpointer, genome: Genome, config: TrialConfig, data: TrialData
+    ) -> None:
+        self.check_stop = checkpointer.check_stop
+        self._checkpointer = checkpointer
+        identity = {
+            "digest": genome.digest,
+            "train": asdict(config.train),
+            "latency": asdict(config.latency),
+            "seed": config.seed,
+            "data": json.dumps(data.description, sort_keys=True, default=str),
+            "device": data.device.type,
+        }
+        state = checkpointer.load(identity) or {}
+        self.training: State | None = state.get("training")
+        self.rungs = [RungScore(**rung) for rung in state.get("rungs", [])]
+        """Scores of the rungs that were reached; the trial appends to it."""
+        self.timed: tuple[Latency, LatencyRatio] | None = None
+        """Latency and ratio to MO; as they were measured, if on the same model of device."""
+        latency = state.get("latency")
+        if latency is not None and latency["device_name"] == device_name(config.device):
+            self.timed = Latency.from_dict(latency), LatencyRatio(**state["ratio_to_mo"])
+
+    def save(self, step: int, state: Callable[[], State], *, due: bool = False) -> None:
+        """Saves a training's `state()` with all else, as `Checkpointer.save`."""
+        assert self.timed is not None
+        latency, ratio = self.timed
+
+        def whole() -> State:
+            return {
+                "latency": latency.to_dict(),
+                "ratio_to_mo": ratio.to_dict(),
+                "rungs": [rung.to_dict() for rung in self.rungs],
+                "training": state(),
+            }
+
+        self._checkpointer.save(step, whole, due=due)

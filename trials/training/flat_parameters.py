@@ -1,12 +1,12 @@
-"""A network's parameters in one flat buffer, and a plain twin of the network that computes the
-training step.
+"""A network's parameters in one flat buffer, and a network without weight norm that computes with
+them.
 
-As it is saved, every convolution has weight norm, and each would cost a dozen small operations a
-step: norm, cast, changes of layout, and all of that once more on the way back; then optimiser,
-clipping and average walk over hundreds of small tensors. Here the parameters lie in one float32
-buffer, convolutions with filters of the same length side by side, so that a handful of operations
-normalises all of them into the twin's plain weights, in the dtype and layout that the convolutions
-want. Only the order of a few sums is another than weight norm's own.
+Weight norm costs a dozen small operations per convolution and step: norm, cast, changes of layout,
+and all of that again backward; then optimiser, clipping and average walk over hundreds of small
+tensors. Here the parameters lie in one float32 buffer, convolutions with filters of the same
+length side by side, so that a handful of operations normalises all of them into plain weights, in
+the dtype and layout that the convolutions want. Only the order of a few sums differs from weight
+norm's own.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from torch.nn.utils import parametrize
 
 from space import DarkUNet
 
-# Fastest kernels want weights to begin at multiples of 128 bytes: so many values of bfloat16. The
-# gaps stay zero.
+# Weights begin at multiples of 128 bytes, for the fastest kernels; gaps are zero.
 ALIGNED = 64
 
 _normed = torch.ops.aten._weight_norm_interface
@@ -31,59 +30,51 @@ _normed_backward = torch.ops.aten._weight_norm_interface_backward
 
 @dataclass(frozen=True)
 class _Filters:
-    """Convolutions whose filters have the same length: their rows of the flat buffers, one row a
-    filter.
-    """
+    """Convolutions with filters of the same length, as rows of the flat buffers, one a filter."""
 
-    direction: Tensor  # rows x length, float32, of the parameters; weight norm's v
-    size: Tensor  # rows x 1, weight norm's g
-    weight: Tensor  # rows x length, of the twin
-    direction_slope: Tensor
-    size_slope: Tensor
-    weight_slope: Tensor  # rows x length, float32: the loss's gradient for `weight`
+    v: Tensor  # rows x length, float32: weight norm's v
+    g: Tensor  # rows x 1: weight norm's g
+    weight: Tensor  # rows x length, of `network`
+    v_grad: Tensor
+    g_grad: Tensor
+    weight_grad: Tensor  # rows x length, float32
 
 
 class FlatParameters:
     """The flat parameters of a network, their gradient, and the network that computes with them.
 
-    `values` and `grads` are float32 (n, a few gaps of zeros included); after this the parameters
-    of `model` are views of `values`, so whatever changes one changes the other. `network` is its
-    plain twin in `dtype` (channels_last unless that is float32), whose weights are as old as the
-    last `refresh`.
+    `values` and `grads` are float32 (n, a few gaps of zeros included); the parameters of `model`
+    become views of `values`. `network` is the same network without weight norm, in `dtype`
+    (channels_last unless that is float32); `refresh` brings its weights up to date.
     """
 
     def __init__(self, model: DarkUNet, dtype: torch.dtype) -> None:
-        """Moves the parameters of `model`, which is on its device, into the flat buffer; their
-        values stay.
-        """
+        """Moves the parameters of `model`, which is on its device, into the flat buffer."""
         self.dtype = dtype
-        convolutions = [
-            module for module in model.modules() if parametrize.is_parametrized(module)
-        ]
+        convolutions = [one for one in model.modules() if parametrize.is_parametrized(one)]
         convolutions.sort(key=_length)  # stable
         normed = [_norm_of(module) for module in convolutions]
-        known = {id(parameter) for pair in normed for parameter in pair}
-        others = [parameter for parameter in model.parameters() if id(parameter) not in known]
-        # Weights first, then weight norm's sizes, then all else: the plain buffer is the same
-        # without the sizes.
+        normed_ids = {id(parameter) for pair in normed for parameter in pair}
+        others = [one for one in model.parameters() if id(one) not in normed_ids]
+        # All v first, then all g, then all else: the plain buffer is the same without the g.
         self._starts: dict[int, int] = {}
         end = length = 0
         for module, (_, v) in zip(convolutions, normed, strict=True):
             end, length = (end if _length(module) == length else _aligned(end)), _length(module)
             end = self._place(v, end)
-        weights = sizes_end = _aligned(end)
+        weights = g_end = _aligned(end)
         for g, _ in normed:
-            sizes_end = self._place(g, sizes_end)
-        end = _aligned(sizes_end)
-        sizes = end - weights
+            g_end = self._place(g, g_end)
+        end = _aligned(g_end)
+        g_length = end - weights
         for parameter in others:
             end = _aligned(self._place(parameter, end))
         device = next(model.parameters()).device
         self.values = torch.zeros(end, device=device)
         self.grads = torch.zeros_like(self.values)
-        self._plain = torch.zeros(end - sizes, dtype=dtype, device=device)
-        self._plain_slopes = torch.zeros(weights, device=device)
-        self._others = slice(weights + sizes, None), slice(weights, None)
+        self._plain = torch.zeros(end - g_length, dtype=dtype, device=device)
+        self._plain_grads = torch.zeros(weights, device=device)
+        self._others = slice(weights + g_length, None), slice(weights, None)
         with torch.no_grad():
             for parameter in model.parameters():
                 view = self._view(self.values, parameter)
@@ -93,46 +84,40 @@ class FlatParameters:
         self._norms: list[Tensor] = []  # of each group's rows, rows x 1
         self.network = copy.deepcopy(model).train()
         self._leaves: list[nn.Parameter] = []
-        self._slope_views: list[Tensor] = []
-        self._put_plain(model, others, sizes)
+        self._grad_views: list[Tensor] = []
+        self._remove_weight_norm(model, others, g_length)
         self.refresh()
 
     def views(self, flat: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-        """The parts of `flat` (n, as `values`) that belong to `parameters` of the model, in their
-        shapes.
-        """
+        """The parts of `flat` (n, as `values`) of the model's `parameters`, in their shapes."""
         return [self._view(flat, parameter) for parameter in parameters]
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """The twin's weights from `values`."""
+        """Computes the weights of `network` from `values`."""
         self._norms = []
         for group in self._filters:
-            weight, norms = _normed(group.direction, group.size, 0)
+            weight, norms = _normed(group.v, group.g, 0)
             group.weight.copy_(weight)
             self._norms.append(norms)
         self._plain[self._others[1]].copy_(self.values[self._others[0]])
 
-    def slope(self, loss: Tensor) -> None:
-        """Puts the gradient of `loss`, which `network` computed since the last `refresh`, into
-        `grads`.
-        """
-        found = torch.autograd.grad(loss, self._leaves)
+    def backward(self, loss: Tensor) -> None:
+        """Puts the gradient of `loss`, computed with `network` since `refresh`, into `grads`."""
+        grads = torch.autograd.grad(loss, self._leaves)
         with torch.no_grad():
-            torch._foreach_copy_(self._slope_views, list(found))
+            torch._foreach_copy_(self._grad_views, list(grads))
             for group, norms in zip(self._filters, self._norms, strict=True):
-                v, g = _normed_backward(group.weight_slope, group.direction, group.size, norms, 0)
-                group.direction_slope.copy_(v)
-                group.size_slope.copy_(g)
+                v, g = _normed_backward(group.weight_grad, group.v, group.g, norms, 0)
+                group.v_grad.copy_(v)
+                group.g_grad.copy_(g)
 
     def _place(self, parameter: nn.Parameter, start: int) -> int:
         self._starts[id(parameter)] = start
         return start + parameter.numel()
 
     def _view(self, flat: Tensor, parameter: nn.Parameter, shift: int = 0) -> Tensor:
-        """The part of `flat` that belongs to `parameter`, in its shape; `flat` lacks `shift`
-        values before it.
-        """
+        """A parameter's part of `flat`, in its shape; `flat` lacks `shift` values before it."""
         start = self._starts[id(parameter)] - shift
         part = flat[start : start + parameter.numel()]
         if parameter.ndim == 4 and self.dtype != torch.float32:
@@ -143,9 +128,9 @@ class FlatParameters:
     def _groups(self, convolutions: list[nn.Module]) -> list[_Filters]:
         groups = []
         for length in sorted({_length(module) for module in convolutions}):
-            alike = [_norm_of(module) for module in convolutions if _length(module) == length]
-            rows = sum(g.numel() for g, _ in alike)
-            first_g, first_v = (self._starts[id(parameter)] for parameter in alike[0])
+            norms = [_norm_of(module) for module in convolutions if _length(module) == length]
+            rows = sum(g.numel() for g, _ in norms)
+            first_g, first_v = (self._starts[id(parameter)] for parameter in norms[0])
             of_v, of_g = slice(first_v, first_v + rows * length), slice(first_g, first_g + rows)
             groups.append(
                 _Filters(
@@ -154,20 +139,23 @@ class FlatParameters:
                     self._plain[of_v].view(rows, length),
                     self.grads[of_v].view(rows, length),
                     self.grads[of_g].view(rows, 1),
-                    self._plain_slopes[of_v].view(rows, length),
+                    self._plain_grads[of_v].view(rows, length),
                 )
             )
         return groups
 
-    def _put_plain(self, model: DarkUNet, others: list[nn.Parameter], sizes: int) -> None:
-        """Gives `network` plain convolutions and parameters that are views of the plain buffer."""
+    def _remove_weight_norm(
+        self, model: DarkUNet, others: list[nn.Parameter], g_length: int
+    ) -> None:
+        """Gives `network` plain convolutions; its parameters are views of the plain buffer."""
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         for name, module in list(model.named_modules()):
             if not parametrize.is_parametrized(module):
                 continue
             assert isinstance(module, nn.Conv2d)
             v = _norm_of(module)[1]
-            plain = nn.utils.skip_init(  # type: ignore[no-untyped-call]  # no initialisation: the random state stays
+            # No initialisation, so that the random state stays.
+            plain = nn.utils.skip_init(  # type: ignore[no-untyped-call]
                 nn.Conv2d,
                 module.in_channels,
                 module.out_channels,
@@ -177,30 +165,28 @@ class FlatParameters:
                 bias=module.bias is not None,
                 device=v.device,
             )
-            plain.weight = self._leaf(
-                self._view(self._plain, v), self._view(self._plain_slopes, v)
-            )
+            plain.weight = self._leaf(self._view(self._plain, v), self._view(self._plain_grads, v))
             parent, _, own = name.rpartition(".")
             setattr(self.network.get_submodule(parent), own, plain)
         for parameter in others:
             parent, _, own = names[id(parameter)].rpartition(".")
             leaf = self._leaf(
-                self._view(self._plain, parameter, sizes), self._view(self.grads, parameter)
+                self._view(self._plain, parameter, g_length), self._view(self.grads, parameter)
             )
             setattr(self.network.get_submodule(parent), own, leaf)
 
-    def _leaf(self, value: Tensor, slope: Tensor) -> nn.Parameter:
+    def _leaf(self, value: Tensor, grad: Tensor) -> nn.Parameter:
+        """A parameter of `network`, whose gradient goes to `grad`."""
         leaf = nn.Parameter(value)
         self._leaves.append(leaf)
-        self._slope_views.append(slope)
+        self._grad_views.append(grad)
         return leaf
 
 
 def _norm_of(module: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
     """Weight norm's g and v of a convolution."""
-    return module.get_parameter("parametrizations.weight.original0"), module.get_parameter(
-        "parametrizations.weight.original1"
-    )
+    g, v = (f"parametrizations.weight.original{index}" for index in range(2))
+    return module.get_parameter(g), module.get_parameter(v)
 
 
 def _length(module: nn.Module) -> int:

@@ -1,65 +1,49 @@
-"""Training one network: Adam, warm-up and cosine, L1, clipped gradients, averaged weights; and
-judging it.
+"""The training loop: of a trial, and of a long training.
 
-The recipe is the same for every genome, so it is built to be safe rather than tuned to one: the
-rate rises linearly and falls to zero along a cosine, the gradient's norm is bounded, and the
-judged weights are an average over the last steps (checkpoint-to-checkpoint noise would otherwise
-exceed the difference between architectures).
+The recipe is the same for every genome, so it is built to be safe rather than tuned to one: Adam,
+L1, a rate that rises linearly and falls to zero along a cosine, a bounded gradient, and averaged
+weights (noise between steps would otherwise exceed the difference between architectures).
+
+Everything but checkpoints is decided by the number of the step, never by time. So a training that
+is killed and resumed ends with the weights of an unbroken one; on a CPU with as many threads, bit
+for bit.
 """
 
+from __future__ import annotations
+
 import contextlib
-import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Container
+from dataclasses import asdict
+from typing import Any, Protocol
 
 import torch
 
-from space import restore
-from space.model import DarkUNet
+from space import DarkUNet
 from trials.config import TrainConfig
-from trials.data.pair import Pair, Progress, TrialData
-from trials.device.lock import DeviceLock
-from trials.device.precision import training_dtype
-from trials.scoring.metrics import psnr_db, ssim
+from trials.data.pair import Progress, TrialData
+from trials.device import DeviceLock, keep_freed_memory, training_dtype
+from trials.training.checkpoints import PreemptedError, State
+from trials.training.divergence import SMOOTHING_STEPS
+from trials.training.log import Row, TrainLog
+from trials.training.prefetch import Batches
 from trials.training.trainer import Trainer, learning_rate
 
-# Progress and the curve's rows at most every so many steps.
-ROW_STEPS = 10
-
-
-@dataclass
-class TrainLog:
-    """What a training did."""
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    """The learning curve: step, loss (smoothed), lr, seconds."""
-    diverged: bool = False
-    seconds: float = 0.0
-    loss: float = math.nan
-    """Training loss at its end (or at the rung where it is), smoothed."""
-    steps: int = 0
-    """Steps done, fewer than asked for only if it diverged or was stopped."""
-    stopped: bool = False
-    """Whether it was ended at a rung."""
-
+# Progress is reported, and a trial's curve has a row, after so many steps.
+REPORT_STEPS = 10
 
 AtRung = Callable[[DarkUNet, TrainLog], bool]
-"""Judges a copy of the network on its way; False ends the training."""
-Keep = Callable[[TrainLog, Callable[[], dict[str, Any]], bool], None]
-"""Called after every step with the log, what makes the training's state, and whether the step was
-a rung.
-"""
+"""Scores a copy of the network, with averaged weights; False ends the training."""
 
 
-@dataclass(frozen=True)
-class ImageScore:
-    """One picture's scores: float images, peak 1, SSIM with the 7 x 7 uniform window."""
+class _DivergedError(Exception):
+    """There is no state to save: the training has diverged."""
 
-    name: str
-    psnr_db: float
-    ssim: float
+
+class Save(Protocol):
+    """`Checkpointer.save`."""
+
+    def __call__(self, step: int, state: Callable[[], State], *, due: bool = False) -> None: ...
 
 
 def train(
@@ -68,106 +52,115 @@ def train(
     config: TrainConfig,
     *,
     seed: int,
-    rungs: Collection[int] = (),
+    precision: torch.dtype | None = None,
+    smoothing_steps: int = SMOOTHING_STEPS,
+    row_steps: int = REPORT_STEPS,
+    rungs: Container[int] = (),
     at_rung: AtRung | None = None,
-    keep: Keep | None = None,
-    kept: Mapping[str, Any] | None = None,
+    save: Save | None = None,
+    state: State | None = None,
     on_progress: Progress | None = None,
 ) -> TrainLog:
     """Trains `model` in place on crops of `data`; it ends with averaged weights, in eval mode.
 
-    After each step of `rungs` (the last step is none: it is the caller's to judge) `at_rung` gets
-    a copy of the network with averaged weights and the log so far; it judges, and where it answers
-    False the training is over. What happens at a rung changes nothing in the steps after it.
+    After each step of `rungs`, the last step included, `at_rung` gets a copy of the network with
+    averaged weights, and the log; if it returns False or sets `diverged`, the training ends. What
+    it does changes nothing in later steps. `save` may store the training's state after any step
+    but the last, and with such a `state` (of the same network, config, seed and data) the training
+    continues as if unbroken. PreemptedError, from `save` or `at_rung`, leaves a checkpoint of this
+    moment.
 
-    `keep` may store the training's state after any step; with such a state as `kept` (of the same
-    network, config, seed and data) it goes on from there, as if it had never been interrupted.
-
-    The seed fixes the crops and their noise; on the CPU the same seed and threads give the same
-    weights bit for bit. (The initial weights are the caller's.) A loss that is not finite or runs
-    away ends the training with `diverged` set, without an exception; on a GPU it is seen at the
-    next row or rung. `on_progress("train", done, steps, figures)` is called every few steps; what
-    it raises passes through. Raises InputError for a crop that the network can't take.
+    The seed fixes the crops and their noise (the initial weights are the caller's). `precision` is
+    the dtype of the forward pass, config.dtype's by default. The log has a row after each
+    `row_steps`, at the rungs and at the end; `on_progress("train", ...)` is called there and after
+    each REPORT_STEPS. A loss that is not finite or runs away ends the training with `diverged`
+    set, on a GPU at the next report. Raises InputError for a crop that the network can't take, and
+    what the callables and reading the data raise.
     """
+    precision = precision or training_dtype(config.dtype, data.device)
     trainer = Trainer(
-        model, config, data.device, precision=training_dtype(config.dtype, data.device)
+        model, config, data.device, precision=precision, smoothing_steps=smoothing_steps
     )
     generator = torch.Generator(data.device).manual_seed(seed)
     log = TrainLog()
-    if kept is not None:
-        trainer.restore(kept["trainer"])
-        generator.set_state(kept["generator"])
-        log = TrainLog(**kept["log"])
+    if state is not None:
+        trainer.restore(state["trainer"])
+        generator.set_state(state["generator"])
+        log = TrainLog(**state["log"])
+    if data.device.type == "cpu":
+        # Else each step pays for its pages anew: a tenth of M1's and M2's time.
+        keep_freed_memory()
+    batches = Batches(
+        data, config.batch, config.crop, generator=generator, count=config.steps - log.steps
+    )
 
-    def state() -> dict[str, Any]:
-        told = {name: getattr(log, name) for name in ("rows", "seconds", "loss", "steps")}
-        return {"trainer": trainer.state(), "generator": generator.get_state(), "log": told}
+    def current() -> dict[str, Any]:
+        trained = trainer.state()
+        if trainer.divergence.diverged:  # as a GPU may only tell now
+            raise _DivergedError
+        log.loss = trainer.divergence.smoothed
+        return {"trainer": trained, "generator": batches.generator_state, "log": asdict(log)}
 
     lock = DeviceLock(str(data.device))
-    started = time.perf_counter() - log.seconds
+    resumed_at = log.steps
     # A measurement of latency, here or in another process, waits for the end of a step, and on a
     # GPU of those queued with it.
-    with contextlib.ExitStack() as held:
-        for step in range(log.steps, config.steps):
-            if trainer.settled:
-                held.close()
-                held.enter_context(lock.shared())
-            mosaic, target = data.sample(config.batch, config.crop, generator)
-            log.diverged = not trainer.step(step, mosaic, target)
-            log.steps = step + 1
+    with batches, contextlib.ExitStack() as lock_held:
+        while not log.diverged:
             is_rung = at_rung is not None and log.steps in rungs
-            row_due = log.steps % ROW_STEPS == 0 or log.steps == config.steps
-            if row_due or is_rung:
-                log.diverged = not trainer.settle() or log.diverged
-            if trainer.settled:
-                held.close()
-            log.loss = trainer.watch.smoothed
-            if log.diverged:
+            is_last = log.steps == config.steps
+            if (is_rung or is_last) and not bool(trainer.optimizer.average.isfinite().all()):
+                log.diverged = True
                 break
-            if row_due:
-                log.seconds = time.perf_counter() - started
-                row = {
-                    "step": float(log.steps),
-                    "loss": log.loss,
-                    "lr": learning_rate(step, config),
-                    "seconds": log.seconds,
-                }
-                log.rows.append(row)
-                if on_progress:
-                    on_progress(
-                        "train",
-                        log.steps,
-                        config.steps,
-                        {"loss": log.loss, "seconds": log.seconds},
-                    )
-            if log.steps == config.steps:
-                break
-            log.seconds = time.perf_counter() - started
-            if at_rung and is_rung:
-                log.stopped = not at_rung(trainer.averaged(), log)
-                if log.stopped:
+            if at_rung and is_rung and log.last_rung < log.steps:
+                try:
+                    continues = at_rung(trainer.averaged(), log) and not log.diverged
+                except PreemptedError:
+                    if save:
+                        save(log.steps, current, due=True)
+                    raise
+                log.last_rung = log.steps
+                if not continues:
+                    log.stopped = not (log.diverged or is_last)
                     break
-            if keep:
-                keep(log, state, is_rung)
-            started = time.perf_counter() - log.seconds  # neither judging nor keeping is training
-    if not log.stopped:
-        log.seconds = time.perf_counter() - started
+            if is_last:
+                break
+            if save and log.steps > resumed_at:
+                try:
+                    save(log.steps, current, due=is_rung)
+                except _DivergedError:
+                    log.diverged = True
+                    break
+            started, waited_s = time.perf_counter(), batches.waited_s
+            if not batches.is_ready:  # it may wait for a measurement that waits for this lock
+                trainer.settle()
+                lock_held.close()
+            mosaic, target = batches.next()
+            if trainer.settled:
+                lock_held.close()
+                lock_held.enter_context(lock.shared())
+            healthy = trainer.step(log.steps, mosaic, target)
+            log.steps += 1
+            is_last = log.steps == config.steps
+            row_due = log.steps % row_steps == 0 or log.steps in rungs or is_last
+            report_due = row_due or log.steps % REPORT_STEPS == 0
+            if report_due:
+                healthy = trainer.settle() and healthy
+            if trainer.settled:
+                lock_held.close()
+            log.diverged = not healthy
+            log.loss = trainer.divergence.smoothed
+            log.waited_s += batches.waited_s - waited_s
+            log.seconds += time.perf_counter() - started
+            if row_due and healthy:
+                log.rows.append(_row(log, learning_rate(log.steps - 1, config)))
+            if report_due and healthy and on_progress:
+                figures = {"loss": log.loss, "seconds": log.seconds}
+                on_progress("train", log.steps, config.steps, figures)
     trainer.put_average(model)
     model.eval()
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in trainer.parameters):
-        log.diverged = True
     return log
 
 
-@torch.no_grad()
-def evaluate(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
-    """Scores of each pair: float images in [0, 1], all channels and pixels together."""
-    scores = []
-    for pair in pairs:
-        with DeviceLock(str(pair.mosaic.device)).shared():
-            dtype = next(model.parameters()).dtype
-            output = restore(model, pair.mosaic.to(dtype)).float()
-            quality = psnr_db(output, pair.target, peak=1.0)
-            similarity = ssim(output, pair.target, peak=1.0)
-        scores.append(ImageScore(name=pair.name, psnr_db=float(quality), ssim=float(similarity)))
-    return scores
+def _row(log: TrainLog, rate: float) -> Row:
+    return {"step": log.steps, "loss": log.loss, "lr": rate, "seconds": log.seconds}

@@ -1,55 +1,52 @@
-"""Batches drawn ahead of the training in a thread, so that the device never waits for data.
+"""Batches prepared ahead of the training in a thread, so that the device never waits for data.
 
-The crops and the noise of step n come from a generator of its own, seeded with (seed, n). So there
-is no generator whose state a checkpoint would have to hold, and a batch that was drawn ahead and
-never used is neither lost nor doubled: whoever goes on at step n draws it again.
+Each batch comes with the state of the crops' generator after it. A checkpoint holds that of the
+last batch that was used, so batches that were prepared and never used are neither lost nor
+repeated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from types import TracebackType
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from trials.data.pair import TrialData
-from trials.device.lock import DeviceLock
+from trials.device import DeviceLock
 
-# Batches ready before they are needed: one hides the time of drawing, the others a slow read.
+# Batches ready before they are needed: one hides the time of a crop, the others a slow read.
 AHEAD = 3
-# How often the thread looks whether it is still wanted, seconds.
-LOOK_S = 0.1
+POLL_S = 0.1
 
 Batch = tuple[Tensor, Tensor]
 
 
-def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """The generator of one step's crops and noise, the same in every process."""
-    # SeedSequence mixes the two numbers, so that neighbouring seeds and steps share nothing.
-    (mixed,) = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(mixed) >> 1)
-
-
 class Batches:
-    """The batches of steps `first`, `first` + 1, ... up to `end`; used as a context, which ends
-    the thread.
+    """`count` batches of crops from one generator. A context, whose end ends the thread.
 
-    `waited_s` is how long `next` has waited for data so far, seconds.
+    `generator_state` is the generator's after the last batch that `next` returned, `waited_s` how
+    long `next` has waited so far.
     """
 
     def __init__(
-        self, data: TrialData, batch: int, crop: int, *, seed: int, first: int, end: int
+        self, data: TrialData, batch: int, crop: int, *, generator: torch.Generator, count: int
     ) -> None:
         self.waited_s = 0.0
+        self.generator_state = generator.get_state()
         self._data, self._batch, self._crop = data, batch, crop
-        self._seed, self._first, self._end = seed, first, end
-        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
-        self._unwanted = threading.Event()
-        self._thread = threading.Thread(target=self._draw, name="batches", daemon=True)
+        self._generator, self._count = generator, count
+        self._queue: queue.Queue[tuple[Batch, Tensor] | BaseException] = queue.Queue(AHEAD)
+        self._stopped = threading.Event()
+        self._stream: torch.cuda.Stream | None = None
+        if data.device.type == "cuda":
+            self._stream = torch.cuda.Stream(data.device)  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream(data.device))
+        self._thread = threading.Thread(target=self._fill, name="batches", daemon=True)
 
     def __enter__(self) -> Batches:
         self._thread.start()
@@ -61,34 +58,47 @@ class Batches:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._unwanted.set()
+        self._stopped.set()
         self._thread.join()
 
-    def next(self) -> Batch:
-        """The next step's mosaic (b 1 h w) and target (b 3 h w). Raises what drawing it raised."""
-        started = time.perf_counter()
-        found = self._ready.get()
-        self.waited_s += time.perf_counter() - started
-        if isinstance(found, BaseException):
-            raise found
-        return found
+    @property
+    def is_ready(self) -> bool:
+        """Whether `next` returns at once."""
+        return not self._queue.empty()
 
-    def _draw(self) -> None:
-        lock = DeviceLock(str(self._data.device))
+    def next(self) -> Batch:
+        """The next mosaic (b 1 h w) and target (b 3 h w). Raises what preparing it raised."""
+        started = time.perf_counter()
+        item = self._queue.get()
+        self.waited_s += time.perf_counter() - started
+        if isinstance(item, BaseException):
+            raise item
+        batch, self.generator_state = item
+        if self._stream:
+            for tensor in batch:  # else its memory might be reused before this stream has read it
+                tensor.record_stream(torch.cuda.current_stream(tensor.device))
+        return batch
+
+    def _fill(self) -> None:
+        lock, stream = DeviceLock(str(self._data.device)), self._stream
         try:
-            for step in range(self._first, self._end):
-                if self._unwanted.is_set():
+            for _ in range(self._count):
+                if self._stopped.is_set():
                     return
-                generator = step_generator(self._seed, step, self._data.device)
-                with lock.shared():  # drawing too would disturb a measurement of latency
-                    drawn = self._data.sample(self._batch, self._crop, generator)
-                self._put(drawn)
-        except BaseException as error:  # told where the batch is asked for
+                # A measurement of latency waits for the end of a crop too; on a GPU for the
+                # device's, which on a stream of its own doesn't wait for the training's steps.
+                where = torch.cuda.stream(stream) if stream else contextlib.nullcontext()
+                with lock.shared(), where:
+                    batch = self._data.sample(self._batch, self._crop, self._generator)
+                    if stream:
+                        stream.synchronize()
+                self._put((batch, self._generator.get_state()))
+        except BaseException as error:  # raised again where the batch is asked for
             self._put(error)
 
-    def _put(self, drawn: Batch | BaseException) -> None:
-        while not self._unwanted.is_set():
+    def _put(self, item: tuple[Batch, Tensor] | BaseException) -> None:
+        while not self._stopped.is_set():
             try:
-                return self._ready.put(drawn, timeout=LOOK_S)
+                return self._queue.put(item, timeout=POLL_S)
             except queue.Full:
                 continue

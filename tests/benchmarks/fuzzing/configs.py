@@ -132,16 +132,16 @@ def _try(path: Path, data: bytes, flags: dict[str, Any]) -> None:
         config.name == name and "/" not in name and not name.startswith("."),
         f"its name is {config.name!r}",
     )
-    told = config.to_dict()
-    json.dumps([told, config.fixed()], allow_nan=False)
+    parsed = config.to_dict()
+    json.dumps([parsed, config.fixed()], allow_nan=False)
     (path.parent / "again").mkdir()
     again = path.parent / "again" / path.name
     again.write_text(
-        toml_of({key: value for key, value in told.items() if key != "name"}), encoding="utf-8"
+        toml_of({key: value for key, value in parsed.items() if key != "name"}), encoding="utf-8"
     )
     require(load_config(str(again)) == config, "it does not survive to_dict and a file")
     if not flags:
-        _same(tomllib.loads(data.decode("utf-8")), told, "")
+        _same(tomllib.loads(data.decode("utf-8")), parsed, "")
     require(
         rung_steps(config.train.steps, config.train.first_rung)[-1] == config.train.steps,
         "its last rung is not its end",
@@ -150,7 +150,7 @@ def _try(path: Path, data: bytes, flags: dict[str, Any]) -> None:
 
 
 def _begin(config: Any) -> None:
-    """What the search does with it before anything is trained: all of it may be refused, in words."""
+    """What the search does with it before any training: all of it may be refused, in words."""
     try:
         settle(config)
         check_synthetic(config.data)
@@ -159,8 +159,8 @@ def _begin(config: Any) -> None:
         require(str(error).isprintable(), "beginning it fails in no good words")
 
 
-def _same(told: dict[str, Any], has: dict[str, Any], where: str) -> None:
-    for key, value in told.items():
+def _same(parsed: dict[str, Any], has: dict[str, Any], where: str) -> None:
+    for key, value in parsed.items():
         if isinstance(value, dict):
             _same(value, has[key], f"{where}{key}.")
         elif key != "source":

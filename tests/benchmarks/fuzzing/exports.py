@@ -108,9 +108,9 @@ class Exports:
         if (
             how in ("header", "weights") and chance.random() < 0.3
         ):  # an older export has no digest of its weights
-            told = json.loads((place / MODEL).read_text(encoding="utf-8"))
-            del told["weights"]["sha256"]
-            (place / MODEL).write_text(json.dumps(told), encoding="utf-8")
+            content = json.loads((place / MODEL).read_text(encoding="utf-8"))
+            del content["weights"]["sha256"]
+            (place / MODEL).write_text(json.dumps(content), encoding="utf-8")
         if chance.random() < 0.5:
             return lambda: self._check(place, load_model(place))
         return lambda: self._check(place, fold(load_network(str(place), None).model))
@@ -120,8 +120,8 @@ class Exports:
         require(saved.genome == SMALL and model.genome == SMALL, "it is another network")
         require(saved.name.isprintable() and len(saved.name) <= 200, "its name can't be shown")
         has = model.state_dict()
-        told = json.loads((place / MODEL).read_text(encoding="utf-8"))
-        if "sha256" in told.get("weights", {}):
+        content = json.loads((place / MODEL).read_text(encoding="utf-8"))
+        if "sha256" in content.get("weights", {}):
             require(
                 all(torch.equal(has[name], tensor) for name, tensor in self.wanted.items()),
                 "its weights are others",
@@ -164,11 +164,11 @@ def _check_training(folder: Path) -> None:
     )
     require(
         f"{found.psnr_db:.2f} {found.ssim:.4f} {found.seconds:.1f} {found.seed:d}" != "",
-        "they can't be told",
+        "they can't be printed",
     )
     require(
         all(f"{image['name']} {image['psnr_db']:.2f}" for image in found.images),
-        "its pictures can't be told",
+        "its pictures can't be printed",
     )
 
 
@@ -188,9 +188,9 @@ def _other_header(data: bytes, chance: random.Random) -> bytes:
         tree.mutate(RAW_JSON)
     header = tree.json().encode("utf-8", "surrogatepass")
     header += b" " * (-len(header) % 8)
-    told = (
+    content = (
         len(header)
         if chance.random() < 0.8
         else chance.choice([0, 1, length, 2**31, 2**62, 2**64 - 1, 100_000_001])
     )
-    return struct.pack("<Q", told) + header + data[8 + length :]
+    return struct.pack("<Q", content) + header + data[8 + length :]

@@ -100,9 +100,9 @@ def check(genome: Genome, text: str, chance: random.Random) -> None:
     """What holds of an accepted genome."""
     again = Genome.from_json(genome.to_json())
     require(again == genome and again.digest == genome.digest, "it does not survive JSON")
-    told, has = json.loads(text), genome.to_dict()
-    _same(told, has, "")
-    given = {branch["scale"]: branch for branch in told.get("branches", [])}
+    parsed, has = json.loads(text), genome.to_dict()
+    _same(parsed, has, "")
+    given = {branch["scale"]: branch for branch in parsed.get("branches", [])}
     require(set(given) == {branch.scale for branch in genome.branches}, "it has other branches")
     for branch in has["branches"]:
         _same(given[branch["scale"]], branch, f"{branch['scale']}x ")
@@ -121,23 +121,23 @@ def check(genome: Genome, text: str, chance: random.Random) -> None:
         ElementTree.fromstring(draw_network(genome, title="it"))
 
 
-def _same(told: dict[str, Any], has: dict[str, Any], where: str) -> None:
+def _same(parsed: dict[str, Any], has: dict[str, Any], where: str) -> None:
     for key, value in has.items():
         if key in ("schema", "branches"):
             continue
-        wanted = told.get(key, DEFAULTS.get(key))
+        wanted = parsed.get(key, DEFAULTS.get(key))
         if key == "fusion" and wanted == "dual":
             wanted = value if value in ("dual", "concat") else wanted  # nothing is refined
         elif key == "merge_shuffle" and (has["merge_width"] == 0 or has["merge_groups"] == 1):
             wanted = False
         elif key in ("layers", "first_layers"):
-            allowed = [told.get("layers"), told.get("first_layers")]
+            allowed = [parsed.get("layers"), parsed.get("first_layers")]
             wanted = value if value in allowed else allowed
         require(
             value == wanted and type(value) is type(wanted),
             f"{where}{key} is {value!r}, and the text says {wanted!r}",
         )
-    for key, value in told.items():
+    for key, value in parsed.items():
         require(
             key in has or key in MAY_VANISH or value is None,
             f"{where}{key} is in the text, but not in the genome",

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from fuzzing.checks import require
 from fuzzing.mutate import HUGE, damaged
-from trials.data.sid import parse_name, read_lists
-from trials.data.splits import part_rows
+from trials.data.sid import parse_name, read_lists, train_and_val
 
 SHORT, LONG = "./Sony/short/{}_00_0.1s.ARW", "./Sony/long/{}_00_10s.ARW"
 SCENES = ("00001", "00002", "00003")
@@ -100,8 +99,8 @@ def _try(root: Path) -> None:
                 f"the ratio is {row.ratio}",
             )
             require(row.scene == short[0] and row.name == row.short.stem, "the scene is another")
-    train, held = part_rows(lists, root)
-    require(bool(train) and bool(held), "nothing to train on, or to judge by")
+    train, held = train_and_val(lists, root)
+    require(bool(train) and bool(held), "nothing to train on, or to score with")
 
 
 def _photos(root: Path) -> None:

@@ -24,10 +24,9 @@ from trials.raw.reader import (
     develop_raw,
     read_exposure,
     read_frame,
+    read_full_frame,
     read_picture,
-    read_raw,
     read_target,
-    read_whole,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "trials"))
@@ -195,18 +194,17 @@ def _try(path: Path, how: str) -> None:
             "it is no picture of 16 bits",
         )
     elif how == "raw":
-        image = read_raw(path)
-        _check(read_frame(path))
+        frame = read_frame(path)
+        _check(frame)
+        mosaic = frame.normalised()
         require(
-            bool(np.isfinite(image.mosaic).all())
-            and image.mosaic.min() >= 0
-            and image.mosaic.max() <= 1,
+            bool(np.isfinite(mosaic).all()) and mosaic.min() >= 0 and mosaic.max() <= 1,
             "it is not in [0, 1]",
         )
     elif how == "whole":
-        whole = read_whole(path)
+        whole = read_full_frame(path)
         _check(whole.frame)
-        rows, columns = whole.picture
+        rows, columns = whole.visible
         high, wide = whole.frame.mosaic.shape
         require(
             0 <= rows.start < rows.stop <= high and 0 <= columns.start < columns.stop <= wide,
@@ -222,7 +220,10 @@ def _try(path: Path, how: str) -> None:
         )
         require(develop_raw(path).dtype == np.uint16, "its development has not 16 bits")
     else:
-        require(all(value >= 0 for value in read_exposure(path)), "its exposure is below zero")
+        require(
+            all(value >= 0 for value in vars(read_exposure(path)).values()),
+            "its exposure is below zero",
+        )
         require(exposure_of(path).seconds > 0, "its exposure takes no time")
 
 

@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self
 
 ROOT = Path(__file__).parents[3]
@@ -74,17 +73,12 @@ class Watched:
         self.seed, self.timeout_s = seed, timeout_s
         self.place = Path(tempfile.mkdtemp(prefix="fuzz-"))
         self._process: subprocess.Popen[str] | None = None
-        self._said: IO[str] | None = None
+        self._errors: IO[str] | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end()
         shutil.rmtree(self.place, ignore_errors=True)
 
@@ -100,28 +94,28 @@ class Watched:
         ms = 1000 * (time.perf_counter() - started)
         if line:
             return Outcome(kind=kind, index=index, **json.loads(line))
-        said = self._end(dies=bool(ready))
+        errors = self._end(dies=bool(ready))
         if ready:
             return Outcome(
                 kind=kind,
                 index=index,
                 outcome="crashed",
                 ms=ms,
-                words=f"the process died ({process.returncode}): {said}",
+                words=f"the process died ({process.returncode}): {errors}",
             )
         return Outcome(
             kind=kind,
             index=index,
             outcome="hung",
             ms=ms,
-            words=f"no answer in {self.timeout_s:g} s: {said}",
+            words=f"no answer in {self.timeout_s:g} s: {errors}",
         )
 
     def _start(self) -> subprocess.Popen[str]:
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir()
         path = os.pathsep.join([str(ROOT), str(Path(__file__).parents[1])])
-        self._said = tempfile.TemporaryFile(  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile(  # noqa: SIM115
             "w+", encoding="utf-8", errors="replace"
         )  # closed in _end
         self._process = subprocess.Popen(
@@ -137,7 +131,7 @@ class Watched:
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._errors,
             env={
                 **os.environ,
                 "PYTHONPATH": path,
@@ -152,22 +146,22 @@ class Watched:
         return self._process
 
     def _end(self, *, dies: bool = False) -> str:
-        """Ends the process (`dies`: it does so by itself); the end of what it said."""
-        process, said = self._process, self._said
-        self._process = self._said = None
-        if process is None or said is None:
+        """Ends the process (`dies`: it does so by itself); the end of its standard error."""
+        process, errors = self._process, self._errors
+        self._process = self._errors = None
+        if process is None or errors is None:
             return ""
         with suppress(subprocess.TimeoutExpired):
-            process.wait(START_S if dies else 0)  # how it died is told by its exit status
+            process.wait(START_S if dies else 0)  # its exit status says how it died
         process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
-        with said:
-            said.seek(0)
-            return said.read()[-1500:]
+        with errors:
+            errors.seek(0)
+            return errors.read()[-1500:]
 
 
 class Guard:

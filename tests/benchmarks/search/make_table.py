@@ -28,10 +28,9 @@ import torch
 
 from nas.study.pareto import pareto_front
 from space import BASELINES, DesignSpace, Genome, build_model, count_cost
-from trials import DataConfig, load_data, measure_against
+from trials import DataConfig, TrainLog, load_data, measure_against, score_images, train
 from trials.config import LatencyConfig, TrainConfig
 from trials.device.precision import settled_dtype
-from trials.training.loop import TrainLog, evaluate, train
 
 FRAME = 512
 # More rungs than a search has, so that any plan of rungs can be replayed.
@@ -123,7 +122,7 @@ def run(
     rungs: list[dict[str, float]] = []
 
     def judge(network: Any, log: TrainLog) -> bool:
-        scores = evaluate(network, data.held_out)
+        scores = score_images(network, data.held_out)
         rungs.append(
             {
                 "step": log.steps,

@@ -1,8 +1,6 @@
-"""What must hold of a study after its workers were killed again and again, and the figures that
-tell it.
+"""What must hold of a study after its workers were killed again and again.
 
-Two witnesses are held against each other: the study with its folders, and the workers' own
-journal.
+The study with its folders is compared with the workers' own journal.
 """
 
 from __future__ import annotations
@@ -23,8 +21,9 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import FrozenTrial, TrialState
 from safetensors import safe_open
 
-from nas.outputs.store import ARTIFACTS, FILES
-from nas.study.records import VERDICTS, finished, read_rows
+from nas.outputs.store import FILES
+from nas.study.records import finished, read_rows
+from nas.study.schema import ARTIFACTS, VERDICTS
 from space import Genome
 
 TRAINED = ("complete", "stopped")
@@ -46,7 +45,7 @@ class Check:
 @dataclass(frozen=True, kw_only=True)
 class Soaked:
     """A study after its soak. `folders` are the study's folders by their id
-    (nas.recovery.folder_id).
+    (nas.loop.recovery.folder_id).
     """
 
     study: optuna.Study
@@ -82,7 +81,7 @@ def check_all(soaked: Soaked) -> list[Check]:
         once(soaked),
         whole(soaked),
         ended(soaked),
-        told(soaked),
+        reported(soaked),
         never_together(soaked.runs),
         little_lost(soaked),
         tried_again(soaked),
@@ -125,10 +124,8 @@ def ended(soaked: Soaked) -> Check:
     )
 
 
-def told(soaked: Soaked) -> Check:
-    """What a worker found before it went on to another trial is in the study: a finished trial is
-    never lost.
-    """
+def reported(soaked: Soaked) -> Check:
+    """Each result of a worker that went on to another trial is in the study."""
     trials = {trial.number: trial for trial in soaked.trials}
     check = Check("what a worker finished is in the study", 0)
     for run in soaked.runs:
@@ -195,18 +192,17 @@ def losses(soaked: Soaked) -> list[Loss]:
             continue
         began = run.steps[0][0]
         # When the killed run was where this one begins: the last sign of it that was no later.
-        kept_at = max(
+        saved_at = max(
             (at for step, at, _ in before.steps if step <= began), default=before.began_at
         )
         gaps = [b[1] - a[1] for a, b in pairwise(before.steps)]
         last_step, last_at, _ = before.steps[-1]
-        # A checkpoint is due after the interval, at the end of a step; and steps are told every
-        # ten.
+        # A checkpoint is due after the interval, at the end of a step; every tenth is reported.
         found.append(
             Loss(
                 number,
                 max(0, last_step - began),
-                last_at - kept_at if began < last_step else 0.0,
+                last_at - saved_at if began < last_step else 0.0,
                 soaked.checkpoint_s + 2 * max(gaps, default=0.0),
             )
         )
@@ -232,17 +228,17 @@ def little_lost(soaked: Soaked) -> Check:
     trials = {trial.number: trial for trial in soaked.trials}
     by_number = {run.number: run for run in soaked.runs}
     for loss in found:
-        told = trials[loss.number].user_attrs.get("resumed")
+        resumed = trials[loss.number].user_attrs.get("resumed")
         began = by_number[loss.number].steps[0][0]
-        if began and (told is None or told.get("from_step") != began):
+        if began and (resumed is None or resumed.get("from_step") != began):
             check.wrong.append(
-                f"trial {loss.number} went on at step {began}, its attribute `resumed` says {told}"
+                f"trial {loss.number} went on at step {began}, but its `resumed` is {resumed}"
             )
     return check
 
 
 def tried_again(soaked: Soaked) -> Check:
-    """Every trial whose process died was repeated, by one trial, or given up after so many deaths."""
+    """Every trial whose process died was repeated once, or given up after so many deaths."""
     again = Counter(
         trial.user_attrs["retry_of"] for trial in soaked.trials if "retry_of" in trial.user_attrs
     )
@@ -309,7 +305,7 @@ def figures(soaked: Soaked) -> dict[str, Any]:
         "repeats_of_known": sum("repeat_of" in trial.user_attrs for trial in soaked.trials),
         "runs_begun": len(soaked.runs),
         "runs_cut": sum(run.kind is None for run in soaked.runs),
-        "ended_but_killed_before_told": _untold(soaked),
+        "ended_but_killed_before_told": _unreported(soaked),
         "cut_in_training_and_taken_over": len(lost),
         "of_these_from_a_checkpoint": len(resumed),
         "lost_steps_mean": sum(loss.steps for loss in lost) / len(lost) if lost else None,
@@ -322,7 +318,7 @@ def figures(soaked: Soaked) -> dict[str, Any]:
     }
 
 
-def _untold(soaked: Soaked) -> int:
+def _unreported(soaked: Soaked) -> int:
     done = {trial.number for trial in soaked.verdicts()}
     return sum(run.kind in VERDICTS and run.number not in done for run in soaked.runs)
 

@@ -1,5 +1,4 @@
-"""What the workers of a soak saw themselves, line by line in one file: a witness that is not the
-study.
+"""What the workers of a soak did, line by line in one file: a record besides the study.
 
 A line is one write to a file opened for appending, so lines of several processes never mix, and
 what was written before a kill -9 stays. A `life` is one process of one worker, from its fork to
@@ -31,20 +30,18 @@ class Journal:
 
 
 def witnessed(runner: Callable[..., Any], journal: Journal) -> Callable[..., Any]:
-    """`runner` (trials.run_trial), which tells `journal` when it begins, how far it is, and how it
-    ends.
-    """
+    """`runner` (trials.run_trial), which also writes its course into `journal`."""
 
     def run(genome: Any, config: Any, *, directory: Path, on_progress: Any, **more: Any) -> Any:
         number = int(directory.name)
 
-        def told(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
+        def noted(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
             if phase in ("resume", "train"):
                 journal.write(phase, number, step=done, seconds=figures.get("seconds"))
             on_progress(phase, done, total, figures)
 
         journal.write("begin", number, digest=genome.digest)
-        result = runner(genome, config, directory=directory, on_progress=told, **more)
+        result = runner(genome, config, directory=directory, on_progress=noted, **more)
         journal.write("end", number, digest=genome.digest, kind=result.kind)
         return result
 
@@ -60,15 +57,13 @@ class Run:
     digest: str
     began_at: float
     last_at: float
-    """When its life told anything for the last time, of this run or of one after it."""
+    """When its life wrote for the last time, of this run or of one after it."""
     steps: list[tuple[int, float, float]] = field(default_factory=list)
     """(step, time, seconds of training so far); the first is where it began or went on."""
     kind: str | None = None
     """How it ended; None where its life ended before it."""
     was_last: bool = True
-    """Whether its life began no other run afterwards: what it found may then never have been told
-    to the study.
-    """
+    """Whether its life began no other run afterwards: its result may not be in the study then."""
 
 
 def read_journal(path: Path) -> list[Run]:

@@ -1,15 +1,14 @@
-"""Eight workers on PostgreSQL, real trials of seconds, and 200 times one of them is killed: what
-is left then?
+"""Eight workers on PostgreSQL with real trials of seconds, of which 200 are killed: is all in
+order afterwards?
 
-    python tests/benchmarks/soak/soak.py --kills 200 --json soak.json python
-    tests/benchmarks/soak/soak.py --kills 200 --machines 2     # two runs folders, as if on two
-    machines
+    python tests/benchmarks/soak/soak.py --kills 200 --json soak.json
+    python tests/benchmarks/soak/soak.py --kills 200 --machines 2    # two runs folders
 
 Each worker is `nas.search` in a process of its own. At random moments one is killed with kill -9
 (sometimes three at once, as when a machine dies) or, every tenth time, asked to end with SIGTERM,
 and started again. Then all are asked to end, started a last time with a budget that can be
 reached, and left alone. The study, its folders and the workers' own journal must agree; exits 1
-where a check fails. Trials are real (data, timing, training, judging), only small. A worker is a
+where a check fails. Trials are real (data, timing, training, scoring), only small. A worker is a
 fork of a process that has imported torch already, or 200 starts would cost 15 minutes of imports.
 """
 
@@ -123,10 +122,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rest", type=int, default=8, help="new networks after the last kill")
     parser.add_argument("--seed", type=int, default=0, help="fixes whom and when")
-    parser.add_argument("--json", type=Path, help="where to keep the figures")
-    parser.add_argument(
-        "--keep", type=Path, help="a folder for everything, which stays (default: a temporary one)"
-    )
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--keep", type=Path, help="a folder for everything (a temporary one)")
     return parser.parse_args()
 
 
@@ -160,17 +157,8 @@ class Soak:
         """One life of a worker: the command itself, with its runner watched."""
         os.environ["DARK_NAS_LOCKS"] = str(self.place / f"locks{life % self.args.devices}")
         trials.run_trial = witnessed(trials.run_trial, Journal(self.place / "journal", life))
-        argv = [
-            "--study",
-            str(self.toml),
-            "--runs",
-            str(runs),
-            "--storage",
-            self.url,
-            "--trials",
-            str(self.budget),
-        ]
-        return cli.run(search.main, argv)
+        where = ["--study", str(self.toml), "--runs", str(runs), "--storage", self.url]
+        return cli.run(search.main, [*where, "--trials", str(self.budget)])
 
     def look(self) -> dict[str, Any]:
         """The study's trials by kind, asked in a fork."""
@@ -233,7 +221,7 @@ class Soak:
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
     def end(self) -> list[str]:
-        """All asked to end, then run to the budget's end. Gives back what went wrong with it."""
+        """Asks all to end, then runs them to the budget's end; what went wrong."""
         crew, wrong = self.crew, []
         for worker in crew.alive:
             with contextlib.suppress(ProcessLookupError):
@@ -272,17 +260,17 @@ class Soak:
         )
         checks = [*check_all(soaked), self.check_lives(), self.check_server(study)]
         asked = [death for death in self.crew.deaths if signal.SIGTERM in death.by_us]
-        told = {
+        result = {
             "killed": self.crew.killed,
             "asked_to_end": len(asked),
             "of_these_killed": sum(one.was_killed for one in asked),
             "lives": len(self.crew.deaths),
             **figures(soaked),
         }
-        return checks, told
+        return checks, result
 
     def check_lives(self) -> Check:
-        """No worker ends by itself while there is work, and one that is asked to end does so well."""
+        """No worker ends by itself while there is work; one that is asked to end exits with 0."""
         check = Check(
             "no worker fails by itself, and one that is asked to end exits 0",
             len(self.crew.deaths),
@@ -339,11 +327,11 @@ def serving(place: Path) -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def table(checks: list[Check], told: dict[str, Any]) -> str:
+def table(checks: list[Check], result: dict[str, Any]) -> str:
     """Figures, then the checks with what broke them (the first five of each)."""
     lines = [
         f"{key.replace('_', ' '):<38}{f'{value:.2f}' if isinstance(value, float) else value}"
-        for key, value in told.items()
+        for key, value in result.items()
     ]
     lines.append("")
     for check in checks:
@@ -367,18 +355,16 @@ def soak(args: argparse.Namespace, place: Path) -> int:
             wrong = one.end()
         finally:
             one.crew.kill_all()
-        checks, told = one.check()
+        checks, result = one.check()
         checks.append(Check("the search ends by itself after the last kill", 1, wrong))
-    told = {
-        "workers": args.workers,
-        "machines": args.machines,
-        "seconds": time.monotonic() - started,
-        **told,
-    }
-    print(table(checks, told))
+    seconds = time.monotonic() - started
+    result = {"workers": args.workers, "machines": args.machines, "seconds": seconds, **result}
+    print(table(checks, result))
     if args.json:
-        kept = [{"rule": check.rule, "seen": check.seen, "wrong": check.wrong} for check in checks]
-        args.json.write_text(json.dumps({"figures": told, "checks": kept}, indent=1) + "\n")
+        rules = [
+            {"rule": check.rule, "seen": check.seen, "wrong": check.wrong} for check in checks
+        ]
+        args.json.write_text(json.dumps({"figures": result, "checks": rules}, indent=1) + "\n")
     return int(not all(check.holds for check in checks))
 
 

@@ -46,11 +46,11 @@ def test_a_full_disk_is_known_in_every_dialect(
     wrapped = RuntimeError("could not write")
     wrapped.__cause__ = error
     assert cli.run(raising(wrapped), []) == 2
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert (
-        told.startswith("error: the disk is full")
-        and "free some space" in told
-        and told.count("\n") == 1
+        output.startswith("error: the disk is full")
+        and "free some space" in output
+        and output.count("\n") == 1
     )
 
 
@@ -60,9 +60,10 @@ def test_other_os_errors_are_not_taken_for_a_full_disk() -> None:
 
 def test_a_place_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(raising(OSError(errno.EROFS, "Read-only file system", "/ro/x")), []) == 2
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert (
-        told == "error: /ro/x must be writable, but: Read-only file system; choose another place\n"
+        output
+        == "error: /ro/x must be writable, but: Read-only file system; choose another place\n"
     )
 
 

@@ -1,5 +1,5 @@
-"""A process that is asked to stop while a database is asked: nothing is cut in the middle, and its
-trial is put back.
+"""A process that is asked to stop during a query to a database: the query is not interrupted, and
+the trial is put back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ENOUGH_S = 120.0
 
 
 @pytest.fixture
-def asked() -> Iterator[StopSignal]:
+def stop() -> Iterator[StopSignal]:
     with StopSignal().installed() as one:
         yield one
 
@@ -39,43 +39,43 @@ def signalled(number: int = signal.SIGTERM) -> None:
     os.kill(os.getpid(), number)
 
 
-def test_a_signal_waits_for_the_end_of_what_is_held(asked: StopSignal) -> None:
+def test_a_signal_waits_for_the_end_of_what_defers_it(stop: StopSignal) -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), asked.held():
-        with asked.held():
+    with pytest.raises(KeyboardInterrupt), stop.defer_signals():
+        with stop.defer_signals():
             signalled()
-            assert asked()
+            assert stop.requested()
             done.append("inner")
         signalled()
         done.append("outer")
-    assert done == ["inner", "outer"] and asked.status == 0
-    with asked.held():  # one that has cut does not cut again
+    assert done == ["inner", "outer"] and stop.status == 0
+    with stop.defer_signals():  # one that has cut does not cut again
         pass
 
 
 def test_a_deferred_signal_does_not_cut_where_a_call_ends_but_a_second_does(
-    asked: StopSignal,
+    stop: StopSignal,
 ) -> None:
-    asked.deferring = True
-    with asked.held():
+    stop.deferring = True
+    with stop.defer_signals():
         signalled()
-    with pytest.raises(KeyboardInterrupt), asked.held():
+    with pytest.raises(KeyboardInterrupt), stop.defer_signals():
         signalled(signal.SIGINT)
 
 
-def test_a_signal_between_two_calls_cuts_at_once(asked: StopSignal) -> None:
-    with asked.held():
+def test_a_signal_between_two_calls_cuts_at_once(stop: StopSignal) -> None:
+    with stop.defer_signals():
         pass
     with pytest.raises(KeyboardInterrupt):
         signalled()
         pytest.fail("not cut")
 
 
-def test_a_call_in_another_thread_holds_nothing(asked: StopSignal) -> None:
+def test_a_call_in_another_thread_defers_nothing(stop: StopSignal) -> None:
     inside, over = threading.Event(), threading.Event()
 
     def call() -> None:
-        with asked.held():
+        with stop.defer_signals():
             inside.set()
             over.wait()
 
@@ -92,12 +92,16 @@ def test_a_call_in_another_thread_holds_nothing(asked: StopSignal) -> None:
 
 
 def test_a_call_that_never_ends_is_left_by_a_third_signal() -> None:
-    program = (
-        "import os, signal, time\nfrom nas.cli.signals import StopSignal\nasked = Asked()\nwith "
-        "asked.installed(), asked.held():\n"
-        "    for n in range(3):\n        print(n, flush=True)\n        "
-        "os.kill(os.getpid(), signal.SIGINT)\n    print('on')"
-    )
+    program = """
+import os, signal
+from nas.cli.signals import StopSignal
+stop = StopSignal()
+with stop.installed(), stop.defer_signals():
+    for n in range(3):
+        print(n, flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+    print("on")
+"""
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=Path(__file__).parents[3],
@@ -151,9 +155,9 @@ def test_asked_to_stop_while_the_database_is_asked(
         wait_for_one_that_waits(connection, "relation")  # with the next trial's first gene
         process.send_signal(number)
         time.sleep(1.0)
-    told = process.communicate(timeout=ENOUGH_S)[0]
-    assert process.returncode == (0 if number == signal.SIGTERM else 130), told
-    assert "Traceback" not in told and "the same command goes on" in told
+    output = process.communicate(timeout=ENOUGH_S)[0]
+    assert process.returncode == (0 if number == signal.SIGTERM else 130), output
+    assert "Traceback" not in output and "the same command goes on" in output
     assert len(put_back(server)) == 1
 
 
@@ -163,8 +167,8 @@ def test_asked_to_stop_while_others_hold_the_lock(
 ) -> None:
     """One machine asks, one waits for its turn and is asked to stop, and two more wait besides."""
     first = search(1.0, "--trials", 1)
-    told = first.communicate(timeout=ENOUGH_S)[0]
-    assert first.returncode == 0, told
+    output = first.communicate(timeout=ENOUGH_S)[0]
+    assert first.returncode == 0, output
     study = optuna.load_study(study_name="tiny", storage=open_storage(server.url))
     (tmp_path / "ours").mkdir()
     engine = sqlalchemy.create_engine(server.url, isolation_level="AUTOCOMMIT")
@@ -182,7 +186,7 @@ def test_asked_to_stop_while_others_hold_the_lock(
     waiting[2].send_signal(signal.SIGTERM)
     ends = [process.communicate(timeout=ENOUGH_S)[0] for process in waiting]
     assert [process.returncode for process in waiting] == [0, 0, 0], ends
-    assert not any("Traceback" in told for told in ends)
+    assert not any("Traceback" in output for output in ends)
     put_back(server)
     with study_lock(tmp_path / "ours", study):
         pass  # and the lock is free

@@ -24,8 +24,7 @@ from nas import cli, search
 from nas.study.records import finished, read_rows
 from nas.study.storage import default_url
 from space import BASELINES
-from trials import run_trial
-from trials.training.checkpoints import Checkpoints
+from trials import Checkpointer, run_trial
 
 ROOT = Path(__file__).parents[3]
 SOAK = ROOT / "tests" / "benchmarks" / "soak"
@@ -144,7 +143,7 @@ def read(folder: Path) -> optuna.Study:
 def checkpoints(folder: Path) -> dict[str, list[int]]:
     """The steps of the checkpoints that are there, newest first, by network."""
     return {
-        path.name: [int(one.stem[5:]) for one in Checkpoints(path).paths()]
+        path.name: [int(one.stem[5:]) for one in Checkpointer(folder=path).paths()]
         for path in (folder / "checkpoints").glob("*")
     }
 
@@ -194,7 +193,7 @@ def test_killed_with_a_torn_checkpoint_and_asked_to_stop(
     assert hands.tell(wait=10) == [-signal.SIGKILL] * 3
     dead, kept = running(folder), checkpoints(folder)
     torn, before = kept[mo]
-    path = Checkpoints(folder / "checkpoints" / mo).paths()[0]
+    path = Checkpointer(folder=folder / "checkpoints" / mo).paths()[0]
     os.truncate(path, path.stat().st_size // 2)
 
     hands.tell(start=3, argv=argv)

@@ -25,7 +25,7 @@ from nas.samplers.surrogate import (
     predict_rungs,
 )
 from nas.study.pareto import Reference, hypervolume
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import DesignSpace, Genome
 
 SPACE = DesignSpace()

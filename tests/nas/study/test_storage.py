@@ -1,4 +1,4 @@
-"""The database file: what was told is in it at once, and how its URL is shown and checked."""
+"""The database file: what was stored is in it at once, and how its URL is shown and checked."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 import optuna
 import pytest
 
-from dashboards.study import reader as reading
+from nas.study.internals import database_of, storage_of, study_id, trial_id
 from nas.study.storage import (
     MOST_SQLITE_WORKERS,
     check_workers,
+    mask_password,
     open_storage,
-    shown,
     storage_error,
 )
 from space import InputError
 
 
-def test_a_copy_of_the_file_alone_holds_every_told_trial(tmp_path: Path) -> None:
+def test_a_copy_of_the_file_alone_holds_every_finished_trial(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path}/study.db")
     study = optuna.create_study(
         study_name="s", storage=storage, directions=["maximize", "minimize"]
@@ -75,7 +75,7 @@ def test_processes_that_open_a_fresh_file_at_the_same_time_all_get_it(tmp_path: 
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, seen: str) -> None:
-    assert shown(url) == reading.shown(url) == seen
+    assert mask_password(url) == seen
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,14 @@ def test_more_workers_than_a_file_bears_are_refused_with_what_to_do(tmp_path: Pa
         InputError, match=f"at most {MOST_SQLITE_WORKERS} workers, but 500 .*postgresql"
     ):
         check_workers(url, 500)
+
+
+def test_the_private_members_of_optuna_are_what_we_take_them_for(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db")
+    optuna.create_study(study_name="other", storage=storage).ask()
+    study = optuna.create_study(study_name="s", storage=storage)
+    trial = study.ask()
+    assert database_of(study) is storage and database_of(optuna.create_study()) is not None
+    assert storage_of(study).get_study_name_from_id(study_id(study)) == "s"
+    for one in (trial, study.trials[0]):
+        assert storage.get_trial(trial_id(one)).number == 0 and trial_id(one) != 0

@@ -11,7 +11,7 @@ from stand_ins import Command, replaced
 
 from nas.study.config import StudyConfig, load_config, settle
 from nas.workers.allocation import WorkerOptions, allocate, flat, gpus
-from nas.workers.worker import Assignment
+from nas.workers.process import Assignment
 from space import InputError
 
 SQLITE = "sqlite:///x.db"
@@ -109,10 +109,13 @@ def test_all_workers_get_the_study_as_it_is_here(
             {"gpu_per_worker": 0.5},
             "--gpu-per-worker 0.5 is for --ray; on one machine give --per-gpu",
         ),
-        ({"ray": "local", "gpu_per_worker": 1.0}, "--gpu-per-worker 1 needs a GPU"),
+        (
+            {"ray": "local", "gpu_per_worker": 1.0},
+            "--gpu-per-worker must be left out on a CPU, but got 1 for --device cpu",
+        ),
         (
             {"ray": "local", "gpu_per_worker": -1.0},
-            "--gpu-per-worker must be 0 or more, but got -1",
+            "--gpu-per-worker must be left out on a CPU, but got -1",
         ),
     ],
 )
@@ -124,9 +127,10 @@ def test_flags_of_ray_and_of_one_machine_don_t_mix(two_gpus: None) -> None:
     assert "--per-gpu 2 is for one machine; with --ray give --gpu-per-worker 0.5" in refused(
         "cuda", ray="local", per_gpu=2
     )
-    assert "--gpu-per-worker must be above 0 for a study on a GPU, but got 0" in refused(
-        "cuda", ray="local", gpu_per_worker=0.0
-    )
+    for share in (0.0, -1.0, 2.0, float("inf"), float("nan")):
+        assert f"must be above 0 and at most 1, one GPU for a trial, but got {share:g}" in refused(
+            "cuda", ray="local", gpu_per_worker=share
+        )
 
 
 def test_too_many_workers_for_a_sqlite_file() -> None:

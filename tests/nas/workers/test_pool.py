@@ -1,8 +1,8 @@
-"""Workers as processes of their own: shown, started again where they die, stopped when asked, and
-none left behind.
+"""Workers as processes of their own: displayed, started again where they die, stopped when asked,
+and none left behind.
 
-Most are small programs that speak as nas.workers.worker does, and die as it may; the last tests run the
-real ones.
+Most are small programs that speak as nas.workers.worker does, and die as it may; the last tests
+run the real ones.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from nas.view.worker_events import EventReplay
 from nas.workers import pool as workers
 from nas.workers.allocation import WorkerOptions, allocate
 from nas.workers.pool import run_workers
-from nas.workers.worker import Assignment
+from nas.workers.process import Assignment
 from space import InputError
 
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parents[1]
 Read = Callable[[], optuna.Study]
 
-# A program that speaks as nas.workers.worker does; `start` is how often this worker was started, from 1.
+# A program that speaks as nas.workers.worker does; `start` counts its starts, from 1.
 ACTOR = """
 import json, os, pathlib, signal, sys, time
-told = json.loads(sys.stdin.readline())
-index, folder = told["index"], pathlib.Path(told["runs"])
+assignment = json.loads(sys.stdin.readline())
+index, folder = assignment["index"], pathlib.Path(assignment["runs"])
 mark = folder / f"starts-{index}"
 start = int(mark.read_text()) + 1 if mark.exists() else 1
 mark.write_text(str(start))
@@ -75,11 +75,11 @@ STUBBORN = (
 )
 
 
-class WorkerPool:
+class Crew:
     """A study without trials (or another), its workers' `body`, and what was shown of them."""
 
     def __init__(self, folder: Path, study: optuna.Study | None = None) -> None:
-        self.folder, self.asked = folder, StopSignal()
+        self.folder, self.stop = folder, StopSignal()
         self.study = study or optuna.create_study(
             directions=["maximize", "minimize"], storage=optuna.storages.InMemoryStorage()
         )
@@ -89,7 +89,7 @@ class WorkerPool:
         )
 
     def run(self, body: str, count: int = 1, **config: Any) -> SearchOutcome:
-        told = {
+        common = {
             "study": "x.toml",
             "changes": {},
             "runs": str(self.folder),
@@ -97,7 +97,7 @@ class WorkerPool:
             "threads": 1,
         }
         crew = [
-            Assignment(index=n + 1, storage="postgresql://me:geheim@host/x", **told)
+            Assignment(index=n + 1, storage="postgresql://me:geheim@host/x", **common)
             for n in range(count)
         ]
         return run_workers(
@@ -105,7 +105,7 @@ class WorkerPool:
             study=self.study,
             config=StudyConfig(name="x", trials=9, **config),
             view=self.view,
-            asked=self.asked,
+            stop=self.stop,
             program=[sys.executable, "-c", ACTOR + body],
         )
 
@@ -127,11 +127,11 @@ class WorkerPool:
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> WorkerPool:
-    return WorkerPool(tmp_path)
+def crew(tmp_path: Path) -> Crew:
+    return Crew(tmp_path)
 
 
-def test_a_worker_that_dies_is_started_again(crew: WorkerPool) -> None:
+def test_a_worker_that_dies_is_started_again(crew: Crew) -> None:
     assert crew.run(f"if start == 1: {DIES}end()\n") == SearchOutcome(
         reason="the rest run in other processes"
     )
@@ -142,7 +142,7 @@ def test_a_worker_that_dies_is_started_again(crew: WorkerPool) -> None:
 
 
 def test_workers_that_die_again_and_again_end_the_search_with_their_last_words(
-    crew: WorkerPool,
+    crew: Crew,
 ) -> None:
     body = (
         'print("Traceback", file=sys.stderr)\nprint("RuntimeError: no driver", '
@@ -162,7 +162,7 @@ def test_as_long_as_trials_get_finished_deaths_do_not_count(
     tmp_path: Path, run_search: Command, read_study: Read
 ) -> None:
     run_search("--trials", 3)
-    crew = WorkerPool(tmp_path, read_study())
+    crew = Crew(tmp_path, read_study())
     body = (
         f'if start < 6:\n  tell("started", number=1, name="M1")\n  tell("ended", number=1)\n '
         f" {DIES}end()\n"
@@ -172,7 +172,7 @@ def test_as_long_as_trials_get_finished_deaths_do_not_count(
     assert crew.view.board.running == {} and len(crew.view.board.rows) == 3
 
 
-def test_what_a_user_must_mend_ends_it_only_where_no_worker_can_go_on(crew: WorkerPool) -> None:
+def test_what_a_user_must_mend_ends_it_only_where_no_worker_can_go_on(crew: Crew) -> None:
     body = 'if index == 1: end("device cuda:0 is gone", 2)\n'
     assert crew.run(body + "end()\n", count=2).status == 0
     assert (
@@ -184,43 +184,41 @@ def test_what_a_user_must_mend_ends_it_only_where_no_worker_can_go_on(crew: Work
 
 
 def test_one_that_had_nothing_left_to_do_takes_the_place_of_one_that_was_given_up(
-    crew: WorkerPool,
+    crew: Crew,
 ) -> None:
     assert crew.run(f"if index == 1: end()\ntime.sleep(0.2)\n{DIES}", count=2).status == 0
     assert [crew.starts(1), crew.starts(2)] == [2, 3]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_asked_to_stop_all_put_their_trials_back(
-    crew: WorkerPool, number: int, status: int
-) -> None:
+def test_asked_to_stop_all_put_their_trials_back(crew: Crew, number: int, status: int) -> None:
     crew.signal_when("trial 2: new starts", number)
-    with crew.asked.installed():
+    with crew.stop.installed():
         ending = crew.run(OBEYS, count=2)
     assert ending.status == status and "the running trials were put back" in ending.reason
     assert {path.name for path in crew.folder.glob("back-*")} == {"back-1", "back-2"}
 
 
 def test_a_worker_that_does_not_stop_is_killed(
-    crew: WorkerPool, monkeypatch: pytest.MonkeyPatch
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "LEAVE_S", 0.5)
     crew.signal_when("trial 1: new starts", signal.SIGTERM)
     began = time.monotonic()
-    with crew.asked.installed():
+    with crew.stop.installed():
         assert crew.run(STUBBORN).status == 0
     assert time.monotonic() - began < 45
 
 
-def test_asked_twice_it_kills_them_at_once(crew: WorkerPool) -> None:
+def test_asked_twice_it_kills_them_at_once(crew: Crew) -> None:
     crew.signal_when("trial 1: new starts", signal.SIGINT, signal.SIGINT)
     began = time.monotonic()
-    with crew.asked.installed():
+    with crew.stop.installed():
         assert crew.run(STUBBORN).status == 130
     assert time.monotonic() - began < 45
 
 
-def test_what_is_no_event_is_left_out(crew: WorkerPool) -> None:
+def test_what_is_no_event_is_left_out(crew: Crew) -> None:
     body = (
         'print("hello", flush=True)\nprint(\'{"event": "no\', flush=True)\nprint(7, '
         'flush=True)\ntell("note", text="[b]")\nend()\n'
@@ -230,7 +228,7 @@ def test_what_is_no_event_is_left_out(crew: WorkerPool) -> None:
 
 
 def test_a_trial_that_begins_while_another_s_end_is_shown_stays(
-    crew: WorkerPool, run_search: Command, read_study: Read
+    crew: Crew, run_search: Command, read_study: Read
 ) -> None:
     run_search("--trials", 3)
     shown = EventReplay(read_study(), crew.view)
@@ -248,14 +246,14 @@ def test_a_trial_that_begins_while_another_s_end_is_shown_stays(
     assert not shown.gone(4) and crew.view.board.running == {}
 
 
-def test_the_same_word_from_several_is_told_once(crew: WorkerPool) -> None:
+def test_the_same_word_from_several_is_noted_once(crew: Crew) -> None:
     assert crew.run('tell("note", text="no answer")\nend()\n', count=3).status == 0
     assert crew.shown.getvalue().count("no answer") == 1
 
 
-def test_a_password_is_on_no_command_line_and_in_no_environment(crew: WorkerPool) -> None:
+def test_a_password_is_on_no_command_line_and_in_no_environment(crew: Crew) -> None:
     body = """
-secret = told["storage"].split(":")[2].split("@")[0].encode()
+secret = assignment["storage"].split(":")[2].split("@")[0].encode()
 assert len(secret) == 6
 for name in ("cmdline", "environ"):
     assert secret not in pathlib.Path(f"/proc/self/{name}").read_bytes()
@@ -269,9 +267,9 @@ end()
     )
 
 
-def test_a_worker_started_again_has_the_time_that_is_left(crew: WorkerPool) -> None:
+def test_a_worker_started_again_has_the_time_that_is_left(crew: Crew) -> None:
     body = (
-        f'tell("note", text=str(told["changes"]["timeout_min"]))\ntime.sleep(0.3)\nif start '
+        f'tell("note", text=str(assignment["changes"]["timeout_min"]))\ntime.sleep(0.3)\nif start '
         f"< 3: {DIES}end()\n"
     )
     assert crew.run(body, timeout_min=0.5).status == 0
@@ -344,13 +342,13 @@ def test_two_workers_share_a_study(
     assert [row.kind for row in rows] == ["complete"] * 6 and len(
         {row.digest for row in rows}
     ) == 6
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        "6 trials, cpu, synthetic, 20 steps, sampler structure, 2 workers ->" in told
-        and "--workers 2 --trials 12" in told
+        "6 trials, cpu, synthetic, 20 steps, sampler structure, 2 workers ->" in output
+        and "--workers 2 --trials 12" in output
     )
-    assert told.count("complete, ") == 6 and all(f"worker {n}, trial" in told for n in (1, 2))
-    assert "all 6 trials finished (6 of 6 trials)" in told and "died" not in told
+    assert output.count("complete, ") == 6 and all(f"worker {n}, trial" in output for n in (1, 2))
+    assert "all 6 trials finished (6 of 6 trials)" in output and "died" not in output
     again = read_study()
     assert again.user_attrs["baseline_psnr_db"] == pytest.approx(
         again.user_attrs["reference"]["psnr_db"]
@@ -472,17 +470,17 @@ def test_the_real_command_survives_its_workers_and_its_workers_never_survive_it(
         read_until(second, r"worker \d, trial \d+: .* starts")
         crew = children(second.pid)
         second.terminate()
-        told = second.communicate(timeout=200)[0]
+        output = second.communicate(timeout=200)[0]
         assert (
             second.returncode == 0
-            and "the running trials were put back, and the same command goes on" in told
-        ), told
+            and "the running trials were put back, and the same command goes on" in output
+        ), output
         assert all(is_gone(pid) for pid in crew)
     states = [trial.state for trial in read_study().trials]
     assert TrialState.RUNNING not in states and TrialState.WAITING in states
     with start() as third:
-        told = third.communicate(timeout=500)[0]
-    assert third.returncode == 0 and "all 6 trials finished" in told, told
+        output = third.communicate(timeout=500)[0]
+    assert third.returncode == 0 and "all 6 trials finished" in output, output
     study = read_study()
     rows = read_rows(study)
     verdicts = [row for row in rows if row.is_verdict]

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import optuna
 import pytest
@@ -26,8 +25,6 @@ from stand_ins import Command
 from nas.study.records import Row, finished, read_rows
 from nas.study.storage import open_storage
 from nas.workers import ray_cluster
-from nas.workers.ray_workers import run_ray
-from nas.workers.worker import Assignment
 from space import InputError
 
 ROOT, HERE = Path(__file__).parents[3], Path(__file__).parents[1]
@@ -36,15 +33,23 @@ Search = Callable[..., subprocess.Popen[str]]
 SERVER = f"postgresql+psycopg://nas:{PASSWORD[:6]}@host/x"
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason='needs Ray: pip install ".[ray]"')
 
-# The search with quick stand-ins for data and training, in its own process and in the cluster's.
+# The search, and its workers, with quick stand-ins for data and training.
 SEARCH = """
-import functools, sys
-from stand_ins import Loader, Measure, Runner
+import sys
+from stand_ins import Loader, Measure
 from nas import cli, search
-from nas.workers import ray_workers, worker
+program = [sys.executable, "-c", {worker!r}]
+def main(argv):
+    return search.main(argv, load=Loader(), measure=Measure(), program=program)
+sys.exit(cli.run(main, sys.argv[1:]))
+"""
+WORKER = """
+import functools, sys
+from stand_ins import Loader, Runner
+from nas import cli
+from nas.workers import worker
 work = functools.partial(worker.work, runner=Runner(seconds={seconds}, steps=40), load=Loader())
-ray_workers.run_ray = functools.partial(ray_workers.run_ray, worker=work)
-sys.exit(cli.run(lambda argv: search.main(argv, load=Loader(), measure=Measure()), sys.argv[1:]))
+sys.exit(cli.run(lambda argv: worker.main(argv, worker=work)))
 """
 # Two nodes with a CPU each; "kill" kills the second and puts another in its place, "jobs" tells
 # what Ray knows of those who joined.
@@ -52,9 +57,10 @@ NODES = """
 import json, os, sys
 from ray.cluster_utils import Cluster
 small = {"num_cpus": 1, "object_store_memory": 100 * 1024**2, "include_dashboard": False}
-os.makedirs("/tmp/ray", exist_ok=True)  # Ray writes the cluster's address there, wherever its temp_dir is
+# Ray writes the cluster's address there, wherever its temp_dir is.
+os.makedirs("/tmp/ray", exist_ok=True)
 cluster = Cluster()
-def add(**more):  # Ray gives a node 30 s to start, which nobody can change: too little on a machine that is busy for a moment
+def add(**more):  # Ray gives a node a fixed 30 s to start, too little on a busy machine
     for attempts_left in (2, 1, 0):
         try:
             return cluster.add_node(**small, **more)
@@ -70,7 +76,8 @@ for line in sys.stdin:
         second = add()
         print("killed", flush=True)
     else:
-        print(json.dumps([job["Entrypoint"] for job in cluster.global_state.job_table()]), flush=True)
+        jobs = cluster.global_state.job_table()
+        print(json.dumps([job["Entrypoint"] for job in jobs]), flush=True)
 cluster.shutdown()
 """
 
@@ -102,7 +109,7 @@ def search(tiny: Path, runs: Path) -> Iterator[Search]:
     begun: list[subprocess.Popen[str]] = []
 
     def run(*flags: object, seconds: float = 1.0) -> subprocess.Popen[str]:
-        program = SEARCH.format(seconds=seconds)
+        program = SEARCH.format(worker=WORKER.format(seconds=seconds))
         words = [
             "-c",
             program,
@@ -205,24 +212,24 @@ def test_a_node_is_killed_and_the_search_ends_with_all_its_trials(
         nodes = Nodes(Path(folder))
         try:
             process = search("--ray", nodes.address, "--storage", server.url, "--trials", 12)
-            told = read_until(process, "worker 1, trial", "worker 2, trial", ": complete")
+            output = read_until(process, "worker 1, trial", "worker 2, trial", ": complete")
             jobs = json.loads(nodes.ask("jobs"))
             command_line = Path(f"/proc/{process.pid}/cmdline").read_text()
             nodes.ask("kill")
-            told += process.communicate(timeout=300)[0]
-            assert process.returncode == 0, told
-            assert told.count("its machine died; it goes on on another") == 1, told
+            output += process.communicate(timeout=300)[0]
+            assert process.returncode == 0, output
+            assert output.count("its machine died; it goes on on another") == 1, output
             study = optuna.load_study(study_name="tiny", storage=open_storage(server.url))
             rows = read_rows(study)
             check_each_network_once(rows, 12)
             assert len([row for row in rows if row.kind == "interrupted"]) <= 1
-            assert "Traceback" not in told and "Warning" not in told and "\n[20" not in told, (
-                told
-            )  # Ray's own lines
+            assert (
+                "Traceback" not in output and "Warning" not in output and "\n[20" not in output
+            ), output  # Ray's own lines
             assert any("--storage" in job for job in jobs) and not shows_password(
                 str(jobs) + command_line
             )
-            assert not shows_password(told)
+            assert not shows_password(output)
             logs = [path for path in Path(folder).rglob("*") if path.is_file()]
             assert len(logs) > 10 and not [
                 path for path in logs if shows_password(path.read_text(errors="replace"))
@@ -237,14 +244,14 @@ def test_a_worker_that_is_killed_or_preempted_is_started_again(
     read_study: Read, search: Search
 ) -> None:
     process = search("--ray", "local", "--trials", 10, seconds=1.5)
-    told = read_until(process, "worker 1, trial", "worker 2, trial")
+    output = read_until(process, "worker 1, trial", "worker 2, trial")
     for worker, number in ((1, signal.SIGKILL), (2, signal.SIGTERM)):
         (pid,) = task_pids(process, worker)
         os.kill(pid, number)
-    told += process.communicate(timeout=300)[0]
-    assert process.returncode == 0 and "Traceback" not in told, told
-    assert "worker 1 died (" in told and "it is started again" in told, told
-    assert "worker 2: its machine is taken away; it goes on on another" in told, told
+    output += process.communicate(timeout=300)[0]
+    assert process.returncode == 0 and "Traceback" not in output, output
+    assert "worker 1 died (" in output and "it is started again" in output, output
+    assert "worker 2: its machine is taken away; it goes on on another" in output, output
     rows = read_rows(read_study())
     check_each_network_once(rows, 10)
     assert len([row for row in rows if row.kind == "interrupted"]) == 2
@@ -257,13 +264,13 @@ def test_asked_to_stop_the_tasks_put_their_trials_back(
     read_study: Read, search: Search, number: int, status: int
 ) -> None:
     process = search("--ray", "local", seconds=20)
-    told = read_until(process, "worker 1, trial", "worker 2, trial")
+    output = read_until(process, "worker 1, trial", "worker 2, trial")
     time.sleep(1)
     # Ctrl-C reaches all processes of the terminal.
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    told += process.communicate(timeout=300)[0]
-    assert process.returncode == status and "the running trials were put back" in told, told
-    assert "Traceback" not in told
+    output += process.communicate(timeout=300)[0]
+    assert process.returncode == status and "the running trials were put back" in output, output
+    assert "Traceback" not in output
     assert not task_pids(process, 1) + task_pids(process, 2)
     rows = read_rows(read_study())
     assert [row.message for row in rows if row.kind == "interrupted"] == [
@@ -279,11 +286,11 @@ def test_without_ray_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run_search("--ray", "local", "--workers", 2) == 2
-    told = capfd.readouterr().err
+    output = capfd.readouterr().err
     assert (
-        told.startswith("error: --ray needs the Python package ray")
-        and '".[ray]"' in told
-        and told.count("\n") == 1
+        output.startswith("error: --ray needs the Python package ray")
+        and '".[ray]"' in output
+        and output.count("\n") == 1
     )
     with (
         pytest.raises(InputError, match="needs the Python package ray"),
@@ -298,10 +305,10 @@ def test_machines_of_a_cluster_cannot_share_a_file(
 ) -> None:
     for flags in ([], ["--storage", f"sqlite:///{tmp_path}/x.db"]):
         assert run_search("--ray", "127.0.0.1:6379", *flags) == 2
-        told = capfd.readouterr().err
+        output = capfd.readouterr().err
         assert (
-            told.startswith("error: --ray 127.0.0.1:6379 needs a database server")
-            and told.count("\n") == 1
+            output.startswith("error: --ray 127.0.0.1:6379 needs a database server")
+            and output.count("\n") == 1
         )
 
 
@@ -371,22 +378,3 @@ def test_a_command_line_that_cannot_be_hidden_is_refused(monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="would show the storage's password") as error:
         ray_cluster.hide(SERVER)
     assert PASSWORD[:6] not in str(error.value)
-
-
-@needs_ray
-def test_a_trial_trains_on_one_gpu(tmp_path: Path) -> None:
-    told = {
-        "study": "dark",
-        "changes": {},
-        "runs": str(tmp_path),
-        "device": "cuda:0",
-        "threads": 1,
-    }
-    given: dict[str, Any] = {"study": None, "config": None, "view": None, "asked": None}
-    with pytest.raises(InputError, match="--gpu-per-worker must be at most 1, .* but got 2"):
-        run_ray(
-            [Assignment(index=1, storage=None, **told)],
-            **given,
-            address="local",
-            gpu_per_worker=2.0,
-        )

@@ -28,31 +28,15 @@ from journal import Journal, Run, read_journal
 def test_killed_again_and_again_nothing_finished_is_lost(tmp_path: Path, machines: int) -> None:
     if not SERVERS:
         pytest.skip("there is no PostgreSQL server here: Debian's package postgresql has it")
-    words = [
-        "--workers",
-        "3",
-        "--kills",
-        "6",
-        "--rest",
-        "2",
-        "--steps",
-        "60",
-        "--machines",
-        machines,
-    ]
-    command = [
-        sys.executable,
-        str(SOAK / "soak.py"),
-        *map(str, words),
-        "--json",
-        str(tmp_path / "soak.json"),
-    ]
+    flags = f"--workers 3 --kills 6 --rest 2 --steps 60 --machines {machines} --json"
+    file = tmp_path / "soak.json"
+    command = [sys.executable, str(SOAK / "soak.py"), *flags.split(), str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads((tmp_path / "soak.json").read_text())
-    assert told["figures"]["killed"] == 6 and told["figures"]["finished"] >= 3
-    assert len(told["checks"]) == 11 and not any(check["wrong"] for check in told["checks"])
+    result = json.loads(file.read_text())
+    assert result["figures"]["killed"] == 6 and result["figures"]["finished"] >= 3
+    assert len(result["checks"]) == 11 and not any(check["wrong"] for check in result["checks"])
 
 
 @pytest.fixture
@@ -70,7 +54,7 @@ def run(number: int, life: int, digest: str, began: float, last: float, **more: 
     return Run(number, life, digest, began, last, **more)
 
 
-def told(soaked: checks.Soaked, number: int, **attrs: Any) -> None:
+def change(soaked: checks.Soaked, number: int, **attrs: Any) -> None:
     """Changes what the study says of trial `number`."""
     storage = soaked.study._storage._backend  # type: ignore[attr-defined]
     trial = soaked.trials[number]
@@ -97,7 +81,7 @@ def test_a_sound_study_passes(soaked: checks.Soaked) -> None:
     for check in (
         checks.once,
         checks.ended,
-        checks.told,
+        checks.reported,
         checks.little_lost,
         checks.tried_again,
         checks.tidy,
@@ -112,7 +96,7 @@ def test_a_sound_study_passes(soaked: checks.Soaked) -> None:
 
 
 def test_a_network_finished_twice_is_found(soaked: checks.Soaked) -> None:
-    told(soaked, 1, digest=soaked.trials[0].user_attrs["digest"])
+    change(soaked, 1, digest=soaked.trials[0].user_attrs["digest"])
     assert checks.once(again(soaked)).wrong == [f"{soaked.trials[0].user_attrs['digest']} has 2"]
 
 
@@ -126,7 +110,7 @@ def test_a_lost_result_is_found(soaked: checks.Soaked) -> None:
         run(7, 1, "a", 0, 1, kind="complete", was_last=False),
         run(0, 1, "b", 1, 2, kind="complete", was_last=False),
     ]
-    assert checks.told(dataclasses.replace(soaked, runs=runs)).wrong == [
+    assert checks.reported(dataclasses.replace(soaked, runs=runs)).wrong == [
         "trial 7 ended as complete, the study says None"
     ]
 
@@ -141,17 +125,9 @@ def test_twins_are_found() -> None:
 
 def test_too_much_lost_is_found(soaked: checks.Soaked) -> None:
     digest = soaked.trials[3].user_attrs["digest"]
-    steps = [
-        (0, 0.0, 0.0),
-        (10, 0.2, 0.2),
-        (20, 0.4, 0.4),
-        (30, 0.6, 0.6),
-        (40, 0.8, 0.8),
-        (50, 1.0, 1.0),
-        (60, 1.2, 1.2),
-    ]
+    steps = [(10 * k, 0.2 * k, 0.2 * k) for k in range(7)]
     killed = run(3, 1, digest, 0.0, 1.2, steps=steps)
-    told(soaked, 4, retry_of=3, resumed={"from_step": 40, "lost_steps": 20, "lost_s": 0.4})
+    change(soaked, 4, retry_of=3, resumed={"from_step": 40, "lost_steps": 20, "lost_s": 0.4})
     little = dataclasses.replace(
         again(soaked), runs=[killed, run(4, 2, digest, 2.0, 3.0, steps=[(40, 2.0, 0.8)])]
     )
@@ -178,7 +154,7 @@ def test_what_is_left_over_is_found(soaked: checks.Soaked) -> None:
 
 
 def test_a_killed_trial_that_nobody_repeats_is_found(soaked: checks.Soaked) -> None:
-    told(soaked, 2, kind="interrupted", message="its process was killed")
+    change(soaked, 2, kind="interrupted", message="its process was killed")
     assert checks.tried_again(again(soaked)).wrong == [
         "trial 2 has 0 repeats (its process was killed)"
     ]

@@ -1,6 +1,4 @@
-"""The deployed form: same picture, in every dtype, memory format and runtime; what a device can't
-do is told.
-"""
+"""The deployed form: same picture, in every dtype, memory format and runtime."""
 
 import os
 import subprocess
@@ -14,7 +12,7 @@ import torch
 from space import BASELINES, Genome, InputError, build_model
 from space.branches import Parallel
 from trials import LatencyConfig
-from trials.latency.deployment import ForkedParallel, check_form, deploy, forked, judged_form
+from trials.latency.deployment import ForkedParallel, check_form, deploy, forked, scoring_form
 
 CPU = torch.device("cpu")
 CONFIG = LatencyConfig()
@@ -39,8 +37,8 @@ def test_the_deployed_form_gives_the_trained_networks_picture(name, memory_forma
     model = build_model(BASELINES[name]).eval()
     with torch.no_grad():
         trained = model(mosaic)
-    told, one = picture(model, mosaic, memory_format=memory_format)
-    assert (told - trained).abs().max() < 1e-4
+    image, one = picture(model, mosaic, memory_format=memory_format)
+    assert (image - trained).abs().max() < 1e-4
     assert one.form.runtime == "eager" and one.form.memory_format in (
         "channels_last",
         "contiguous",
@@ -53,8 +51,8 @@ def test_half_precision_is_near(dtype, tolerance, mosaic):
     model = build_model(BASELINES["MO"]).eval()
     with torch.no_grad():
         trained = model(mosaic)
-    told, one = picture(model, mosaic, dtype=dtype)
-    assert 0 < (told - trained).abs().max() < tolerance
+    image, one = picture(model, mosaic, dtype=dtype)
+    assert 0 < (image - trained).abs().max() < tolerance
     assert {p.dtype for p in one.network.parameters()} == {getattr(torch, dtype)}
     assert {p.dtype for p in model.parameters()} == {torch.float32}, (
         "the model itself stays as it is"
@@ -69,12 +67,12 @@ def test_channels_last_reaches_the_weights(mosaic):
     assert weights and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
 
 
-def test_what_is_judged_has_the_same_arithmetic(mosaic):
+def test_what_is_scored_has_the_same_arithmetic(mosaic):
     model = build_model(BASELINES["MO"])
-    told, _ = picture(model, mosaic, dtype="bfloat16")
-    network = judged_form(model, replace(CONFIG, dtype="bfloat16"), "cpu")
+    image, _ = picture(model, mosaic, dtype="bfloat16")
+    network = scoring_form(model, replace(CONFIG, dtype="bfloat16"), "cpu")
     with torch.no_grad():
-        assert torch.equal(network(mosaic.bfloat16()).float(), told)
+        assert torch.equal(network(mosaic.bfloat16()).float(), image)
 
 
 @pytest.mark.slow
@@ -82,15 +80,15 @@ def test_compiled_gives_the_same_picture(mosaic):
     model = build_model(BASELINES["MO"]).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own
-        told, one = picture(model, mosaic, runtime="compile")
+        image, one = picture(model, mosaic, runtime="compile")
     with torch.no_grad():
-        assert (told - model(mosaic)).abs().max() < 1e-4
+        assert (image - model(mosaic)).abs().max() < 1e-4
     assert one.form.runtime == "compile"
 
 
 @pytest.mark.slow
 def test_the_ninth_network_is_compiled_too(mosaic):
-    """torch stops compiling a function after eight times, and all networks share one: DarkUNet's."""
+    """torch stops compiling a function after eight times, and all networks share DarkUNet's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ones = []
@@ -129,7 +127,7 @@ def test_forked_branches_are_the_same_module():
         ),
         (
             {"runtime": "tensorrt"},
-            "latency.runtime must be one of auto, eager, cuda_graph, compile, but got 'tensorrt'",
+            "latency.runtime must be one of auto, eager",
         ),
         (
             {"runtime": "cuda_graph"},
@@ -145,15 +143,16 @@ def test_what_the_device_cannot_do_is_told(changes, message):
 
 def test_compile_without_a_compiler_is_told(tmp_path):
     code = (
-        "import torch; from trials import LatencyConfig; from trials.latency.deployment import check_form\n"
+        "import torch; from trials import LatencyConfig\n"
+        "from trials.latency.deployment import check_form\n"
         "check_form(LatencyConfig(runtime='compile'), torch.device('cpu'))"
     )
     env = {**os.environ, "PATH": str(tmp_path)}
     env.pop("CXX", None)
-    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert (
         "runtime compile needs a C++ compiler, but there is no g++ or clang++ in the PATH"
-        in told.stderr
+        in done.stderr
     )
 
 
@@ -164,5 +163,5 @@ def test_on_a_gpu_every_runtime_gives_the_same_picture(name, runtime, mosaic):
     model = build_model(BASELINES[name]).eval()
     with torch.no_grad():
         trained = model(mosaic)
-    told, _ = picture(model, mosaic.cuda(), runtime=runtime)
-    assert (told.cpu() - trained).abs().max() < 1e-4
+    image, _ = picture(model, mosaic.cuda(), runtime=runtime)
+    assert (image.cpu() - trained).abs().max() < 1e-4

@@ -14,7 +14,7 @@ from trials import LatencyConfig, measure_against, measure_all, measure_latency
 from trials.latency import deployment as deployed
 from trials.latency import measure as latency
 from trials.latency import rounds as protocol
-from trials.latency.timer import Timed
+from trials.latency.timer import NetworkTimer
 
 QUICK = LatencyConfig(height=64, width=96, warmup_runs=2, min_runs=12, max_seconds=0.5, threads=1)
 TINY = Genome(skip_width=8, skip_block="rep", skip_blocks=1, merge_width=0, head="none")
@@ -81,9 +81,9 @@ def test_the_frame_is_rounded_up_to_what_the_network_takes():
 
 def test_the_deployed_form_is_what_is_timed(monkeypatch):
     seen = []
-    run_ms = Timed.run_ms
+    run_ms = NetworkTimer.run_ms
     monkeypatch.setattr(
-        Timed, "run_ms", lambda self, turn: seen.append(self.deployed) or run_ms(self, turn)
+        NetworkTimer, "run_ms", lambda self, turn: seen.append(self.deployed) or run_ms(self, turn)
     )
     model = build_model(TINY)
     measure_latency(model, QUICK)
@@ -99,9 +99,9 @@ def test_the_deployed_form_is_what_is_timed(monkeypatch):
 
 def test_a_ratio_is_timed_in_turn(monkeypatch):
     turns = []
-    run_ms = Timed.run_ms
+    run_ms = NetworkTimer.run_ms
     monkeypatch.setattr(
-        Timed, "run_ms", lambda self, turn: turns.append(self) or run_ms(self, turn)
+        NetworkTimer, "run_ms", lambda self, turn: turns.append(self) or run_ms(self, turn)
     )
     measured, ratio = measure_against(
         build_model(BASELINES["M2"]), build_model(BASELINES["MO"]), replace(QUICK, precision=0.2)
@@ -113,16 +113,15 @@ def test_a_ratio_is_timed_in_turn(monkeypatch):
 
 
 def test_many_networks_are_timed_in_one_run(monkeypatch, as_it_is):
-    told = []
-    reference, found = measure_all(
-        Waits(0.004), [Waits(0.002), Waits(0.008)], QUICK, on_round=lambda *now: told.append(now)
+    shares = []
+    reference, measured = measure_all(
+        Waits(0.004), [Waits(0.002), Waits(0.008)], QUICK, on_round=lambda *now: shares.append(now)
     )
     assert reference.median_ms == pytest.approx(4, abs=1.5)
-    assert found[0].ratio.value == pytest.approx(0.5, abs=0.12) and found[
-        1
-    ].ratio.value == pytest.approx(2, abs=0.3)
-    assert [one.device_ratio for one in found] == [None, None]
-    assert all(1 <= tries <= 3 and 0 <= share <= 1 for tries, _, share in told)
+    assert measured[0].ratio.value == pytest.approx(0.5, abs=0.12)
+    assert measured[1].ratio.value == pytest.approx(2, abs=0.3)
+    assert [one.device_ratio for one in measured] == [None, None]
+    assert all(1 <= tries <= 3 and 0 <= share <= 1 for tries, _, share in shares)
 
 
 def test_a_network_against_itself_is_one():
@@ -138,7 +137,7 @@ def test_a_drifting_measurement_is_tried_again_and_told(as_it_is):
 
 
 def test_whatever_slows_both_leaves_the_ratio(as_it_is):
-    """A machine that gets slower and slower: milliseconds drift and are marked, the ratio holds."""
+    """A machine that gets slower: milliseconds drift and are marked, the ratio holds."""
     measured, ratio = measure_against(Waits(0.004, more=0.0001), Waits(0.002, more=0.00005), QUICK)
     assert not measured.steady and ratio.drift < 0.1
     assert ratio.value == pytest.approx(2.0, abs=0.15)
@@ -173,10 +172,10 @@ def test_a_measurement_is_alone_on_its_device(monkeypatch):
             yield
             inside.clear()
 
-    run_ms = Timed.run_ms
+    run_ms = NetworkTimer.run_ms
     monkeypatch.setattr(latency, "DeviceLock", Lock)
     monkeypatch.setattr(
-        Timed,
+        NetworkTimer,
         "run_ms",
         lambda self, turn: run_ms(self, turn) if inside else pytest.fail("not alone"),
     )

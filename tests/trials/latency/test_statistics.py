@@ -27,7 +27,7 @@ def test_bounds_of_the_median_enclose_it(n):
 
 
 def test_bounds_of_the_median_hold_at_95_percent():
-    """The true median of a skewed law lies outside of the bounds in about one of twenty samples."""
+    """The true median of a skewed law is outside of the bounds for one of twenty samples."""
     generator, missed = random.Random(0), 0
     for _ in range(2000):
         low, high = median_bounds(sorted(generator.expovariate(1.0) for _ in range(60)))

@@ -12,7 +12,7 @@ from trials import LatencyConfig, measure_latency
 from trials.latency import deployment as deployed
 from trials.latency import timer as clock
 from trials.latency.deployment import Deployed, Form
-from trials.latency.timer import Timed, check_accounted, random_mosaics, time_round
+from trials.latency.timer import NetworkTimer, check_accounted, random_mosaics, time_round
 
 CPU = torch.device("cpu")
 FORM = Form(dtype="float32", memory_format="channels_last", runtime="eager", streams=False)
@@ -61,7 +61,7 @@ def ready(network, *, waits=True, height=64, width=64):
     one = Deployed(network, FORM, CPU, height, width)
     if waits and isinstance(network, Sleeps):
         one.finish = lambda: network.busy and network.busy.join()
-    return Timed(one, random_mosaics(one, height, width))
+    return NetworkTimer(one, random_mosaics(one, height, width))
 
 
 def test_a_timer_that_does_not_wait_for_the_device_is_refused():
@@ -100,8 +100,10 @@ def test_a_process_put_aside_for_once_is_no_wrong_clock():
 )
 def test_zeros_and_other_flat_mosaics_are_refused(mosaic):
     one = Deployed(fold(build_model(TINY)), FORM, CPU, 64, 64)
-    with pytest.raises(InputError, match="mosaics must vary as pictures do .* never zeros"):
-        Timed(one, [torch.rand(1, 1, 64, 64), mosaic])
+    with pytest.raises(
+        InputError, match="mosaics must vary as pictures do .* time random or real"
+    ):
+        NetworkTimer(one, [torch.rand(1, 1, 64, 64), mosaic])
 
 
 def test_weight_norm_left_on_is_another_number():
@@ -152,9 +154,9 @@ def test_inputs_and_weights_take_new_places_and_keep_their_values():
 def test_networks_take_turns_and_inputs_too(monkeypatch):
     a, b = ready(fold(build_model(TINY))), ready(fold(build_model(TINY)))
     seen = []
-    run_ms = Timed.run_ms
+    run_ms = NetworkTimer.run_ms
     monkeypatch.setattr(
-        Timed, "run_ms", lambda self, turn: seen.append((self, turn)) or run_ms(self, turn)
+        NetworkTimer, "run_ms", lambda self, turn: seen.append((self, turn)) or run_ms(self, turn)
     )
     times, _ = time_round([a, b], 0)
     timed = seen[2:]  # after one untimed run each
@@ -167,7 +169,7 @@ def test_networks_take_turns_and_inputs_too(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_an_unsynchronised_timer_is_refused():
     one = Deployed(fold(build_model(BASELINES["M2"])), FORM, torch.device("cuda"), 2048, 2048)
-    timed = Timed(one, random_mosaics(one, 2048, 2048))
+    timed = NetworkTimer(one, random_mosaics(one, 2048, 2048))
     _, right = time_round([timed], 0)
     one.finish = lambda: None
     _, wrong = time_round([timed], 0)

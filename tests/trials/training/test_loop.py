@@ -1,28 +1,36 @@
-"""Training: it learns, repeats itself, notices when it comes apart, and passes on what its caller
-raises.
-"""
+"""Training: it learns, repeats itself, resumes bit for bit, and notices when it diverges."""
 
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stopping import StopAt
 from torch import Tensor, nn
 
-from space import BASELINES, InputError, build_model
-from space.model import DarkUNet
-from trials import DataConfig, TrainConfig, evaluate, load_data, psnr_db, train
-from trials.config import TrainConfig as Recipe
+from space import BASELINES, DarkUNet, Genome, InputError, build_model
+from trials import DataConfig, TrainConfig, load_data, psnr_db, score_images, train
 from trials.data.pair import Pair
 from trials.data.synthetic import SyntheticData
+from trials.device.lock import DeviceLock
 from trials.device.precision import has_bfloat16, settled_dtype
+from trials.training.checkpoints import Checkpointer, DamagedError, PreemptedError, read
 from trials.training.divergence import DivergenceDetector
-from trials.training.loop import TrainLog
-from trials.training.losses import restoration_loss
-from trials.training.trainer import learning_rate
+from trials.training.log import TrainLog, write_curve
+from trials.training.optimizer_step import restoration_loss
+from trials.training.prefetch import AHEAD, Batches
+from trials.training.trainer import Trainer, learning_rate
 
 QUICK = TrainConfig(steps=12, batch=2, crop=64)
+SMALL = Genome(
+    skip_width=16, skip_block="residual", skip_blocks=1, merge_width=0, head="add", head_kernel=3
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,7 +59,7 @@ def weights(model: nn.Module) -> list[Tensor]:
 
 
 def mean_psnr(model: DarkUNet, data: SyntheticData) -> float:
-    scores = evaluate(model, data.held_out)
+    scores = score_images(model, data.held_out)
     return sum(score.psnr_db for score in scores) / len(scores)
 
 
@@ -112,12 +120,12 @@ def test_a_rate_far_too_high_is_noticed_or_survived(data: SyntheticData) -> None
     assert log.diverged
 
 
-def test_the_watch_forgives_a_single_bad_step() -> None:
-    watch = DivergenceDetector()
-    assert all(watch.healthy(0.1, 1.0) for _ in range(100))
-    assert watch.healthy(0.3, 5.0)
-    assert all(watch.healthy(0.1, 1.0) for _ in range(20))
-    assert not all(watch.healthy(1.0, 1.0) for _ in range(60))
+def test_a_single_bad_step_is_no_divergence() -> None:
+    detector = DivergenceDetector()
+    assert all(detector.update(0.1, 1.0) for _ in range(100))
+    assert detector.update(0.3, 5.0)
+    assert all(detector.update(0.1, 1.0) for _ in range(20))
+    assert not all(detector.update(1.0, 1.0) for _ in range(60))
 
 
 def test_what_the_caller_raises_passes_through(data: SyntheticData) -> None:
@@ -130,14 +138,14 @@ def test_what_the_caller_raises_passes_through(data: SyntheticData) -> None:
 
 
 def test_the_rate_rises_and_falls_to_zero() -> None:
-    recipe = Recipe(steps=200, warmup_steps=20, learning_rate=1e-3)
+    recipe = TrainConfig(steps=200, warmup_steps=20, learning_rate=1e-3)
     rates = [learning_rate(step, recipe) for step in range(200)]
     assert rates[0] == pytest.approx(5e-5) and rates[19] == pytest.approx(1e-3) == max(rates)
     assert rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:], reverse=True)
     assert rates[-1] < 1e-6
     assert (
-        max(learning_rate(step, Recipe(steps=5)) for step in range(5))
-        == Recipe(steps=5).learning_rate
+        max(learning_rate(step, TrainConfig(steps=5)) for step in range(5))
+        == TrainConfig(steps=5).learning_rate
     )
 
 
@@ -148,10 +156,10 @@ def test_the_average_forgets_where_it_began(data: SyntheticData) -> None:
     train(averaged, data, replace(QUICK, steps=30, ema_decay=0.999), seed=0)
     start = weights(new_model())
     moved = sum(float((a - b).square().sum()) for a, b in zip(weights(plain), start, strict=True))
-    kept = sum(
+    averaged_moved = sum(
         float((a - b).square().sum()) for a, b in zip(weights(averaged), start, strict=True)
     )
-    assert kept > 0.25 * moved
+    assert averaged_moved > 0.25 * moved
 
 
 def test_the_loss_is_a_blend() -> None:
@@ -171,9 +179,9 @@ def test_ms_ssim_trains_too(data: SyntheticData) -> None:
     assert not log.diverged
 
 
-def test_evaluate_scores_the_clamped_float_image(data: SyntheticData) -> None:
+def test_the_clamped_float_image_is_scored(data: SyntheticData) -> None:
     model = new_model().eval()
-    (score, _) = evaluate(model, data.held_out)
+    (score, _) = score_images(model, data.held_out)
     with torch.no_grad():
         output = model(data.held_out[0].mosaic)
     assert output.min() >= 0 and output.max() <= 1
@@ -183,9 +191,9 @@ def test_evaluate_scores_the_clamped_float_image(data: SyntheticData) -> None:
     assert score.name == data.held_out[0].name and 0 <= score.ssim <= 1
 
 
-def test_evaluate_takes_any_even_size() -> None:
+def test_any_even_size_is_scored() -> None:
     pair = Pair("odd", torch.rand(1, 1, 50, 70), torch.rand(1, 3, 50, 70))
-    (score,) = evaluate(new_model().eval(), [pair])
+    (score,) = score_images(new_model().eval(), [pair])
     assert math.isfinite(score.psnr_db)
 
 
@@ -206,25 +214,23 @@ def test_what_is_refused(change: dict[str, float], words: str, data: SyntheticDa
 
 
 def test_rungs_change_nothing_in_the_training(data: SyntheticData) -> None:
-    """It is judged on a copy: the weights at the end are those of a training without rungs, bit
-    for bit.
-    """
-    plain, judged = new_model(), new_model()
+    """A copy is scored: the final weights are those of a training without rungs, bit for bit."""
+    plain, scored = new_model(), new_model()
     train(plain, data, QUICK, seed=5)
     seen: list[tuple[int, float]] = []
 
     def at_rung(network: DarkUNet, log: TrainLog) -> bool:
-        assert not network.training and network is not judged
+        assert not network.training and network is not scored
         seen.append((log.steps, mean_psnr(network, data)))
         return True
 
-    log = train(judged, data, QUICK, seed=5, rungs=[4, 8, 12], at_rung=at_rung)
-    assert [step for step, _ in seen] == [4, 8], "the last step is the caller's to judge"
+    log = train(scored, data, QUICK, seed=5, rungs=[4, 8, 12], at_rung=at_rung)
+    assert [step for step, _ in seen] == [4, 8, 12]
     assert not log.stopped and log.steps == 12
-    assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(judged), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(scored), strict=True))
 
 
-def test_stopped_at_a_rung_it_has_the_weights_that_were_judged(data: SyntheticData) -> None:
+def test_stopped_at_a_rung_it_has_the_weights_that_were_scored(data: SyntheticData) -> None:
     model, seen = new_model(), []
 
     def at_rung(network: DarkUNet, log: TrainLog) -> bool:
@@ -260,3 +266,199 @@ def test_what_a_step_computes_in_is_a_setting(data: SyntheticData) -> None:
         match=r"train\.dtype must be auto, float32 or bfloat16, but got 'float8'; change it",
     ):
         train(new_model(), data, replace(QUICK, dtype="float8"), seed=0)
+
+
+def run(
+    data: Any, checkpointer: Checkpointer, precision: torch.dtype = torch.float32, **hooks: Any
+) -> tuple[DarkUNet, TrainLog]:
+    torch.manual_seed(0)
+    model = build_model(SMALL)
+    log = train(
+        model,
+        data,
+        QUICK,
+        seed=3,
+        precision=precision,
+        row_steps=3,
+        rungs=[5, 12],
+        at_rung=hooks.get("at_rung", lambda network, log: True),
+        save=checkpointer.save,
+        state=checkpointer.load({}),
+    )
+    return model, log
+
+
+def timeless(log: TrainLog) -> list[dict[str, float]]:
+    return [{**row, "seconds": 0} for row in log.rows]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("every", [1, 5])
+def test_broken_off_and_resumed_it_is_the_same_bit_for_bit(
+    data: SyntheticData, tmp_path: Path, precision: torch.dtype, every: int
+) -> None:
+    whole, unbroken = run(data, StopAt(tmp_path / "whole"), precision)
+    for step in range(every, 12, every):
+        with pytest.raises(PreemptedError):
+            run(data, StopAt(tmp_path / "parts", step), precision)
+    resumed, log = run(data, StopAt(tmp_path / "parts"), precision)
+    assert log.steps == 12 and not log.stopped and log.last_rung == 12
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+    assert timeless(log) == timeless(unbroken) and log.waited_s > 0
+    assert [row["step"] for row in log.rows] == [3, 5, 6, 9, 12]
+
+
+def test_weights_do_not_depend_on_when_checkpoints_are_written(
+    data: SyntheticData, tmp_path: Path
+) -> None:
+    often, never = StopAt(tmp_path / "often", every_s=0.0), StopAt(tmp_path / "never")
+    pairs = zip(weights(run(data, often)[0]), weights(run(data, never)[0]), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert [path.name for path in often.paths()] == ["step_00000011.ckpt", "step_00000010.ckpt"]
+    assert [path.name for path in never.paths()] == ["step_00000005.ckpt"], "at a rung"
+
+
+def test_a_stop_during_an_evaluation_loses_nothing(data: SyntheticData, tmp_path: Path) -> None:
+    def stop(network: DarkUNet, log: TrainLog) -> bool:
+        checkpointer.at = log.steps
+        raise PreemptedError
+
+    whole, unbroken = run(data, StopAt(tmp_path / "whole"))
+    checkpointer = StopAt(tmp_path / "part")
+    with pytest.raises(PreemptedError):
+        run(data, checkpointer, at_rung=stop)
+    assert checkpointer.step == 5
+    rungs: list[int] = []
+    resumed, log = run(
+        data, StopAt(tmp_path / "part"), at_rung=lambda _, log: rungs.append(log.steps) is None
+    )
+    assert rungs == [5, 12] and timeless(log) == timeless(unbroken)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+
+
+def test_a_divergence_leaves_the_good_checkpoints(data: SyntheticData, tmp_path: Path) -> None:
+    checkpointer = StopAt(tmp_path, every_s=0.0)
+    _, log = run(Spoilt(data, 6, math.nan), checkpointer)
+    assert log.diverged and log.steps == 7
+    state = read(checkpointer.paths()[0])
+    assert state["log"]["steps"] == 6
+    assert all(bool(torch.isfinite(mean).all()) for mean in state["trainer"]["average"])
+
+
+def running_ahead(init: Callable[..., None]) -> Callable[..., None]:
+    """Trainer.__init__ of a trainer that runs ahead of the host, as on a GPU."""
+
+    def ahead(self: Trainer, *args: Any, **words: Any) -> None:
+        init(self, *args, **words)
+        self._ahead = True
+
+    return ahead
+
+
+def test_a_divergence_that_is_seen_at_a_checkpoint_ends_the_training(
+    data: SyntheticData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "__init__", running_ahead(Trainer.__init__))
+    monkeypatch.setattr(Batches, "is_ready", True)
+    checkpointer = StopAt(tmp_path, step=8)
+    _, log = run(Spoilt(data, 6, math.nan), checkpointer)
+    assert log.diverged and [path.name for path in checkpointer.paths()] == ["step_00000005.ckpt"]
+
+
+def test_a_checkpoint_of_another_network_is_refused(data: SyntheticData, tmp_path: Path) -> None:
+    run(data, StopAt(tmp_path))
+    state = StopAt(tmp_path).load({})
+    with pytest.raises(ValueError, match="must be of the same network"):
+        train(new_model(), data, QUICK, seed=3, state=state)
+
+
+@settings(max_examples=25, deadline=None)
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_noticed(
+    tmp_path_factory: pytest.TempPathFactory, where: float, bit: int
+) -> None:
+    checkpointer = Checkpointer(folder=tmp_path_factory.mktemp("flipped"))
+    checkpointer.save(7, lambda: {"values": torch.arange(64.0), "step": 7}, due=True)
+    (path,) = checkpointer.paths()
+    assert torch.equal(read(path)["values"], torch.arange(64.0))
+    content = bytearray(path.read_bytes())
+    content[int(where * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.raises(DamagedError):
+        read(path)
+    assert checkpointer.load({}) is None and checkpointer.damaged == [path]
+
+
+def test_checkpoints_are_written_by_time_and_on_demand(tmp_path: Path) -> None:
+    now, made = [0.0], list[int]()
+    checkpointer = Checkpointer(folder=tmp_path / "c", every_s=10.0, clock=lambda: now[0])
+    for step, at, due in [(1, 5, False), (2, 10, False), (3, 19, False), (4, 19.5, True),
+                          (5, 29, False), (6, 29.5, False)]:  # fmt: skip
+        now[0] = at
+        checkpointer.save(step, lambda step=step: made.append(step) or {"step": step}, due=due)
+    assert made == [2, 4, 6]
+    (tmp_path / "c" / ".step_00000007.ckpt.77").write_bytes(b"half written")
+    assert Checkpointer(folder=tmp_path / "c").load({}) == {"identity": {}, "step": 6}
+    assert Checkpointer(folder=tmp_path / "c").load({"seed": 1}) is None
+    assert len(list((tmp_path / "c").iterdir())) == 2
+    checkpointer.discard()
+    assert not (tmp_path / "c").exists() and Checkpointer(folder=tmp_path / "c").load({}) is None
+
+
+def batches(data: SyntheticData, crop: int = 64, count: int = 6) -> Batches:
+    return Batches(data, 2, crop, generator=torch.Generator().manual_seed(1), count=count)
+
+
+def test_batches_continue_from_the_state_of_the_last_that_was_used(data: SyntheticData) -> None:
+    with batches(data) as prefetched:
+        first = [(prefetched.next(), prefetched.generator_state) for _ in range(6)]
+        assert prefetched.waited_s > 0
+    generator = torch.Generator()
+    generator.set_state(first[3][1])
+    with Batches(data, 2, 64, generator=generator, count=2) as late:
+        for (mosaic, target), _ in first[4:]:
+            again = late.next()
+            assert torch.equal(mosaic, again[0]) and torch.equal(target, again[1])
+    assert not torch.equal(first[0][0][0], first[1][0][0])
+
+
+def test_what_preparing_a_batch_raises_is_raised_where_it_is_used(data: SyntheticData) -> None:
+    with batches(data, crop=200) as failing, pytest.raises(InputError, match="at most 96"):
+        failing.next()
+    assert not failing._thread.is_alive()
+    with batches(data, count=10 * AHEAD) as unread:
+        pass
+    assert not unread._thread.is_alive()
+
+
+def test_a_measurement_is_not_kept_waiting(
+    data: SyntheticData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the gate of the lock, so no batch is prepared: a training that runs ahead must not
+    wait for one while it holds the lock.
+    """
+    monkeypatch.setattr(Trainer, "__init__", running_ahead(Trainer.__init__))
+    measured: list[int] = []
+
+    def measure() -> None:
+        while not done.is_set():
+            with DeviceLock("cpu").alone():
+                measured.append(1)
+
+    done = threading.Event()
+    thread = threading.Thread(target=measure)
+    thread.start()
+    try:
+        _, log = run(data, StopAt(tmp_path))
+    finally:
+        done.set()
+        thread.join()
+    assert log.steps == 12 and measured
+
+
+def test_the_curve_is_written_as_csv(tmp_path: Path) -> None:
+    rows = [{"step": 1, "loss": 0.5, "lr": 1e-3, "seconds": 0.1}]
+    write_curve(tmp_path / "curve.csv", [*rows, {**rows[0], "psnr_db": 20.5, "ssim": 0.5}])
+    lines = (tmp_path / "curve.csv").read_text().splitlines()
+    assert lines[0] == "step,loss,lr,psnr_db,ssim,seconds"
+    assert lines[1:] == ["1,0.5,0.001,,,0.1", "1,0.5,0.001,20.5,0.5,0.1"]

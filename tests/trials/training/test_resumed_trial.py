@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
+from stopping import StopAt
 
 from space import BASELINES, Genome
 from trials import (
@@ -50,58 +51,55 @@ def unbroken(tmp_path_factory, data):
     ), load_file(folder / "weights.safetensors")
 
 
-def broken_off(tmp_path, data, step, *, config=CONFIG, every_s=0.0):
-    """A trial that was asked to stop after `step` steps."""
-    asked = []
-    keeper = Checkpointer(
-        folder=tmp_path / "kept",
-        every_s=every_s,
-        stop=lambda: asked.append(1) or len(asked) >= step,
-    )
+def broken_off(tmp_path, data, step):
+    """A trial that is asked to stop after `step` steps."""
     with pytest.raises(PreemptedError):
         run_trial(
             SMALL,
-            config,
+            CONFIG,
             data=data,
             directory=tmp_path / "first",
             decide=lambda score: True,
-            keeper=keeper,
+            checkpointer=StopAt(tmp_path / "checkpoints", step, every_s=0.0),
         )
     assert not (tmp_path / "first" / "result.json").exists()
 
 
-def gone_on(tmp_path, data, *, config=CONFIG, genome=SMALL, decide=lambda score: True):
-    """The same trial again: what it told of going on, its keeper and its result."""
-    told = []
-    keeper = Checkpointer(folder=tmp_path / "kept")
+def resume(tmp_path, data, *, config=CONFIG, genome=SMALL, decide=lambda score: True):
+    """The same trial again: the step and seconds it resumed at, its checkpointer, its result."""
+    reports = []
+    checkpointer = Checkpointer(folder=tmp_path / "checkpoints")
     result = run_trial(
         genome,
         config,
         data=data,
         directory=tmp_path / "second",
         decide=decide,
-        keeper=keeper,
-        on_progress=lambda *what: told.append(what),
+        checkpointer=checkpointer,
+        on_progress=lambda *report: reports.append(report),
     )
-    return [what for what in told if what[0] == "resume"], keeper, result
+    ((_, step, _, figures),) = (report for report in reports if report[0] == "resume")
+    return (step, figures["seconds"]), checkpointer, result
 
 
 @pytest.mark.parametrize("step", [1, 7, 12, 13, 35])
 def test_it_ends_with_the_weights_of_an_unbroken_one(tmp_path, data, unbroken, step):
     broken_off(tmp_path, data, step)
-    asked = []
-    resumed, _, result = gone_on(
-        tmp_path, data, decide=lambda score: asked.append(score.step) or True
+    rungs = []
+    resumed, _, result = resume(
+        tmp_path, data, decide=lambda score: rungs.append(score.step) or True
     )
-    assert [what[1] for what in resumed] == [step] and resumed[0][3]["seconds"] > 0
-    assert asked == ([12] if step < 12 else []), "a rung is asked about once"
+    assert resumed[0] == step and resumed[1] > 0
+    assert rungs == ([12] if step < 12 else []), "a rung is decided once"
     whole, weights = unbroken
     for name, tensor in load_file(tmp_path / "second" / "weights.safetensors").items():
         assert torch.equal(tensor, weights[name]), name
     assert [(rung.step, rung.psnr_db) for rung in result.rungs] == [
         (rung.step, rung.psnr_db) for rung in whole.rungs
     ]
-    assert (tmp_path / "kept").exists(), "it is not told yet: killed now, it must not begin anew"
+    assert (tmp_path / "checkpoints").exists(), (
+        "killed before its result is stored, it must not begin anew"
+    )
 
 
 def test_it_is_not_timed_again(tmp_path, data, monkeypatch):
@@ -109,7 +107,7 @@ def test_it_is_not_timed_again(tmp_path, data, monkeypatch):
     monkeypatch.setattr(
         trial_run, "time_network", lambda *args, **kwargs: pytest.fail("timed again")
     )
-    _, _, result = gone_on(tmp_path, data)
+    _, _, result = resume(tmp_path, data)
     assert (
         result.latency.median_ms > 0
         and result.ratio_to_mo.rounds > 0
@@ -119,7 +117,7 @@ def test_it_is_not_timed_again(tmp_path, data, monkeypatch):
 
 def test_another_model_of_device_times_it_again(tmp_path, data, monkeypatch):
     broken_off(tmp_path, data, 5)
-    monkeypatch.setattr("trials.training.trial_checkpoint.device_name", lambda device: "another")
+    monkeypatch.setattr("trials.training.checkpoints.device_name", lambda device: "another")
     seen = []
     monkeypatch.setattr(
         trial_run,
@@ -127,37 +125,33 @@ def test_another_model_of_device_times_it_again(tmp_path, data, monkeypatch):
         lambda *args, **kwargs: seen.append(1) or (_ for _ in ()).throw(ZeroDivisionError),
     )
     with pytest.raises(ZeroDivisionError):
-        gone_on(tmp_path, data)
+        resume(tmp_path, data)
     assert seen
 
 
 def test_a_torn_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, data, unbroken):
     broken_off(tmp_path, data, 9)
-    newest = max((tmp_path / "kept").glob("step_*.ckpt"))
+    newest = max((tmp_path / "checkpoints").glob("step_*.ckpt"))
     assert newest.name == "step_00000009.ckpt"
     newest.write_bytes(newest.read_bytes()[:-100])
-    resumed, keeper, _ = gone_on(tmp_path, data)
-    assert [what[1] for what in resumed] == [8] and keeper.damaged == [newest]
+    resumed, checkpointer, _ = resume(tmp_path, data)
+    assert resumed[0] == 8 and checkpointer.damaged == [newest]
     weights = load_file(tmp_path / "second" / "weights.safetensors")
     assert all(torch.equal(tensor, unbroken[1][name]) for name, tensor in weights.items())
-    keeper.discard()
-    assert not (tmp_path / "kept").exists()
+    checkpointer.discard()
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_where_all_are_torn_it_starts_anew(tmp_path, data):
     broken_off(tmp_path, data, 9)
-    for path in (tmp_path / "kept").glob("step_*.ckpt"):
+    for path in (tmp_path / "checkpoints").glob("step_*.ckpt"):
         path.write_bytes(b"")
-    resumed, keeper, result = gone_on(tmp_path, data)
-    assert (
-        [what[1] for what in resumed] == [0]
-        and len(keeper.damaged) == 2
-        and result.kind == "complete"
-    )
+    resumed, checkpointer, result = resume(tmp_path, data)
+    assert resumed[0] == 0 and len(checkpointer.damaged) == 2 and result.kind == "complete"
 
 
 @pytest.mark.parametrize("what", ["recipe", "seed", "network"])
-def test_what_was_kept_of_something_else_is_not_used(tmp_path, data, what):
+def test_a_checkpoint_of_another_trial_is_not_used(tmp_path, data, what):
     broken_off(tmp_path, data, 9)
     config = {
         "recipe": replace(CONFIG, train=replace(CONFIG.train, learning_rate=1e-3)),
@@ -166,29 +160,5 @@ def test_what_was_kept_of_something_else_is_not_used(tmp_path, data, what):
     }[what]
     genome = replace(SMALL, merge_width=24) if what == "network" else SMALL
     assert genome != BASELINES["MO"]
-    resumed, _, _ = gone_on(tmp_path, data, config=config, genome=genome)
-    assert [told[1] for told in resumed] == [0]
-
-
-def test_it_is_kept_by_time_and_at_rungs(tmp_path):
-    now = [0.0]
-    keeper = Checkpointer(folder=tmp_path / "kept", every_s=10.0, clock=lambda: now[0])
-    made = []
-
-    def keep(step, at, due=False):
-        now[0] = at
-        keeper.keep(step, lambda: made.append(step) or {"identity": {}, "step": step}, due=due)
-
-    keep(1, 5.0)
-    keep(2, 10.0)
-    keep(3, 19.0)
-    keep(4, 19.5, due=True)
-    keep(5, 29.0)
-    keep(6, 29.5)
-    assert made == [2, 4, 6]
-    assert Checkpointer(folder=tmp_path / "kept").found({}) == {"identity": {}, "step": 6}
-    keeper.discard()
-    assert (
-        not (tmp_path / "kept").exists()
-        and Checkpointer(folder=tmp_path / "kept").found({}) is None
-    )
+    resumed, _, _ = resume(tmp_path, data, config=config, genome=genome)
+    assert resumed[0] == 0

@@ -2,7 +2,6 @@
 a CPU's, but ahead.
 """
 
-import contextlib
 import copy
 import math
 import random
@@ -13,12 +12,10 @@ from torch import nn
 
 from space import BASELINES, DesignSpace, Genome, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
-from trials.data.crops import gather_crops
-from trials.device import cuda_graph as capturing
-from trials.device.cuda_graph import capture
+from trials.data.synthetic import gather_crops
 from trials.raw.colour import orient
 from trials.training.flat_parameters import FlatParameters
-from trials.training.losses import restoration_loss
+from trials.training.optimizer_step import restoration_loss
 from trials.training.trainer import READ_STEPS, Trainer, learning_rate
 
 CPU = torch.device("cpu")
@@ -74,14 +71,14 @@ def same(first, second):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("genome", genomes(), ids=lambda genome: genome.digest[:6])
-def test_the_twin_is_the_network_and_its_gradient_too(genome, dtype):
+def test_flat_parameters_compute_the_network_and_its_gradient(genome, dtype):
     model = new_model(genome)
     own = copy.deepcopy(model)
-    twin = FlatParameters(model, dtype)
+    flat = FlatParameters(model, dtype)
     for before, after in zip(own.parameters(), model.parameters(), strict=True):
         assert (
             torch.equal(before, after)
-            and after.untyped_storage().data_ptr() == twin.values.untyped_storage().data_ptr()
+            and after.untyped_storage().data_ptr() == flat.values.untyped_storage().data_ptr()
         )
     ((mosaic, target),) = batches(
         1, genome.size_multiple * (1 if genome.size_multiple > 32 else 2)
@@ -89,30 +86,30 @@ def test_the_twin_is_the_network_and_its_gradient_too(genome, dtype):
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         wanted = own(mosaic)
     restoration_loss(wanted.float(), target, 0.0).backward()
-    output = twin.network(mosaic.to(dtype))
+    output = flat.network(mosaic.to(dtype))
     loss = restoration_loss(output.float(), target, 0.0)
-    twin.slope(loss)
+    flat.backward(loss)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
     assert output.dtype == dtype and (output - wanted).abs().max() < tolerance
     grads = torch.cat(
-        [slope.flatten() for slope in twin.views(twin.grads, list(model.parameters()))]
+        [grad.flatten() for grad in flat.views(flat.grads, list(model.parameters()))]
     )
-    own_slopes = torch.cat([parameter.grad.flatten() for parameter in own.parameters()])
-    assert (grads - own_slopes).norm() < tolerance * own_slopes.norm()
+    own_grads = torch.cat([parameter.grad.flatten() for parameter in own.parameters()])
+    assert (grads - own_grads).norm() < tolerance * own_grads.norm()
 
 
 @torch.no_grad()
-def test_the_twin_follows_when_the_parameters_change():
+def test_a_refresh_follows_the_parameters():
     model = new_model()
-    twin = FlatParameters(model, torch.float32)
+    flat = FlatParameters(model, torch.float32)
     ((mosaic, _),) = batches(1)
-    before = twin.network(mosaic)
+    before = flat.network(mosaic)
     for parameter in model.parameters():
         parameter.mul_(1.1)
-    assert torch.equal(twin.network(mosaic), before)
-    twin.refresh()
+    assert torch.equal(flat.network(mosaic), before)
+    flat.refresh()
     assert (
-        (twin.network(mosaic) - model(mosaic)).abs().max()
+        (flat.network(mosaic) - model(mosaic)).abs().max()
         < 1e-5
         < (before - model(mosaic)).abs().max()
     )
@@ -120,22 +117,22 @@ def test_the_twin_follows_when_the_parameters_change():
 
 def test_an_update_is_clipped_adam_and_the_average_follows():
     trainer = Trainer(new_model(), CONFIG, CPU)
-    mine = nn.Parameter(trainer.descent.twin.values.clone())
+    mine = nn.Parameter(trainer.optimizer.flat.values.clone())
     average = mine.detach().clone()
     adam = torch.optim.Adam([mine], betas=(0.9, 0.99))
     for step, (mosaic, target) in enumerate(batches(12)):
-        trainer.descent.look(mosaic, target)
-        mine.grad = trainer.descent.twin.grads.clone()
+        trainer.optimizer.forward_backward(mosaic, target)
+        mine.grad = trainer.optimizer.flat.grads.clone()
         assert trainer.step(step, mosaic, target)
         clipped = float(nn.utils.clip_grad_norm_([mine], CONFIG.grad_clip)) > CONFIG.grad_clip
         assert clipped or step > 0
         adam.param_groups[0]["lr"] = learning_rate(step, CONFIG)
         adam.step()
         average.lerp_(mine.detach(), 1 - min(CONFIG.ema_decay, (1 + step) / (10 + step)))
-        assert torch.allclose(trainer.descent.twin.values, mine, rtol=1e-5, atol=1e-6)
-        assert torch.allclose(trainer.descent.average, average, rtol=1e-5, atol=1e-6)
+        assert torch.allclose(trainer.optimizer.flat.values, mine, rtol=1e-5, atol=1e-6)
+        assert torch.allclose(trainer.optimizer.average, average, rtol=1e-5, atol=1e-6)
         with torch.no_grad():
-            mine.copy_(trainer.descent.twin.values)
+            mine.copy_(trainer.optimizer.flat.values)
 
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf])
@@ -143,25 +140,25 @@ def test_what_is_no_number_changes_nothing(factor):
     trainer = Trainer(new_model(), CONFIG, CPU)
     for step, (mosaic, target) in enumerate(batches(3)):
         trainer.step(step, mosaic, target)
-    before = [tensor.clone() for tensor in trainer.descent.lasting]
-    trainer.descent.look(mosaic, target * factor)
-    trainer.descent.take()
-    assert same(before, trainer.descent.lasting)
+    before = [tensor.clone() for tensor in trainer.optimizer.persistent]
+    trainer.optimizer.forward_backward(mosaic, target * factor)
+    trainer.optimizer.step()
+    assert same(before, trainer.optimizer.persistent)
     assert not trainer.step(3, mosaic, target * factor) and not trainer.step(4, mosaic, target), (
         "it stays so"
     )
-    assert same(before, trainer.descent.lasting)
+    assert same(before, trainer.optimizer.persistent)
 
 
 def ahead(**changes):
-    """A trainer that goes a GPU's way on the CPU, where nothing is captured."""
+    """A trainer that runs ahead as on a GPU, on the CPU, where nothing is captured."""
     trainer = Trainer(new_model(), CONFIG, CPU, **changes)
     trainer._ahead = True
     return trainer
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_gpus_way_learns_the_same_bit_for_bit(precision):
+def test_running_ahead_learns_the_same_bit_for_bit(precision):
     trainer, other = (
         Trainer(new_model(), CONFIG, CPU, precision=precision),
         ahead(precision=precision),
@@ -169,7 +166,7 @@ def test_a_gpus_way_learns_the_same_bit_for_bit(precision):
     for step, (mosaic, target) in enumerate(batches(READ_STEPS + 5)):
         assert trainer.step(step, mosaic, target) and other.step(step, mosaic, target)
         assert trainer.settled and other.settled == (step == READ_STEPS - 1)
-    assert other.settle() and other.settled and vars(trainer.watch) == vars(other.watch)
+    assert other.settle() and other.settled and vars(trainer.divergence) == vars(other.divergence)
     assert same(weights(trainer), weights(other))
 
 
@@ -178,7 +175,7 @@ def test_ahead_a_bad_loss_is_seen_later_and_nothing_is_spoilt():
     given = list(batches(READ_STEPS + 2))
     for step, (mosaic, target) in enumerate(given):
         healthy.append(trainer.step(step, mosaic, target * (math.nan if step == 5 else 1.0)))
-    assert healthy == [True] * (READ_STEPS - 1) + [False] * 3 and trainer.watch.diverged
+    assert healthy == [True] * (READ_STEPS - 1) + [False] * 3 and trainer.divergence.diverged
     assert all(bool(torch.isfinite(weight).all()) for weight in weights(trainer))
     again = ahead()
     again.restore(trainer.state())
@@ -197,33 +194,8 @@ def test_ahead_it_goes_on_from_what_was_kept_as_if_unbroken():
     second.restore(copy.deepcopy(first.state()))
     for step, batch in enumerate(given[7:], 7):
         second.step(step, *batch)
-    assert whole.settle() and second.settle() and vars(whole.watch) == vars(second.watch)
+    assert whole.settle() and second.settle() and vars(whole.divergence) == vars(second.divergence)
     assert same(weights(whole), weights(second))
-
-
-def test_it_goes_on_from_a_state_of_torchs_own_adam():
-    """As the checkpoints had it when every parameter was a tensor of its own."""
-    model = new_model()
-    adam = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
-    for mosaic, target in batches(2):
-        adam.zero_grad()
-        restoration_loss(model(mosaic), target, 0.0).backward()
-        adam.step()
-    weights = [parameter.detach().clone() for parameter in model.parameters()]
-    watch = {"smoothed": 0.5, "_steps": 20, "_first": 0.5, "_lowest": 0.5, "_seen": 2}
-    kept = {"weights": weights, "average": weights, "optimiser": adam.state_dict(), "watch": watch}
-    trainer = Trainer(new_model(), CONFIG, CPU)
-    trainer.restore(kept)
-    told = trainer.state()
-    assert same(told["weights"], kept["weights"]) and told["watch"] == {
-        **kept["watch"],
-        "diverged": False,
-    }
-    for index, moments in adam.state_dict()["state"].items():
-        for name in ("step", "exp_avg", "exp_avg_sq"):
-            assert torch.equal(told["optimiser"]["state"][index][name], moments[name])
-    trainer.restore({**kept, "optimiser": {"state": {}}})
-    assert trainer.descent.count == 0 and not trainer.descent.first.any()
 
 
 def test_a_crop_that_does_not_fit_is_refused():
@@ -242,60 +214,6 @@ def test_gathered_crops_are_slices_in_their_orientation():
     assert torch.equal(found, torch.stack(wanted)) and found.is_contiguous()
 
 
-def test_on_a_cpu_nothing_is_captured():
-    def work():
-        raise AssertionError("not run either")
-
-    assert capture(work, [], CPU) is work
-
-
-@pytest.mark.parametrize("error", [None, "operation not permitted\nwhen a stream is capturing"])
-def test_warming_up_does_not_count_and_a_capture_that_fails_is_told_once(
-    monkeypatch, capsys, error
-):
-    """With torch.cuda played: the real one is only seen on a GPU."""
-    value = torch.zeros(1)
-
-    class Graph:
-        replay = staticmethod(lambda: value.add_(100))
-
-    class Stream:
-        def wait_stream(self, other):
-            pass
-
-    @contextlib.contextmanager
-    def capture(graph, capture_error_mode):
-        assert value == 7
-        if error:
-            raise RuntimeError(error)
-        yield
-
-    for name, played in (
-        ("Stream", lambda device: Stream()),
-        ("current_stream", lambda device: Stream()),
-        ("CUDAGraph", Graph),
-        ("stream", contextlib.nullcontext),
-        ("device", contextlib.nullcontext),
-        ("graph", capture),
-        ("synchronize", lambda device: None),
-    ):
-        monkeypatch.setattr(torch.cuda, name, played)
-    monkeypatch.setattr(capturing, "_told", set())
-    monkeypatch.setattr(capturing, "is_lost", lambda error, device: False)
-    value.fill_(7)
-    for _ in range(2):
-        value.fill_(7)
-        run = capture(lambda: value.add_(1), [value], torch.device("cuda"))
-    value.fill_(7)
-    run()
-    assert value == (8 if error else 107)
-    told = (
-        "note: the training step runs eagerly, since cuda did not capture it: operation not "
-        "permitted\n"
-    )
-    assert capsys.readouterr().err == (told if error else "")
-
-
 @needs_gpu
 @pytest.mark.parametrize("name", ["MO", "M2"])
 def test_on_a_gpu_the_graph_learns_what_the_same_kernels_learn_one_by_one(name, capsys):
@@ -306,10 +224,12 @@ def test_on_a_gpu_the_graph_learns_what_the_same_kernels_learn_one_by_one(name, 
     for step, (mosaic, target) in enumerate(batches(READ_STEPS + 5, device=device)):
         assert all(trainer.step(step, mosaic, target) for trainer in trainers)
     assert all(trainer.settle() for trainer in trainers) and capsys.readouterr().err == ""
-    assert trainers[0].watch.smoothed == pytest.approx(trainers[1].watch.smoothed, rel=1e-3)
-    apart = (trainers[0].descent.average - trainers[1].descent.average).norm() / trainers[
+    assert trainers[0].divergence.smoothed == pytest.approx(
+        trainers[1].divergence.smoothed, rel=1e-3
+    )
+    apart = (trainers[0].optimizer.average - trainers[1].optimizer.average).norm() / trainers[
         1
-    ].descent.average.norm()
+    ].optimizer.average.norm()
     assert apart < 1e-2
 
 
@@ -319,9 +239,9 @@ def test_on_a_gpu_a_bad_step_changes_nothing_and_is_found():
     trainer = Trainer(new_model(), CONFIG, device, precision=torch.bfloat16)
     for step, (mosaic, target) in enumerate(batches(4, device=device)):
         trainer.step(step, mosaic, target)
-    before = [tensor.clone() for tensor in trainer.descent.lasting]
+    before = [tensor.clone() for tensor in trainer.optimizer.persistent]
     trainer.step(4, mosaic, target * math.nan)
-    assert not trainer.settle() and same(before, trainer.descent.lasting)
+    assert not trainer.settle() and same(before, trainer.optimizer.persistent)
 
 
 @needs_gpu
