@@ -19,8 +19,7 @@ from nas import cli
 from nas.loop.final_latency import Measure, time_front
 from nas.loop.objective import Runner
 from nas.loop.run import Load, prepare, run_search_process, settle_device
-from nas.outputs.notes import note_study
-from nas.outputs.study_note import compose_study
+from nas.outputs.notes import compose_study, note_study
 from nas.samplers import AUTO, SAMPLERS, choose_sampler
 from nas.study.config import SYNTHETIC, StudyConfig, load_config, settle
 from nas.study.lock import study_lock

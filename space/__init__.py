@@ -1,5 +1,4 @@
-"""What can be built: genomes, the design space, the published seeds, found networks, and the
-networks themselves.
+"""What can be built: genomes, the design space, named ones, their parts, and the networks.
 
 `import space` loads no torch: what needs it is loaded when it is first used.
 """
@@ -9,21 +8,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from space.blocks import count_blocks
 from space.design import DesignSpace, Gene
 from space.errors import InputError
-from space.found import FOUND, Found
 from space.genome import Branch, Genome
-from space.presets import BASELINE_FACTS, BASELINES, BaselineFacts
+from space.parts import Cost, Part, count_cost, network_parts
+from space.presets import BASELINES, FOUND, ORIGINS, Found
 
 if TYPE_CHECKING:
-    from space.cost import Cost, count_cost
     from space.export_format import load_model
     from space.model import DarkUNet, build_model, fold, restore
     from space.published_weights import load_reference_checkpoint
 
-_NEEDS_TORCH = {
-    "Cost": "cost",
-    "count_cost": "cost",
+_LAZY = {
     "DarkUNet": "model",
     "build_model": "model",
     "fold": "model",
@@ -33,9 +30,9 @@ _NEEDS_TORCH = {
 }
 
 __all__ = [
-    "FOUND",
     "BASELINES",
-    "BASELINE_FACTS",
+    "FOUND",
+    "ORIGINS",
     "Branch",
     "Cost",
     "DarkUNet",
@@ -44,17 +41,19 @@ __all__ = [
     "Gene",
     "Genome",
     "InputError",
-    "BaselineFacts",
+    "Part",
     "build_model",
+    "count_blocks",
     "count_cost",
     "fold",
     "load_model",
     "load_reference_checkpoint",
+    "network_parts",
     "restore",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEEDS_TORCH:
-        return getattr(import_module(f"space.{_NEEDS_TORCH[name]}"), name)
+    if name in _LAZY:
+        return getattr(import_module(f"space.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'space' has no attribute {name!r}")

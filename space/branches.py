@@ -1,40 +1,40 @@
-"""Deep branches, and the topologies in which they meet at 8x.
+"""Deep branches, and the topologies that fuse them at 8x.
 
-A branch packs the mosaic down, works there and is brought up by a pixel shuffle. Branches run side
-by side and meet at 8x (concat, sum, dual), or each is brought up into the next finer one
+A branch packs the mosaic down, works there and is upsampled by a pixel shuffle. Branches run in
+parallel and are fused at 8x (concat, sum, dual), or each is upsampled into the next finer one
 (cascade).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from space.blocks import DenseChain, convolution, make_block
-from space.genome import Branch, Genome
+from space.blocks import Convolution
+from space.genome import Genome
+from space.layers import DenseChain, build, build_layers
+from space.parts import Part
 
 
 class DeepBranch(nn.Module):
-    """One branch: p2 (b 4 H/2 W/2) -> features at its scale (`at_scale`) -> brought up
-    (`bring_up`).
+    """One branch: p2 (b 4 H/2 W/2) -> features at its scale (`at_scale`) -> `upsample`.
 
-    `up_scale` and `up_width` say where it is brought to: 8x and the meeting width, or the next
-    finer branch.
+    Its parts are its stem, chain, up and refine, the second and the last if it has them.
     """
 
-    def __init__(self, branch: Branch, *, up_scale: int, up_width: int) -> None:
+    def __init__(self, stem: Part, up: Part, chain: Part | None, refine: Part | None) -> None:
         super().__init__()
-        ratio = branch.scale // up_scale
-        stem_width = 2 * branch.width
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(branch.scale // 2),
-            convolution(branch.scale**2, stem_width, 3, groups=branch.stem_groups),
-            convolution(stem_width, branch.width, 3),
-        )
-        self.chain = _chain(branch)
-        up = [convolution(branch.width // ratio**2, up_width, 3)]
-        self.up = nn.Sequential(*([nn.PixelShuffle(ratio)] if ratio > 1 else []), *up)
-        self.refine = _refine(branch, up_width)
+        self.stem = nn.Sequential(nn.PixelUnshuffle(stem.scale // 2), *build_layers(stem))
+        self.chain: nn.Module = nn.Identity()
+        if chain:
+            is_dense = isinstance(chain.layers[-1], Convolution)
+            self.chain = (DenseChain if is_dense else nn.Sequential)(*build_layers(chain))
+        ratio = stem.scale // up.scale
+        shuffle = [nn.PixelShuffle(ratio)] if ratio > 1 else []
+        self.up = nn.Sequential(*shuffle, *build_layers(up))
+        self.refine = build(refine.layers[0]) if refine else nn.Identity()
 
     def at_scale(self, p2: Tensor, injected: Tensor | None = None) -> Tensor:
         x = self.stem(p2)
@@ -43,64 +43,51 @@ class DeepBranch(nn.Module):
         out: Tensor = self.chain(x)
         return out
 
-    def bring_up(self, features: Tensor) -> Tensor:
+    def upsample(self, features: Tensor) -> Tensor:
         out: Tensor = self.up(features)
         return out
 
 
-def _chain(branch: Branch) -> nn.Module:
-    if branch.blocks == 0:
-        return nn.Identity()
-    layers = [branch.first_layers, *[branch.layers] * (branch.blocks - 1)]
-    assert branch.block is not None
-    blocks = [
-        make_block(branch.block, branch.width, layers=n, growth=branch.growth) for n in layers
-    ]
-    return DenseChain(blocks, branch.width) if branch.block == "rdb" else nn.Sequential(*blocks)
-
-
-def _refine(branch: Branch, width: int) -> nn.Module:
-    if not branch.refine:
-        return nn.Identity()
-    assert branch.block is not None
-    return make_block(branch.block, width, layers=branch.layers, growth=branch.growth)
+def _branches(genome: Genome, parts: Mapping[str, Part]) -> nn.ModuleList:
+    return nn.ModuleList(
+        DeepBranch(
+            parts[f"stem{s}"], parts[f"up{s}"], parts.get(f"chain{s}"), parts.get(f"refine{s}")
+        )
+        for s in (branch.scale for branch in genome.branches)
+    )
 
 
 class Parallel(nn.Module):
-    """Branches side by side, met at 8x by concatenation, by sum, or by M2's dual fusion.
+    """Branches in parallel, fused at 8x by concatenation, by sum, or by M2's dual fusion.
 
-    p2 (b 4 H/2 W/2) -> b deep_width H/8 W/8. One branch alone needs no meeting.
+    p2 (b 4 H/2 W/2) -> b deep_width H/8 W/8. One branch alone needs no fusion.
     """
 
-    def __init__(self, genome: Genome) -> None:
+    # Convolutions that fuse, by their names in weights files.
+    meet: nn.Module
+    meet_refined: nn.Module
+    meet_both: nn.Module
+
+    def __init__(self, genome: Genome, parts: Mapping[str, Part]) -> None:
         super().__init__()
-        width = genome.deep_width
-        assert width is not None
         self.kind = genome.fusion
-        self.branches = nn.ModuleList(
-            DeepBranch(b, up_scale=8, up_width=width) for b in genome.branches
-        )
-        together = len(genome.branches) * width
-        if self.kind in ("concat", "dual"):
-            self.meet = convolution(together, width, 3)
-        if self.kind == "dual":
-            self.meet_refined = convolution(together, width, 3)
-            self.meet_both = convolution(2 * width, width, 3)
+        self.branches = _branches(genome, parts)
+        fusion = build_layers(parts["fuse"]) if self.kind else []
+        for name, conv in zip(("meet", "meet_refined", "meet_both"), fusion, strict=False):
+            setattr(self, name, conv)
 
     def forward(self, p2: Tensor) -> Tensor:
         branches = [branch for branch in self.branches if isinstance(branch, DeepBranch)]
-        brought = [branch.bring_up(branch.at_scale(p2)) for branch in branches]
-        refined = [branch.refine(up) for branch, up in zip(branches, brought, strict=True)]
-        return self.fuse(brought, refined)
+        upsampled = [branch.upsample(branch.at_scale(p2)) for branch in branches]
+        refined = [branch.refine(up) for branch, up in zip(branches, upsampled, strict=True)]
+        return self.fuse(upsampled, refined)
 
-    def fuse(self, brought: list[Tensor], refined: list[Tensor]) -> Tensor:
-        """The branches' meeting: what each brought up, and the same refined, all b deep_width H/8
-        W/8.
-        """
+    def fuse(self, upsampled: list[Tensor], refined: list[Tensor]) -> Tensor:
+        """The branches as one: each upsampled, and the same refined, all b deep_width H/8 W/8."""
         if self.kind == "dual":
             both = [
                 self.meet_refined(torch.cat(refined, dim=1)),
-                self.meet(torch.cat(brought, dim=1)),
+                self.meet(torch.cat(upsampled, dim=1)),
             ]
             out: Tensor = self.meet_both(torch.cat(both, dim=1))
             return out
@@ -114,33 +101,26 @@ class Parallel(nn.Module):
 
 
 class Cascade(nn.Module):
-    """From coarse to fine: each branch is brought up, refined, and added to the next finer
-    branch's stem.
+    """From coarse to fine: each branch is upsampled, refined, and added to the next finer stem.
 
     p2 (b 4 H/2 W/2) -> b deep_width H/8 W/8.
     """
 
-    def __init__(self, genome: Genome) -> None:
+    def __init__(self, genome: Genome, parts: Mapping[str, Part]) -> None:
         super().__init__()
-        assert genome.deep_width is not None
-        branches: list[nn.Module] = []
-        scale, width = 8, genome.deep_width
-        for branch in genome.branches:  # from fine to coarse
-            branches.append(DeepBranch(branch, up_scale=scale, up_width=width))
-            scale, width = branch.scale, branch.width
-        self.branches = nn.ModuleList(branches)
+        self.branches = _branches(genome, parts)
 
     def forward(self, p2: Tensor) -> Tensor:
         carried: Tensor | None = None
         for branch in reversed(self.branches):
             assert isinstance(branch, DeepBranch)
-            carried = branch.refine(branch.bring_up(branch.at_scale(p2, carried)))
+            carried = branch.refine(branch.upsample(branch.at_scale(p2, carried)))
         assert carried is not None
         return carried
 
 
-def make_deep(genome: Genome) -> nn.Module | None:
+def make_deep(genome: Genome, parts: Mapping[str, Part]) -> nn.Module | None:
     """The deep part of a genome's network, or None where it has no deep branch."""
     if not genome.branches:
         return None
-    return Cascade(genome) if genome.fusion == "cascade" else Parallel(genome)
+    return (Cascade if genome.fusion == "cascade" else Parallel)(genome, parts)

@@ -1,17 +1,15 @@
-"""The one kind of error that a user can mend: one line that tells the rule, what broke it, and
-what to do.
+"""The one kind of error that a user can mend: one line with the rule, what broke it, what to do.
 
-What broke it comes from outside and may be anything: ten megabytes of text, a thousand lists in
-each other, a line break or a terminal's control character in a file's name. So a message is made
-one printable line of bounded length here, once for all.
+What broke it comes from outside and may be anything: ten megabytes of text, a thousand nested
+lists, a terminal's control character in a file's name. So every message is made one printable line
+of bounded length here.
 """
 
 from __future__ import annotations
 
 import reprlib
 
-# Characters of a message; what is longer loses its middle, since the rule stands first and the
-# remedy last.
+# Characters of a message; what is longer loses its middle: the rule is first, the remedy last.
 LONGEST = 1200
 _CUT = " ... "
 
@@ -23,8 +21,8 @@ _brief.maxlevel, _brief.maxdict, _brief.maxlist, _brief.maxtuple = 3, 6, 8, 8
 class InputError(ValueError):
     """Input that breaks a rule; the message is one line and ends with what to do.
 
-    Library code raises it wherever a genome, file, flag or device given from outside can't be
-    used. The command line prints the message and exits with status 2.
+    Raised wherever a genome, file, flag or device given from outside can't be used. The command
+    line prints the message and exits with status 2.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -32,9 +30,7 @@ class InputError(ValueError):
 
 
 def brief(value: object) -> str:
-    """`repr(value)` for a message: short, and never an error, however long or deeply nested
-    `value` is.
-    """
+    """`repr(value)` for a message: short, and never an error, however long or nested it is."""
     try:
         return _brief.repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits has no decimal text
@@ -47,6 +43,5 @@ def _printable(text: str) -> str:
         text = text[:head] + _CUT + text[head + len(_CUT) - LONGEST :]
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)[
-        : 2 * LONGEST
-    ]
+    printable = (c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
+    return "".join(printable)[: 2 * LONGEST]

@@ -1,18 +1,15 @@
-"""A network as a folder that stands alone: model.json says what it is and what it wants,
-weights.safetensors holds it.
+"""A network as a folder that stands alone: model.json describes it, weights.safetensors holds it.
 
-    weights.safetensors  as trained, weight norm unfolded, so that it can be trained on; its genome
-    is in its metadata model.json           schema   number of this format (1)
-                         name, digest, genome input    what the network is fed with: shape, cfa,
-                         size_multiple, white_balanced, and the steps from a
-                                  raw file to it in words, with their numbers
-                         output   what it gives weights  their file, its SHA-256 and its form and
-                         whatever the exporter knows: quality, latency, cost, training, provenance,
-                         onnx
+weights.safetensors is as trained, weight norm unfolded, so that it can be trained on; its genome
+is in its metadata. model.json has
+- schema: number of this format (1); name, digest, genome
+- input: shape, cfa, size_multiple, white_balanced, and the steps from a raw file to it
+- output: shape and range; weights: their file, its SHA-256 and its form
+- what the exporter adds: quality, latency, cost, training, provenance, onnx
 
-nas.export adds model.onnx and card.html. Reading needs neither Optuna nor rawpy; torch only for
-the weights. A folder may come from anyone: nothing in it is run, no file outside of it is read,
-and weights that are not those that were written are refused.
+nas.export adds model.onnx, and README.md with its pictures. Reading needs neither Optuna nor
+rawpy; torch only for the weights. A folder may come from anyone: nothing in it is run, no file
+outside of it is read, and weights that are not those that were written are refused.
 """
 
 from __future__ import annotations
@@ -28,9 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from space import strict_json
 from space.errors import InputError, brief
-from space.genome import Genome
+from space.genome import Genome, read_json
 from space.safe_path import inside
 
 if TYPE_CHECKING:
@@ -40,16 +36,16 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
-# Amplifications that networks of this project are trained for: the exposure ratios of SID end at
-# 300.
+# Amplifications that networks are trained for: the exposure ratios of SID end at 300.
 AMPLIFICATIONS = (1, 300)
 # Characters of a network's name.
 LONGEST_NAME = 200
+_NUMBERS = {"dtype": "float32", "range": [0.0, 1.0]}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """What a folder's model.json says. `description` is all of it, as plain JSON values."""
+    """What a folder's model.json says; `description` is all of it, as plain JSON values."""
 
     name: str
     genome: Genome
@@ -63,35 +59,28 @@ def is_saved(folder: str | Path) -> bool:
 
 
 def describe_input(genome: Genome, *, white_balanced: bool) -> dict[str, Any]:
-    """The `input` of model.json: shape, layout, range, and how a raw file becomes it, step by
-    step.
-    """
-    balance = (
-        ["multiply by the camera's white balance as shot, its smallest gain taken as 1"]
-        if white_balanced
-        else []
-    )
+    """The `input` of model.json: shape, range, and how a raw file becomes it, step by step."""
+    balance = "multiply by the camera's white balance as shot, its smallest gain taken as 1"
+    low, high = AMPLIFICATIONS
     return {
         "name": "mosaic",
         "shape": "1 1 H W",
-        "dtype": "float32",
-        "range": [0.0, 1.0],
+        **_NUMBERS,
         "cfa": "RGGB",
         "size_multiple": genome.size_multiple,
         "white_balanced": white_balanced,
-        "amplification": list(AMPLIFICATIONS),
+        "amplification": [low, high],
         "steps": [
             "start with a red pixel: crop a row or a column from mosaics of another Bayer phase",
             "subtract the black level of each colour",
             "divide by the white level minus the black level",
             "cut off below 0",
-            *balance,
-            f"multiply by the amplification ({AMPLIFICATIONS[0]} to {AMPLIFICATIONS[1]}; "
-            f"of a pair, the exposure ratio)",
+            *([balance] if white_balanced else []),
+            f"multiply by the amplification ({low} to {high}; of a pair, the exposure ratio)",
             "cut off above 1",
         ],
         "padding": f"H and W must be multiples of {genome.size_multiple}: mirror about the last "
-        f"row and column, crop the output",
+        "row and column, crop the output",
     }
 
 
@@ -116,13 +105,10 @@ def save(
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     if state.keys() != build_model(genome).state_dict().keys():
         raise InputError(
-            "a network must be saved as it was trained, but this one is folded; save the "
-            "one it was folded from"
+            "a network must be saved as it was trained, but this one is folded; save the one it "
+            "was folded from"
         )
-    metadata = {
-        "genome": genome.to_json(),
-        "white_balanced_input": "true" if white_balanced_input else "false",
-    }
+    metadata = {"genome": genome.to_json(), "white_balanced_input": _word(white_balanced_input)}
     save_file(state, folder / WEIGHTS, metadata=metadata)
     description = {
         "schema": SCHEMA,
@@ -130,13 +116,7 @@ def save(
         "digest": genome.digest,
         "genome": genome.to_dict(),
         "input": describe_input(genome, white_balanced=white_balanced_input),
-        "output": {
-            "name": "rgb",
-            "shape": "1 3 H W",
-            "dtype": "float32",
-            "range": [0.0, 1.0],
-            "colour": "sRGB",
-        },
+        "output": {"name": "rgb", "shape": "1 3 H W", **_NUMBERS, "colour": "sRGB"},
         "weights": {
             "file": WEIGHTS,
             "sha256": _sha256(folder / WEIGHTS),
@@ -148,33 +128,38 @@ def save(
     (folder / MODEL).write_text(text + "\n", encoding="utf-8")
 
 
+def _word(flag: bool) -> str:
+    return "true" if flag else "false"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_saved(folder: str | Path) -> Saved:
-    """What the model.json in `folder` says; InputError where there is none, or it is of a newer
-    schema or damaged.
-    """
+    """What the model.json in `folder` says; InputError where it is missing, newer or damaged."""
     path = inside(Path(folder), MODEL, "an export's file")
+    again = "export the network again"
     if not os.path.isfile(path):
         raise InputError(
             f"{folder} must be a folder that nas.export wrote, but there is no {path}; "
-            f"check the path"
+            "check the path"
         )
     try:
-        values = strict_json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise InputError(
-            f"{path} must be JSON, but reading it gave: {error}; export the network again"
-        ) from error
+        raise InputError(f"{path} must be JSON, but reading it gave: {error}; {again}") from error
     if not isinstance(values, dict) or "schema" not in values:
         raise InputError(
             f"{path} must describe a network that nas.export wrote, but holds no schema; "
-            f"check the path"
+            "check the path"
         )
     schema = values["schema"]
     if type(schema) is not int or schema != SCHEMA:
         raise InputError(
-            f"{path}: schema must be {SCHEMA}, but got {brief(schema)}; it was written by "
-            f"a newer or another "
-            "version: upgrade this one"
+            f"{path}: schema must be {SCHEMA}, but got {brief(schema)}; it was written by a newer "
+            "or another version: upgrade this one"
         )
     try:
         genome = Genome.from_dict(values.get("genome", {}))
@@ -184,33 +169,30 @@ def read_saved(folder: str | Path) -> Saved:
     balanced = given.get("white_balanced") if isinstance(given, dict) else None
     if not isinstance(balanced, bool):
         raise InputError(
-            f"{path}: input.white_balanced must be true or false, but got "
-            f"{brief(balanced)}; export the network again"
+            f"{path}: input.white_balanced must be true or false, but got {brief(balanced)}; "
+            f"{again}"
         )
     if values.get("digest") != genome.digest:
         raise InputError(
             f"{path}: digest must be that of its genome ({genome.digest}), but got "
-            f"{brief(values.get('digest'))}; "
-            "the file was changed: export the network again"
+            f"{brief(values.get('digest'))}; the file was changed: {again}"
         )
     name = values.get("name") or genome.digest[:8]
     if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST_NAME:
         raise InputError(
-            f"{path}: name must be a text of one line and at most {LONGEST_NAME} "
-            f"characters, but got {brief(name)}; "
-            "change it"
+            f"{path}: name must be a text of one line and at most {LONGEST_NAME} characters, but "
+            f"got {brief(name)}; change it"
         )
     return Saved(name=name, genome=genome, white_balanced_input=balanced, description=values)
 
 
 def load_model(folder: str | Path, *, trainable: bool = False) -> DarkUNet:
-    """The network in a folder that nas.export wrote, on the CPU: mosaic b 1 H W -> sRGB b 3 H W,
-    both in [0, 1].
+    """The network in a folder that nas.export wrote, on the CPU: mosaic b 1 H W -> sRGB b 3 H W.
 
-    It comes folded and in eval mode, ready to run (`space.restore(model, mosaic)` takes any even
-    size); with `trainable` as it was trained, weight norm on and in training mode. Raises
-    InputError for a folder that is no export, and for weights that are damaged or another
-    network's.
+    Both are in [0, 1]. It comes folded and in eval mode, ready to run (`space.restore(model,
+    mosaic)` takes any even size); with `trainable` as it was trained, weight norm on and in
+    training mode. Raises InputError for a folder that is no export, and for weights that are
+    damaged or another network's.
     """
     from space.model import fold
 
@@ -219,29 +201,29 @@ def load_model(folder: str | Path, *, trainable: bool = False) -> DarkUNet:
 
 
 def load_saved(folder: str | Path) -> tuple[Saved, DarkUNet]:
-    """(what model.json says, the network as it was trained, in eval mode) of a folder. Raises
-    InputError as `load_model`.
+    """(what model.json says, the network as it was trained, in eval mode) of a folder.
+
+    Raises InputError as `load_model`.
     """
     saved = read_saved(folder)
     path = inside(Path(folder), WEIGHTS, "an export's file")
-    told = saved.description.get("weights", {})
-    if not isinstance(told, dict) or told.get("file", WEIGHTS) != WEIGHTS:
+    described = saved.description.get("weights", {})
+    if not isinstance(described, dict) or described.get("file", WEIGHTS) != WEIGHTS:
         raise InputError(
-            f"{folder}: {MODEL} must name its weights {WEIGHTS}, but has {brief(told)}; "
-            f"export the network again"
+            f"{folder}: {MODEL} must name its weights {WEIGHTS}, but has {brief(described)}; "
+            "export the network again"
         )
     model, metadata = load_weights(saved.genome, path)
     balanced = metadata.get("white_balanced_input")
-    if balanced not in (None, "true" if saved.white_balanced_input else "false"):
+    if balanced not in (None, _word(saved.white_balanced_input)):
         raise InputError(
             f"{folder}: {MODEL} and {WEIGHTS} must agree on white_balanced, but one says "
             f"{saved.white_balanced_input} and the other {balanced:.80}; export the network again"
         )
-    if told.get("sha256", digest := _sha256(path)) != digest:
+    if described.get("sha256", digest := _sha256(path)) != digest:
         raise InputError(
-            f"the weights must be those that were exported, but {path} was changed since "
-            f"(its SHA-256 is not that in "
-            f"{MODEL}); take an intact copy"
+            f"the weights must be those that were exported, but {path} was changed since (its "
+            f"SHA-256 is not that in {MODEL}); take an intact copy"
         )
     return saved, model
 
@@ -259,106 +241,82 @@ def load_weights(genome: Genome, path: Path) -> tuple[DarkUNet, dict[str, str]]:
             written_for = Genome.from_json(metadata["genome"])
         except InputError as error:
             raise InputError(
-                f"{path} must tell the genome of its network, but: {error}; take an intact copy"
+                f"{path} must hold the genome of its network, but: {error}; take an intact copy"
             ) from error
         if written_for != genome:
             raise InputError(
-                f"the weights must be of the network that is asked for "
-                f"({genome.digest[:8]}), but {path} is of "
-                f"{written_for.digest[:8]}; give its own genome"
+                f"the weights must be of the network that is requested ({genome.digest[:8]}), but "
+                f"{path} is of {written_for.digest[:8]}; give its own genome"
             )
     model = build_model(genome)
-    wanted = model.state_dict()
-    if wanted.keys() != state.keys() or any(
-        wanted[name].shape != state[name].shape for name in wanted
-    ):
+    expected = model.state_dict()
+    if {name: tensor.shape for name, tensor in expected.items()} != {
+        name: tensor.shape for name, tensor in state.items()
+    }:
         raise InputError(
-            f"the weights must fit the network ({genome.digest[:8]}), but {path} has "
-            f"other names or shapes; "
-            "give its own genome"
+            f"the weights must fit the network ({genome.digest[:8]}), but {path} has other names "
+            "or shapes; give its own genome"
         )
     for name, tensor in state.items():
-        if tensor.dtype != wanted[name].dtype:
+        if tensor.dtype != expected[name].dtype:
             raise InputError(
-                f"weights must be {wanted[name].dtype}, but {name} in {path} is "
-                f"{tensor.dtype}; take an intact copy"
+                f"weights must be {expected[name].dtype}, but {name} in {path} is {tensor.dtype}; "
+                "take an intact copy"
             )
         if not tensor.isfinite().all():
             raise InputError(
-                f"weights must be finite numbers, but some of {name} in {path} are not; "
-                f"take an intact copy, or train "
-                "the network again"
+                f"weights must be finite numbers, but some of {name} in {path} are not; take an "
+                "intact copy, or train the network again"
             )
     model.load_state_dict(state)
     return model.eval(), metadata
 
 
 def _read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """(metadata, tensors by name) of a safetensors file; InputError where it is missing or
-    damaged.
-    """
+    """(metadata, tensors by name) of a safetensors file; InputError where it can't be read."""
     from safetensors import SafetensorError, safe_open
 
     if not os.path.isfile(path):
         raise InputError(f"weights must be a file, but there is none at {path}; check the path")
+    # Its own error, or what torch says of sizes and types that a damaged header makes up.
+    damaged = (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError)
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())  # a file of safetensors can't be iterated itself
             return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
-    except (
-        SafetensorError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:
-        # Its own error, or what torch says of sizes and types that a damaged header makes up.
+    except (*damaged, AttributeError) as error:
         raise InputError(
-            f"weights must be a whole safetensors file, but {path} is not ({error}); take "
-            f"an intact "
-            "copy"
+            f"weights must be a whole safetensors file, but {path} is not ({error}); take an "
+            "intact copy"
         ) from error
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_place(folder: Path, *, force: bool) -> None:
-    """InputError where a saved network can't be put at `folder`: something is there, or it can't
-    be written.
+    """InputError where a saved network can't be put at `folder`; `force` lets it replace another.
 
-    With `force` a saved network that is there may be replaced, and nothing else.
+    Nothing but a saved network is ever replaced.
     """
+    rule = "the output must be a new folder, but"
     parent = next((parent for parent in folder.absolute().parents if parent.exists()), folder)
     if not parent.is_dir():
-        raise InputError(
-            f"the output must be a new folder, but {parent} is a file; give another --out"
-        )
+        raise InputError(f"{rule} {parent} is a file; give another --out")
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if folder.exists() or folder.is_symlink():
         if not is_saved(folder):
             raise InputError(
-                f"the output must be a new folder, but {folder} is there and is no "
-                f"export, so that it is "
-                "never overwritten; give another --out"
+                f"{rule} {folder} is there and is no export, so that it is never overwritten; "
+                "give another --out"
             )
         if not force:
             raise InputError(
-                f"the output must be a new folder, but {folder} holds a network; give "
-                f"another --out, or "
-                "--force to replace it"
+                f"{rule} {folder} holds a network; give another --out, or --force to replace it"
             )
 
 
 @contextlib.contextmanager
 def new_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
-    """Gives a folder to write to; when the block ends well, it is renamed to `folder`, which is
-    whole or not there.
+    """Yields a folder to write to, renamed to `folder` at the end, which is whole or not there.
 
     With `force` it takes the place of a saved network. A block that raises leaves nothing behind,
     and what was there before as it was. Raises InputError as `check_place`.
@@ -366,23 +324,23 @@ def new_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
     check_place(folder, force=force)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    old = beside.with_name(beside.name + ".old")
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = partial.with_name(partial.name + ".old")
     try:
-        yield beside
+        yield partial
         mask = os.umask(0o022)
         os.umask(mask)
-        beside.chmod(0o777 & ~mask)  # mkdtemp keeps its folders to itself
-        for path in beside.iterdir():
+        partial.chmod(0o777 & ~mask)  # mkdtemp keeps its folders to itself
+        for path in partial.iterdir():
             path.chmod(0o666 & ~mask)
         check_place(folder, force=force)  # another may have come first
         if is_saved(folder):
             folder.rename(old)
-        beside.rename(folder)  # takes the place of an empty folder too
+        partial.rename(folder)  # takes the place of an empty folder too
     finally:
         if old.exists() and not folder.exists():
             old.rename(folder)
         if old.is_symlink():
             old.unlink()  # the folder was a link: what it led to is another's
         shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,40 +1,44 @@
-"""From a genome to its network: trunk at 8x, deep branches, merge, a stage at 4x where there is
-one, head.
-"""
+"""From a genome to its network: trunk at 8x, deep branches, merge, stage at 4x, head."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from space.blocks import SLOPE, ChannelShuffle, RepBlock, convolution, make_block
 from space.branches import make_deep
 from space.errors import InputError
-from space.genome import PACKED_CHANNELS, RGB_CHANNELS_2X, Genome
+from space.genome import Genome
+from space.layers import SLOPE, ChannelShuffle, Foldable, build_layers, plain_convolution
+from space.parts import Part, network_parts
 
 
 class DarkUNet(nn.Module):
     """The network of a genome: an amplified mosaic, b 1 H W in [0, 1] -> sRGB, b 3 H W.
 
     H and W must be multiples of `size_multiple`; InputError names the next that are. The output is
-    clamped to [0, 1] in eval mode only: while training, the loss sees what the clamp would hide,
-    so that a saturated pixel keeps its gradient. Source of the seeds' parts: Lamba and Mitra, CVPR
-    2021, section 3.
+    clamped to [0, 1] in eval mode only, so that a saturated pixel keeps its gradient in training.
+    Source of the baselines' parts: Lamba and Mitra, CVPR 2021, section 3.
     """
 
     def __init__(self, genome: Genome) -> None:
         super().__init__()
         self.genome = genome
         self.size_multiple = genome.size_multiple
-        self.skip = _trunk(genome)
-        self.deep = make_deep(genome)
-        self.merge = _merge(genome)
-        self.fine = FineStage(genome) if genome.fine_width else None
-        self.head = _head(genome)
+        parts = {part.name: part for part in network_parts(genome)}
+        before_head = [nn.LeakyReLU(SLOPE)] if genome.head == "concat" else []
+        self.skip = nn.Sequential(*build_layers(parts["trunk"]))  # weights files name it so
+        self.deep = make_deep(genome, parts)
+        shuffle = [ChannelShuffle()] if genome.merge_shuffle else []
+        # The stage at 4x has an activation of its own, after the sum with its own features.
+        up = [nn.PixelShuffle(2)] if "fine" in parts else [*before_head, nn.PixelShuffle(4)]
+        self.merge = nn.Sequential(*shuffle, *build_layers(parts["merge"]), *up)
+        self.fine = FineStage(parts["fine"], before_head) if "fine" in parts else None
+        self.head = HEADS[genome.head](*build_layers(parts["head"]))
 
     def forward(self, mosaic: Tensor) -> Tensor:
         if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
@@ -53,83 +57,32 @@ class DarkUNet(nn.Module):
         multiple = self.size_multiple
         if mosaic.ndim != 4 or mosaic.shape[1] != 1:
             raise InputError(
-                f"a mosaic must be b 1 H W, but got shape {tuple(mosaic.shape)}; give one "
-                f"Bayer channel"
+                f"a mosaic must be b 1 H W, but got shape {tuple(mosaic.shape)}; "
+                "give one Bayer channel"
             )
         height, width = mosaic.shape[2:]
         if height % multiple or width % multiple or not height or not width:
-            following = (
-                f"{-(-max(height, 1) // multiple) * multiple} x "
-                f"{-(-max(width, 1) // multiple) * multiple}"
-            )
+            rows, columns = (-(-max(size, 1) // multiple) * multiple for size in (height, width))
             raise InputError(
                 f"height and width must be multiples of {multiple} for this network, but got "
-                f"{height} x {width}; the next that are: {following}"
+                f"{height} x {width}; the next that are: {rows} x {columns}"
             )
-
-
-def _trunk(genome: Genome) -> nn.Module:
-    entry = (
-        [convolution(PACKED_CHANNELS, genome.skip_width, 3)]
-        if genome.skip_width != PACKED_CHANNELS
-        else []
-    )
-    blocks = [
-        make_block(genome.skip_block or "residual", genome.skip_width, layers=None, growth=None)
-        for _ in range(genome.skip_blocks)
-    ]
-    return nn.Sequential(*entry, *blocks)
-
-
-def _merge(genome: Genome) -> nn.Module:
-    # 16 channels at 8x become one at 2x; 4 become one at 4x.
-    outputs = 4 * genome.fine_width if genome.fine_width else 16 * _channels_2x(genome)
-    parts: list[nn.Module] = [ChannelShuffle()] if genome.merge_shuffle else []
-    inputs = genome.merge_inputs
-    if genome.merge_width:
-        assert genome.merge_groups is not None
-        parts.append(convolution(inputs, genome.merge_width, 3, groups=genome.merge_groups))
-        inputs = genome.merge_width
-    parts.append(convolution(inputs, outputs, genome.expand_kernel))
-    if genome.fine_width:  # which bends the sum of this and its own features
-        return nn.Sequential(*parts, nn.PixelShuffle(2))
-    return nn.Sequential(*parts, *_bent(genome), nn.PixelShuffle(4))
-
-
-def _channels_2x(genome: Genome) -> int:
-    return RGB_CHANNELS_2X if genome.merge_channels is None else genome.merge_channels
-
-
-def _bent(genome: Genome) -> list[nn.Module]:
-    """What follows the last convolution before 2x: where it is the output, or added to it, there
-    is nothing to bend.
-    """
-    return [nn.LeakyReLU(SLOPE)] if genome.head == "concat" else []
 
 
 class FineStage(nn.Module):
     """A stage at 4x: p2 (b 4 h w), merged (b fine_width h/2 w/2) -> b c h w, c as the head wants.
 
-    A 3x3 of the mosaic packed at 4x is added to what the merge brought up, a LeakyReLU and the
-    blocks follow, and one convolution and a pixel shuffle bring it to 2x. The published networks
-    go from 8x to 2x at once. Source: the decoder of a U-Net (Ronneberger et al., MICCAI 2015,
-    section 2), its up-convolution a pixel shuffle.
+    A 3x3 of the mosaic packed at 4x is added to the upsampled merge, a LeakyReLU and the blocks
+    follow, then one convolution and a pixel shuffle to 2x. Source: the decoder of a U-Net
+    (Ronneberger et al., MICCAI 2015, section 2), its up-convolution a pixel shuffle.
     """
 
-    def __init__(self, genome: Genome) -> None:
+    def __init__(self, part: Part, before_head: Sequence[nn.Module]) -> None:
         super().__init__()
-        width = genome.fine_width
-        assert (
-            width is not None and genome.fine_blocks is not None and genome.fine_kernel is not None
-        )
-        kind = genome.fine_block or "rep"
-        self.entry = convolution(16, width, 3)
+        self.entry, *blocks, out = build_layers(part)
         self.activation = nn.LeakyReLU(SLOPE)
-        self.blocks = nn.Sequential(
-            *(make_block(kind, width, layers=None, growth=None) for _ in range(genome.fine_blocks))
-        )
-        out = convolution(width, 4 * _channels_2x(genome), genome.fine_kernel)
-        self.up = nn.Sequential(out, *_bent(genome), nn.PixelShuffle(2))
+        self.blocks = nn.Sequential(*blocks)
+        self.up = nn.Sequential(out, *before_head, nn.PixelShuffle(2))
 
     def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
         features = self.activation(self.entry(functional.pixel_unshuffle(p2, 2)) + merged)
@@ -147,9 +100,9 @@ class NoHead(nn.Module):
 class AddHead(nn.Module):
     """A convolution of the packed mosaic is added to the merge: b 4 h w, b 12 h w -> b 12 h w."""
 
-    def __init__(self, kernel: int) -> None:
+    def __init__(self, conv: nn.Module) -> None:
         super().__init__()
-        self.conv = convolution(4, RGB_CHANNELS_2X, kernel)
+        self.conv = conv
 
     def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
         out: Tensor = self.conv(p2) + merged
@@ -157,77 +110,39 @@ class AddHead(nn.Module):
 
 
 class ConcatHead(nn.Module):
-    """The published head: a convolution of the packed mosaic, concatenated with the merge, and one
-    more.
-    """
+    """The published head: a convolution of the packed mosaic, a concatenation, one more."""
 
-    def __init__(self, kernel: int, width: int, merge_channels: int) -> None:
+    def __init__(self, conv1: nn.Module, conv2: nn.Module) -> None:
         super().__init__()
-        self.conv1 = convolution(4, width, kernel)
-        self.conv2 = convolution(width + merge_channels, RGB_CHANNELS_2X, kernel)
+        self.conv1, self.conv2 = conv1, conv2
 
     def forward(self, p2: Tensor, merged: Tensor) -> Tensor:
         out: Tensor = self.conv2(torch.cat([self.conv1(p2), merged], dim=1))
         return out
 
 
-def _head(genome: Genome) -> nn.Module:
-    if genome.head == "none":
-        return NoHead()
-    assert genome.head_kernel is not None
-    if genome.head == "add":
-        return AddHead(genome.head_kernel)
-    assert genome.head_width is not None and genome.merge_channels is not None
-    return ConcatHead(genome.head_kernel, genome.head_width, genome.merge_channels)
+HEADS: dict[str, type[nn.Module]] = {"none": NoHead, "add": AddHead, "concat": ConcatHead}
 
 
 def build_model(genome: Genome) -> DarkUNet:
-    """The network of `genome`, freshly initialised from torch's global generator, in training
-    mode.
-    """
+    """The network of `genome`, initialised from torch's global generator, in training mode."""
     return DarkUNet(genome)
 
 
 @torch.no_grad()
 def fold(model: DarkUNet) -> DarkUNet:
-    """A copy in the form in which it is deployed: weight norm folded, "rep" blocks one
-    convolution, eval mode.
+    """A copy as it is deployed: weight norm folded, a "rep" block one convolution, in eval mode.
 
     It gives the same output as `model` in eval mode, to 1e-4 in float32.
     """
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, RepBlock):
+            if isinstance(child, Foldable):
                 setattr(module, name, child.folded())
             elif isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child):
-                setattr(module, name, _plain(child))
+                setattr(module, name, plain_convolution(child))
     return folded.requires_grad_(False)
-
-
-def _plain(conv: nn.Conv2d) -> nn.Conv2d:
-    """The same convolution without weight norm.
-
-    Made anew: torch's own remove_parametrizations works on the class, which a deep copy shares
-    with its original.
-    """
-    weight = conv.weight
-    plain = nn.utils.skip_init(  # type: ignore[no-untyped-call]  # no initialisation: the random state stays
-        nn.Conv2d,
-        conv.in_channels,
-        conv.out_channels,
-        conv.kernel_size[0],
-        padding=conv.kernel_size[0] // 2,
-        groups=conv.groups,
-        bias=conv.bias is not None,
-        dtype=weight.dtype,
-        device=weight.device,
-    )
-    assert isinstance(plain, nn.Conv2d)
-    plain.weight.copy_(weight)
-    if conv.bias is not None and plain.bias is not None:
-        plain.bias.copy_(conv.bias)
-    return plain
 
 
 @torch.no_grad()
@@ -259,9 +174,7 @@ def restore(model: DarkUNet, mosaic: Tensor) -> Tensor:
 
 
 def _mirrored(size: int, padding: int, device: torch.device) -> Tensor:
-    """Row numbers 0 .. size - 1, then back and forth about the last row: the parity of a row never
-    changes.
-    """
+    """Rows 0 .. size - 1, then back and forth about the last: a row's parity never changes."""
     period = 2 * (size - 1)
     index = torch.arange(size + padding, device=device) % max(period, 1)
     return torch.where(index < size, index, period - index)

@@ -9,8 +9,7 @@ from space.errors import InputError, brief
 
 
 def inside(folder: Path, name: object, what: str) -> Path:
-    """`folder / name`, which need not exist; `what` says for the message what it is ("a row's
-    photo").
+    """`folder / name`, which need not exist; `what` names it in messages ("a row's photo").
 
     Raises InputError where `name` is no file's name, or leads out of `folder`: by "..", as an
     absolute path, or over a symbolic link. `folder` itself may lie behind links.
@@ -26,8 +25,7 @@ def inside(folder: Path, name: object, what: str) -> Path:
         ) from error
     if os.path.commonpath([root, real]) != root:
         raise InputError(
-            f"{what} must lie in the folder {folder}, but {brief(str(name))} leads to "
-            f"{real}; copy the file into "
-            "the folder, or correct the name"
+            f"{what} must lie in the folder {folder}, but {brief(str(name))} leads to {real}; "
+            "copy the file into the folder, or correct the name"
         )
     return place

@@ -34,7 +34,7 @@ LARGEST_MARGIN = 768
 
 @dataclass(frozen=True)
 class Span:
-    """A tile on one axis: pixels `start` to `stop` are read, of which `first` to `last` are kept."""
+    """A tile on one axis: pixels `start` to `stop` are read, and `first` to `last` used."""
 
     start: int
     stop: int
@@ -47,13 +47,13 @@ class Span:
         return slice(self.start, self.stop)
 
     @property
-    def kept(self) -> slice:
-        """Where in the picture what is kept belongs."""
+    def used(self) -> slice:
+        """Where in the picture its used part belongs."""
         return slice(self.first, self.last)
 
     @property
     def inner(self) -> slice:
-        """Where in the restored tile what is kept lies."""
+        """Where in the restored tile its used part lies."""
         return slice(self.first - self.start, self.last - self.start)
 
 
@@ -64,17 +64,15 @@ class Tile:
     rows: Span
     columns: Span
 
-    def restore(self, model: DarkUNet, part: Tensor) -> Tensor:
-        """sRGB, b 3 h w, of what is kept, from `part`, the mosaic's rows and columns that are read
-        (b 1 h w).
-        """
-        return restore(model, part)[..., self.rows.inner, self.columns.inner]
+    def restore(self, model: DarkUNet, mosaic: Tensor) -> Tensor:
+        """sRGB, b 3 h w, of the used part, from the rows and columns that are read, b 1 h w."""
+        return restore(model, mosaic)[..., self.rows.inner, self.columns.inner]
 
 
 def plan_tiles(
     height: int, width: int, *, multiple: int, margin: int, tile_size: int = TILE_SIZE
 ) -> list[Tile]:
-    """Tiles whose kept parts cover a mosaic of `height` x `width` once, row by row.
+    """Tiles whose used parts cover a mosaic of `height` x `width` once, row by row.
 
     Tiles start at multiples of `multiple`, are at most `tile_size` long and overlap by twice
     `margin` (rounded up to `multiple`). Raises InputError where the tile has no room for its
@@ -85,13 +83,13 @@ def plan_tiles(
     if tile_size < smallest and max(height, width) > tile_size:
         raise InputError(
             f"a tile must be at least {smallest} pixels for margins of {margin}, but got "
-            f"{tile_size}; take "
-            f"{smallest} or more"
+            f"{tile_size}; take {smallest} or more"
         )
+    columns = _spans(width, multiple, margin, tile_size)
     return [
-        Tile(rows, columns)
+        Tile(rows, span)
         for rows in _spans(height, multiple, margin, tile_size)
-        for columns in _spans(width, multiple, margin, tile_size)
+        for span in columns
     ]
 
 
@@ -115,8 +113,7 @@ def _spans(size: int, multiple: int, margin: int, tile_size: int) -> list[Span]:
 
 @torch.no_grad()
 def receptive_field(model: DarkUNet) -> int:
-    """How far, in pixels, a pixel of the mosaic can reach in the picture; a multiple of the
-    network's size multiple.
+    """How many pixels far a pixel of the mosaic acts: a multiple of the network's size multiple.
 
     Found by trying: not-a-number in one cell of a narrow mosaic turns every pixel that depends on
     it into the same. All kernels are square, so one direction tells both. Restoring with a margin
@@ -136,29 +133,5 @@ def receptive_field(model: DarkUNet) -> int:
 
 
 def margin_for(model: DarkUNet) -> int:
-    """The margin that tiles take by themselves: the receptive field, but no more than
-    LARGEST_MARGIN.
-    """
+    """The margin of a tile: the receptive field, but no more than LARGEST_MARGIN."""
     return min(receptive_field(model), LARGEST_MARGIN)
-
-
-@torch.no_grad()
-def restore_tiled(
-    model: DarkUNet, mosaic: Tensor, *, tile_size: int = TILE_SIZE, margin: int | None = None
-) -> Tensor:
-    """As `space.restore`, by overlapping tiles: sRGB b 3 H W of an amplified mosaic b 1 H W of any
-    even size.
-
-    `tile_size` (pixels of the mosaic, margins included) bounds the memory that is needed beside
-    the picture; `margin` (None: `margin_for`) is how much of each tile's border is thrown away.
-    Raises InputError where the margins leave nothing of a tile.
-    """
-    batch, _, height, width = mosaic.shape
-    margin = margin_for(model) if margin is None else margin
-    picture = mosaic.new_empty((batch, 3, height, width))
-    for tile in plan_tiles(
-        height, width, multiple=model.size_multiple, margin=margin, tile_size=tile_size
-    ):
-        part = mosaic[..., tile.rows.read, tile.columns.read]
-        picture[..., tile.rows.kept, tile.columns.kept] = tile.restore(model, part)
-    return picture

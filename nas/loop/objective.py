@@ -22,7 +22,7 @@ from nas.loop.claim import TakenOverError
 from nas.loop.pruning import Rungs
 from nas.loop.reference_device import LatencyDevice
 from nas.outputs.notes import note_repeat, note_trial
-from nas.outputs.store import leave, shares
+from nas.outputs.store import shares, upload_outputs
 from nas.samplers import suggest
 from nas.study.records import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
 from nas.study.retrying_storage import one_write
@@ -196,8 +196,8 @@ class Objective:
         """Writes the trial's note and artifacts; before it is reported, since an ended trial takes
         no more attributes.
         """
-        artifacts = leave(trial, directory)
-        note_trial(self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=artifacts)
+        files = upload_outputs(trial, directory)
+        note_trial(self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=files)
 
     def _report(
         self, trial: optuna.Trial, kind: str, psnr_db: float | None, latency_ms: float | None

@@ -1,1 +1,1 @@
-"""What a trial or an export leaves for people: drawings, notes, curves, cards, ONNX."""
+"""What a trial or an export gives to people: drawings, notes, curves, model cards, ONNX."""

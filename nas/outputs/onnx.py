@@ -1,5 +1,4 @@
-"""A network as ONNX: one file that onnxruntime runs without this project, checked against torch
-once it is written.
+"""A network as ONNX: one file that onnxruntime runs without this project, checked against torch.
 
 Written by torch's exporter that traces (`dynamo=False`): it needs no package but onnx, and its
 pixel shuffles keep height and width free. Seen with torch 2.13.
@@ -25,29 +24,27 @@ NEEDED = ("onnx", "onnxruntime")
 
 
 def require_onnx() -> None:
-    """InputError where a package that writing and checking needs is missing; it names the extra."""
+    """InputError, which names the extra, where a package that an export needs is missing."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(
             f"an export needs the Python packages {' and '.join(NEEDED)}, but "
-            f"{' and '.join(missing)} "
-            f"{'are' if len(missing) > 1 else 'is'} not installed; pip install '.[export]'"
+            f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed; "
+            "pip install '.[export]'"
         )
 
 
 def write_onnx(model: DarkUNet, path: Path, *, about: dict[str, Any]) -> None:
-    """Writes `model` (folded, on the CPU): input "mosaic" 1 1 height width, output "rgb" 1 3
-    height width, both free.
+    """Writes a folded `model`: input "mosaic" 1 1 height width, output "rgb" 1 3 height width.
 
-    `about` is stored in the file's metadata, each value as JSON.
+    Height and width are free; `about` is stored in the file's metadata, each value as JSON.
     """
     import onnx
 
     multiple = model.size_multiple
     free = {2: "height", 3: "width"}
     with warnings.catch_warnings():
-        # Newer torch calls this exporter legacy on every call; the versions that we allow all have
-        # it.
+        # Newer torch calls this exporter legacy on every call; all versions that we allow have it.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             model.eval(),
@@ -66,8 +63,7 @@ def write_onnx(model: DarkUNet, path: Path, *, about: dict[str, Any]) -> None:
 
 
 def check_onnx(path: Path, model: DarkUNet) -> dict[str, float]:
-    """Largest difference between onnxruntime and torch for three sizes of random mosaics:
-    {"64x96": 3e-7, ...}.
+    """Largest difference of onnxruntime from torch, by size of mosaic: {"64x96": 3e-7, ...}.
 
     Raises InputError, with the figure, where one is over TOLERANCE.
     """
@@ -78,24 +74,22 @@ def check_onnx(path: Path, model: DarkUNet) -> dict[str, float]:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     multiple = model.size_multiple
     generator = torch.Generator().manual_seed(0)
-    found: dict[str, float] = {}
+    differences: dict[str, float] = {}
     for rows, columns in ((1, 1), (2, 3), (5, 2)):
         mosaic = torch.rand(1, 1, rows * multiple, columns * multiple, generator=generator)
         with torch.inference_mode():
-            wanted = model(mosaic)
+            expected = model(mosaic)
         given = torch.from_numpy(session.run(["rgb"], {"mosaic": mosaic.numpy()})[0])
         size = f"{mosaic.shape[2]}x{mosaic.shape[3]}"
-        if given.shape != wanted.shape:
+        if given.shape != expected.shape:
             raise InputError(
-                f"onnxruntime must give what torch gives, but at {size} {path.name} gives "
-                f"shape {tuple(given.shape)} "
-                f"instead of {tuple(wanted.shape)}; nothing was exported"
+                f"onnxruntime must give what torch gives, but at {size} {path.name} gives shape "
+                f"{tuple(given.shape)} instead of {tuple(expected.shape)}; nothing was exported"
             )
-        found[size] = float((given - wanted).abs().max())
-        if not found[size] <= TOLERANCE:  # also where it is no number
+        differences[size] = float((given - expected).abs().max())
+        if not differences[size] <= TOLERANCE:  # also where it is no number
             raise InputError(
                 f"onnxruntime must give what torch gives to {TOLERANCE:g}, but at {size} "
-                f"{path.name} differs by "
-                f"{found[size]:.2g}; nothing was exported"
+                f"{path.name} differs by {differences[size]:.2g}; nothing was exported"
             )
-    return found
+    return differences

@@ -1,6 +1,4 @@
-"""What is exported and how it scored: the network of a trial as its search left it, or after a
-longer training.
-"""
+"""What is exported and how it scored: a trial's network, or the same after a longer training."""
 
 from __future__ import annotations
 
@@ -19,13 +17,15 @@ from trials.config import DataConfig, LatencyConfig
 if TYPE_CHECKING:
     import optuna
 
+# What reading a result.json of another form raises.
+_WRONG_VALUES = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trained network's folder, its scores on the held-out pairs of `data`, and what it was
-    trained by.
+    """A trained network's folder, its scores on the held-out pairs of `data`, and its training.
 
-    `latency` is the form in which it was judged, `device` where.
+    `latency` is the form in which it was scored, `device` where.
     """
 
     folder: Path
@@ -43,15 +43,12 @@ class Trained:
 
 
 def of_trial(row: Row, study: optuna.Study, folder: Path) -> Trained:
-    """The trial of `row`, a complete one, in the study's `folder`; InputError where its files are
-    not there.
-    """
+    """The trial of `row`, a complete one; InputError where its files are not in `folder`."""
     place = inside(folder, row.directory or f"trials/{row.number:04d}", "a trial's folder")
     if not place.is_dir():
         raise InputError(
-            f"a trial's files must lie in the study's folder, but there is no {place}: "
-            f"was it deleted, or made on "
-            "another machine? give its --runs"
+            f"a trial's files must lie in the study's folder, but there is no {place}: was it "
+            "deleted, or made on another machine? give its --runs"
         )
     attrs, config = study.user_attrs, study.user_attrs.get("config", {})
     trial = study.get_trials(deepcopy=False)[row.number].user_attrs
@@ -64,82 +61,59 @@ def of_trial(row: Row, study: optuna.Study, folder: Path) -> Trained:
         seconds=trial.get("train_seconds"),
         device=str(config.get("device", "cpu")),
         seed=config.get("seed"),
-        data=_known(DataConfig, config.get("data", {})),
+        data=DataConfig(**_fields_of(DataConfig, config.get("data", {}))),
         about_data=attrs.get("data", {}),
         recipe=config.get("train", {}),
-        latency=_known(LatencyConfig, config.get("latency", {})),
+        latency=LatencyConfig(**_fields_of(LatencyConfig, config.get("latency", {}))),
         baseline_psnr_db=attrs.get("baseline_psnr_db"),
     )
 
 
 def of_training(row: Row, folder: Path) -> Trained:
-    """The longer training of `row`'s network in `folder`; InputError where it is none, not done,
-    or another network's.
-    """
+    """The longer training of `row`'s network in `folder`; InputError where it is not finished."""
     path = inside(folder, "result.json", "a training's file")
     if not path.is_file():
         raise InputError(
-            f"--weights must be the folder of a finished nas.retrain, but there is no "
-            f"{path}; let it train to its end"
+            f"--weights must be the folder of a finished nas.retrain, but there is no {path}; "
+            "let it train to its end"
         )
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        digest, settings, about = (
-            told["digest"],
-            dict(told["training"]["settings"]),
-            dict(told["training"]["data"]),
-        )
-        found = Trained(
+        result = json.loads(path.read_text(encoding="utf-8"))
+        digest, training = result["digest"], result["training"]
+        settings = dict(training["settings"])
+        data = _fields_of(DataConfig, _section("data", settings))
+        trained = Trained(
             folder=folder,
-            psnr_db=_score(told["psnr_db"]),
-            ssim=_score(told["ssim"]),
-            images=[_image(one) for one in told["images"]],
-            seconds=_score(told["train_seconds"]),
+            psnr_db=_score(result["psnr_db"]),
+            ssim=_score(result["ssim"]),
+            images=[_image(one) for one in result["images"]],
+            seconds=_score(result["train_seconds"]),
             device=str(settings["device"]),
             seed=int(settings["seed"]),
-            data=make_section(
-                DataConfig, _acting(DataConfig, _section("data", settings)), "data."
-            ),
-            about_data=about,
+            data=make_section(DataConfig, data, "data."),
+            about_data=dict(training["data"]),
             recipe=_section("train", settings),
         )
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        OSError,
-    ) as error:
+    except (*_WRONG_VALUES, RecursionError, OSError) as error:
         raise InputError(
             f"--weights must be the folder of a finished nas.retrain, but {path} does not "
-            f"tell its training; give "
-            "such a folder"
+            "describe its training; give such a folder"
         ) from error
     if digest != row.digest:
         raise InputError(
-            f"--weights must be a training of trial {row.number}'s network "
-            f"({row.digest}), but {folder} is of "
-            f"{digest}; give its own trial"
+            f"--weights must be a training of trial {row.number}'s network ({row.digest}), but "
+            f"{folder} is of {digest}; give its own trial"
         )
-    return found
+    return trained
 
 
 def _section(name: str, flat: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key.removeprefix(f"{name}."): value
-        for key, value in flat.items()
-        if key.startswith(f"{name}.")
-    }
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): flat[key] for key in flat if key.startswith(prefix)}
 
 
-def _known(kind: type[Any], values: dict[str, Any]) -> Any:
-    return kind(**_acting(kind, values))
-
-
-def _acting(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Of `values` those that this version knows."""
+def _fields_of(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Of `values` those that this version has."""
     return {key: value for key, value in values.items() if key in kind.__dataclass_fields__}
 
 
@@ -149,10 +123,6 @@ def _score(value: Any) -> float:
     return float(value)
 
 
-def _image(told: dict[str, Any]) -> dict[str, Any]:
-    """A picture's scores, as `Trained.images` holds them."""
-    return {
-        "name": str(told["name"]),
-        "psnr_db": _score(told["psnr_db"]),
-        "ssim": _score(told["ssim"]),
-    }
+def _image(image: dict[str, Any]) -> dict[str, Any]:
+    scores = {key: _score(image[key]) for key in ("psnr_db", "ssim")}
+    return {"name": str(image["name"]), **scores}

@@ -1,14 +1,10 @@
-"""`nas.describe`: the picture of a network says what the genome says, and its shares are the
-counted ones.
-"""
-
-import random
+"""`nas.describe`: a network as table, drawing and JSON, and the design space."""
 
 import pytest
 
 from nas.cli.parser import run
-from nas.describe import main, outline
-from space import BASELINES, DesignSpace, Genome, count_cost
+from nas.describe import main
+from space import BASELINES, DesignSpace, Genome
 
 
 def described(capsys, *argv):
@@ -22,29 +18,14 @@ def test_mo_is_described_with_its_shares(capsys):
     assert status == 0
     assert "1.288 GMAC for one 512 x 512 mosaic; 0.7848 M parameters" in out
     assert "CVPR 2021" in out and "42.7 %" in out and "multiples of 32" in out
-    assert "3 x rdb of 5 layers, the first 4, growth 32" in out
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_every_counted_part_has_its_line_and_no_other(seed):
-    space = DesignSpace()
-    genome = space.decode(space.sample(random.Random(seed)))
-    parts = [part for _, part, _ in outline(genome)]
-    assert len(set(parts)) == len(parts)
-    counted = set(count_cost(genome, 64, 64).parts)
-    assert counted <= set(parts)
-    assert set(parts) - counted <= {"mosaic", "packed", "picture", "skip", "head", "meet"}
+    assert "3 x RDB of 5 layers, the first 4, growth 32" in out
 
 
 def test_the_drawing_is_written(capsys, tmp_path):
     status, out, _ = described(capsys, "MO", "--drawing", str(tmp_path / "m1.svg"))
     text = (tmp_path / "m1.svg").read_text()
-    assert (
-        status == 0
-        and out == f"wrote {tmp_path}/m1.svg\n"
-        and "<title>network MO</title>" in text
-        and "3 x RDB" in text
-    )
+    assert status == 0 and out == f"wrote {tmp_path}/m1.svg\n"
+    assert "<title>network MO</title>" in text and "3 x RDB" in text
     for name, told in (
         ("m1.png", "--drawing must end in .svg, but got"),
         ("no/m1.svg", "No such file or directory; choose another"),
@@ -74,21 +55,13 @@ def test_the_space_shows_every_gene(capsys):
         (["MO", "--space"], "give either a network"),
         (["nobody.json"], "but there is no nobody.json; check the path"),
         (["MO", "--height", "0"], "height and width must be at least 1, but got 0 and 512"),
-        (
-            ["MO", "--colour"],
-            "unrecognized arguments: --colour; see python -m nas.describe --help",
-        ),
+        (["MO", "--colour"], "unrecognized arguments: --colour; see python -m nas.describe"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(capsys, argv, message):
     status, out, err = described(capsys, *argv)
-    assert (
-        status == 2
-        and out == ""
-        and err.startswith("error: ")
-        and message in err
-        and err.count("\n") == 1
-    )
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ") and message in err and err.count("\n") == 1
 
 
 def test_a_damaged_genome_is_named(capsys, tmp_path):

@@ -9,7 +9,6 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -20,8 +19,8 @@ import space
 from nas import cli, export, retrain, search
 from nas.cli.networks import load_network, read_genome
 from nas.outputs import onnx as onnx_export
-from nas.study import selection as winners
-from nas.study.records import Row, read_rows
+from nas.study import selection
+from nas.study.records import read_rows
 from nas.study.storage import default_url
 from space import BASELINES, Genome, InputError, build_model, fold
 
@@ -79,49 +78,33 @@ def test_the_front_stands_alone(here: Path, capsys: pytest.CaptureFixture[str]) 
 
     assert run(*shlex.split(export.EXAMPLE)[3:]) == 0
     rows = {row.number: row for row in read_rows(study_here())}
-    front = winners.front(list(rows.values()), None)
+    front = selection.front(list(rows.values()), None)
     told = capsys.readouterr().out
-    assert "read back: onnxruntime is within" in told and "as told" in told
+    assert "read back: onnxruntime is within" in told and "as reported" in told
     shutil.rmtree(here / "runs")
     folders = sorted(path.name for path in (here / "exports").iterdir())
     assert folders == sorted(f"trial-{row.number:04d}" for row in front)
     for row in front:
         folder = here / "exports" / f"trial-{row.number:04d}"
-        assert sorted(path.name for path in folder.iterdir()) == [
-            "card.html",
-            "model.json",
-            "model.onnx",
-            "weights.safetensors",
-        ]
+        files = "README.md drawing.svg model.json model.onnx preview.png weights.safetensors"
+        assert sorted(path.name for path in folder.iterdir()) == files.split()
         model = space.load_model(folder)
-        session = onnxruntime.InferenceSession(
-            folder / "model.onnx", providers=["CPUExecutionProvider"]
-        )
+        multiple, onnx = model.size_multiple, folder / "model.onnx"
+        session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
         for rows_, columns in ((3, 1), (4, 4), (1, 6)):
-            mosaic = torch.rand(1, 1, rows_ * model.size_multiple, columns * model.size_multiple)
+            mosaic = torch.rand(1, 1, rows_ * multiple, columns * multiple)
             given = torch.from_numpy(session.run(["rgb"], {"mosaic": mosaic.numpy()})[0])
             assert (given - model(mosaic)).abs().max() < 1e-4
         about = json.loads((folder / "model.json").read_text())
-        assert about["quality"]["psnr_db"] == row.psnr_db and about["latency"][
-            "latency_ms"
-        ] == pytest.approx(row.latency_ms)
-        assert (
-            about["latency"]["ratio_to_mo"] == row.ratio_to_mo
-            and about["latency"]["form"]["height"] == 64
-        )
-        assert tuple(about["latency"]["ratio_interval"]) == row.ratio_interval
-        assert (
-            about["training"]["recipe"]["steps"] == 3
-            and about["training"]["data"]["kind"] == "synthetic"
-        )
-        assert (
-            about["provenance"]["trial"] == row.number
-            and about["provenance"]["versions"]["torch"] == torch.__version__
-        )
-        assert f"{row.psnr_db:.2f} dB" in (folder / "card.html").read_text()
-        assert session.get_modelmeta().custom_metadata_map["size_multiple"] == str(
-            model.size_multiple
-        )
+        latency, training, origin = about["latency"], about["training"], about["provenance"]
+        assert about["quality"]["psnr_db"] == row.psnr_db
+        assert latency["latency_ms"] == pytest.approx(row.latency_ms)
+        assert latency["ratio_to_mo"] == row.ratio_to_mo and latency["form"]["height"] == 64
+        assert tuple(latency["ratio_interval"]) == row.ratio_interval
+        assert training["recipe"]["steps"] == 3 and training["data"]["kind"] == "synthetic"
+        assert (origin["trial"], origin["versions"]["torch"]) == (row.number, torch.__version__)
+        assert f"{row.psnr_db:.2f} dB" in (folder / "README.md").read_text()
+        assert session.get_modelmeta().custom_metadata_map["size_multiple"] == str(multiple)
         assert read_genome(str(folder)) == model.genome == read_genome(str(folder / "model.json"))
         again = load_network(str(folder), None)
         assert again.white_balanced_input and torch.equal(fold(again.model)(mosaic), model(mosaic))
@@ -132,7 +115,7 @@ def test_one_trial_is_the_folder_itself_and_is_not_overwritten(
 ) -> None:
     assert run("--study", "dark", "--trial", 0, "--out", "mo") == 0
     assert space.load_model("mo").genome == BASELINES["MO"]
-    card = (here / "mo" / "card.html").read_text()
+    card = (here / "mo" / "README.md").read_text()
     assert "architecture itself, trained anew" in card
     assert "holds a network; give another --out, or --force to replace it" in refused(
         "--trial", 1, "--out", "mo"
@@ -187,11 +170,7 @@ def test_files_that_do_not_hold_what_was_found_are_not_exported(
     )  # another MO: fits, and scores otherwise
     shutil.copy(here / "weights.safetensors", trial)
     told = refused("--trial", 0, "--out", "x")
-    assert (
-        "trial 0 (MO): the exported network must score what was told of it, but scene_00 gives "
-        in told
-        and "0000 told " in told
-    )
+    assert "trial 0 (MO): the exported network must score as 0000 reports, but scene_00" in told
     (trial / "weights.safetensors").write_bytes(b"half")
     assert "must be a whole safetensors file" in refused("--trial", 0, "--out", "x")
     (trial / "weights.safetensors").unlink()
@@ -206,22 +185,9 @@ def test_files_that_do_not_hold_what_was_found_are_not_exported(
 def test_a_longer_training_of_a_winner_is_exported_with_its_own_scores(
     here: Path, refused: Refuse
 ) -> None:
-    words = [
-        "--study",
-        "dark",
-        "--trial",
-        "3",
-        "--steps",
-        "4",
-        "--out",
-        "long",
-        "--device",
-        "cpu",
-        "--eval-steps",
-        "4",
-    ]
+    words = "--study dark.toml --trial 3 --steps 4 --out long --device cpu --eval-steps 4"
     (here / "dark.toml").write_text(TINY)
-    assert cli.run(retrain.main, [*words[:1], "dark.toml", *words[2:]]) == 0
+    assert cli.run(retrain.main, words.split()) == 0
     assert run("--study", "dark", "--trial", 3, "--weights", "long", "--out", "x") == 0
     told, about = (
         json.loads(Path(path).read_text()) for path in ("long/result.json", "x/model.json")
@@ -241,7 +207,9 @@ def test_a_longer_training_of_a_winner_is_exported_with_its_own_scores(
     )
     assert "there is no no/result.json" in refused("--trial", 0, "--weights", "no", "--out", "y")
     Path("long/result.json").write_text("{}")
-    assert "does not tell its training" in refused("--trial", 3, "--weights", "long", "--out", "y")
+    assert "does not describe its training" in refused(
+        "--trial", 3, "--weights", "long", "--out", "y"
+    )
     assert "--front exports several" in refused("--front", "--weights", "long", "--out", "y")
 
 
@@ -268,75 +236,3 @@ def test_an_onnx_run_that_disagrees_is_told(tmp_path: Path) -> None:
         InputError, match=r"to 0.0001, but at 8x8 a.onnx differs by 0\.\d+; nothing was exported"
     ):
         onnx_export.check_onnx(tmp_path / "a.onnx", other)
-
-
-def row(number: int, psnr_db: float | None, latency_ms: float | None, **more: Any) -> Row:
-    return Row(
-        number=number,
-        kind=more.pop("kind", "complete"),
-        digest=f"{number:016x}",
-        psnr_db=psnr_db,
-        latency_ms=latency_ms,
-        **more,
-    )
-
-
-ROWS = [
-    row(0, 24.0, 10.0),
-    row(1, 25.0, 30.0),
-    row(2, 24.5, 20.0),
-    row(3, 24.5, 18.0),
-    row(4, 23.0, 30.0),
-    row(5, None, 90.0, kind="over_limit", message="too slow"),
-    row(6, 25.0, 30.0, repeat_of=1),
-    row(7, None, None, kind="running"),
-]
-
-
-def test_winners_are_chosen_as_asked() -> None:
-    assert [one.number for one in winners.front(ROWS, None)] == [0, 3, 1]
-    assert [one.number for one in winners.front(ROWS, 20.0)] == [0, 3]
-    assert (
-        winners.fastest_above(ROWS, 24.5).number == 3
-        and winners.fastest_above(ROWS, 24.6).number == 1
-    )
-    assert (
-        winners.best_under(ROWS, 30.0).number == 1 and winners.best_under(ROWS, 29.9).number == 3
-    )
-    assert winners.best_under(ROWS, 10.0).number == 0
-    assert winners.by_number(ROWS, 6).number == 1, "a repeat stands for what it repeats"
-
-
-@pytest.mark.parametrize(
-    ("choose", "message"),
-    [
-        (
-            lambda: winners.by_number(ROWS, 5),
-            "trial 5 is over limit: too slow; complete are 0, 1, 2, 3, 4, 6",
-        ),
-        (lambda: winners.by_number(ROWS, 7), "trial 7 is running; complete"),
-        (lambda: winners.by_number(ROWS, -1), "there is no -1: it has 0 to 7"),
-        (lambda: winners.by_number([], 0), "it has no trial yet"),
-        (
-            lambda: winners.front(ROWS, 5.0),
-            "it is empty: no trial is complete within its limit of 5 ms; let the search run on",
-        ),
-        (lambda: winners.front([], None), "it is empty: no trial is complete; let"),
-        (
-            lambda: winners.fastest_above(ROWS, 26),
-            "none has 26 dB: trial 1 (00000000) comes nearest with 25.00 dB",
-        ),
-        (
-            lambda: winners.best_under(ROWS, 9),
-            "none takes 9 ms or less: trial 0 (00000000) comes nearest with 10.00 ms",
-        ),
-        (
-            lambda: winners.best_under(ROWS[5:], 9),
-            "must hold a complete trial to export, but has none",
-        ),
-    ],
-)
-def test_no_winner_is_told_with_the_nearest(choose: Callable[[], Any], message: str) -> None:
-    with pytest.raises(InputError) as told:
-        choose()
-    assert message in str(told.value)

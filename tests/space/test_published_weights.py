@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from space import BASELINES, InputError, build_model, fold, load_reference_checkpoint
-from space.published_weights import _SUFFIXES, _names
+from space.published_weights import SUFFIXES, published_layers
 
 
 def published_state(name):
     """A checkpoint with the published names and random weights, made from our network."""
-    names, _ = _names(name)
+    names, _ = published_layers(name)
     torch.manual_seed(3)
     state = build_model(BASELINES[name]).state_dict()
-    back = {ours: theirs for theirs, ours in _SUFFIXES.items()}
+    back = {ours: theirs for theirs, ours in SUFFIXES.items()}
     ours = {layer: published for published, layer in names.items()}
     made = {}
     for key, tensor in state.items():

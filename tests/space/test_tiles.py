@@ -18,7 +18,7 @@ from space import (
     load_reference_checkpoint,
     restore,
 )
-from space.tiles import LARGEST_MARGIN, margin_for, plan_tiles, receptive_field, restore_tiled
+from space.tiles import LARGEST_MARGIN, TILE_SIZE, margin_for, plan_tiles, receptive_field
 
 SMALL = Genome(
     skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
@@ -47,6 +47,18 @@ def mosaic_of(height, width, batch=1, seed=0):
     return torch.rand(batch, 1, height, width, generator=torch.Generator().manual_seed(seed))
 
 
+@torch.no_grad()
+def restore_tiled(model, mosaic, *, tile_size=TILE_SIZE, margin=None):
+    height, width = mosaic.shape[-2:]
+    margin = margin_for(model) if margin is None else margin
+    picture = mosaic.new_empty((len(mosaic), 3, height, width))
+    multiple = model.size_multiple
+    for tile in plan_tiles(height, width, multiple=multiple, margin=margin, tile_size=tile_size):
+        region = mosaic[..., tile.rows.read, tile.columns.read]
+        picture[..., tile.rows.used, tile.columns.used] = tile.restore(model, region)
+    return picture
+
+
 @settings(deadline=None, max_examples=80)
 @given(
     height=st.integers(1, 2000).map(lambda half: 2 * half),
@@ -60,7 +72,7 @@ def test_tiles_cover_a_frame_once_with_their_margins(height, width, multiple, ma
     tiles = plan_tiles(height, width, multiple=multiple, margin=margin, tile_size=tile_size)
     covered = torch.zeros(height, width, dtype=torch.int8)
     for tile in tiles:
-        covered[tile.rows.kept, tile.columns.kept] += 1
+        covered[tile.rows.used, tile.columns.used] += 1
         for span, size in ((tile.rows, height), (tile.columns, width)):
             assert span.start % multiple == 0 and 0 < span.stop - span.start <= tile_size
             assert span.stop == size or span.stop % multiple == 0
@@ -94,9 +106,7 @@ def test_a_batch_is_restored_picture_by_picture():
 
 
 def test_the_published_mo_leaves_no_seams_on_real_photos(shared):
-    """The acceptance of issue 4: below 1/255 at every pixel. Nine real crops laid together have
-    hard edges too.
-    """
+    """Below 1/255 at every pixel. Nine real crops laid together have hard edges too."""
     from trials import read_frame
 
     photos = sorted((shared / "sid-sample" / "Sony" / "short").glob("*.dng"))[:9]
@@ -112,7 +122,7 @@ def test_the_published_mo_leaves_no_seams_on_real_photos(shared):
     assert whole.std() > 0.05 and (tiled - whole).abs().max() < 1e-4 < 1 / 255
 
 
-def test_receptive_fields_of_the_seeds():
+def test_receptive_fields_of_the_baselines():
     assert {name: receptive_field(build_model(BASELINES[name])) for name in BASELINES} == {
         "MO": 544,
         "M1": 448,

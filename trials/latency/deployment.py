@@ -213,7 +213,7 @@ class ForkedParallel(Parallel):
             assert isinstance(branch, DeepBranch)
             side.wait_stream(main)
             with torch.cuda.stream(side):
-                up = branch.bring_up(branch.at_scale(p2))
+                up = branch.upsample(branch.at_scale(p2))
                 raised.append((up, branch.refine(up)))
         for side in sides:
             main.wait_stream(side)

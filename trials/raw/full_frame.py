@@ -55,7 +55,7 @@ def restore_photo(
     for done, tile in enumerate(tiles, 1):
         mosaic = _amplified(frame, tile.rows.read, tile.columns.read, gains)
         rgb = tile.restore(model, mosaic.to(first.device, first.dtype))
-        _write_part(sensor, photo, tile.rows.kept, tile.columns.kept, rgb)
+        _write_part(sensor, photo, tile.rows.used, tile.columns.used, rgb)
         if on_tile:
             on_tile(done, len(tiles))
     return picture

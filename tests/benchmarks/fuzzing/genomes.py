@@ -16,8 +16,7 @@ import torch
 from fuzzing.checks import require
 from fuzzing.mutate import RAW_JSON, Tree, damaged
 from nas.cli.networks import read_genome
-from nas.outputs.drawing import draw_svg
-from nas.outputs.layout import lay_out
+from nas.outputs.drawing import draw_network
 from space import BASELINES, DesignSpace, Genome, build_model
 
 CHOICES: dict[str, list[Any]] = {
@@ -119,7 +118,7 @@ def check(genome: Genome, text: str, chance: random.Random) -> None:
                 out.shape == (1, 3, side, 2 * side) and bool(out.isfinite().all()),
                 "its output is wrong",
             )
-        ElementTree.fromstring(draw_svg(lay_out(genome, None), title="it"))
+        ElementTree.fromstring(draw_network(genome, title="it"))
 
 
 def _same(parsed: dict[str, Any], has: dict[str, Any], where: str) -> None:

@@ -17,7 +17,7 @@ import torch
 from fuzzing.checks import require
 from fuzzing.mutate import damaged
 from space import BASELINES, build_model, load_reference_checkpoint
-from space.published_weights import _SUFFIXES, _names
+from space.published_weights import SUFFIXES, published_layers
 
 PROGRAMS: list[Any] = [
     os.system,
@@ -47,8 +47,8 @@ class Checkpoints:
 
     def __init__(self, place: Path) -> None:
         torch.manual_seed(2)
-        theirs = {ours: published for published, ours in _names("MO")[0].items()}
-        suffixes = {ours: published for published, ours in _SUFFIXES.items()}
+        theirs = {ours: published for published, ours in published_layers("MO")[0].items()}
+        suffixes = {ours: published for published, ours in SUFFIXES.items()}
         self.state: dict[str, Any] = {}
         for name, tensor in build_model(BASELINES["MO"]).state_dict().items():
             suffix = next(suffix for suffix in suffixes if name.endswith("." + suffix))

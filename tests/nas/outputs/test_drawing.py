@@ -1,6 +1,4 @@
-"""The drawing shows every part of every network, nothing over anything else, in colours that any
-eye can order.
-"""
+"""The drawing shows every part of every network, without overlaps, in ordered colours."""
 
 from __future__ import annotations
 
@@ -14,8 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.outputs.drawing import colour, draw_svg
-from nas.outputs.layout import CAPTION, HEIGHTS, LINE, Drawing, Part, box_width, lay_out, percent
+from nas.outputs.drawing import (
+    HEIGHTS,
+    LINE,
+    Drawing,
+    PlacedPart,
+    box_width,
+    colour,
+    draw_network,
+    draw_svg,
+    lay_out,
+    percent,
+)
 from space import BASELINES, DesignSpace, Genome, count_cost
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -25,15 +33,10 @@ def sampled(seed: int) -> Genome:
     return DesignSpace().decode(DesignSpace().sample(random.Random(seed)))
 
 
-def frame(part: Part) -> tuple[float, float, float, float]:
+def frame(part: PlacedPart) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of boxes and captions."""
-    top = part.y - HEIGHTS[part.scale] / 2
-    return (
-        part.x,
-        top,
-        part.right,
-        part.y + HEIGHTS[part.scale] / 2 + LINE * len(part.captions) + 3,
-    )
+    half = HEIGHTS[part.scale] / 2
+    return part.x, part.y - half, part.right, part.y + half + LINE * len(part.captions) + 3
 
 
 def check(drawing: Drawing) -> None:
@@ -80,30 +83,18 @@ def test_every_part_has_its_share(genome: Genome) -> None:
     ends = [points[-1] for points in drawing.links]
     starts = [points[0] for points in drawing.links]
     for part in drawing.parts:
-        assert part.name == "mosaic" or part.into in ends, part
-        assert part.name == "picture" or part.out_of in starts, part
+        assert part.name == "mosaic" or part.inlet in ends, part
+        assert part.name == "picture" or part.outlet in starts, part
 
 
 def test_mo_as_it_is_known() -> None:
     drawing = lay_out(BASELINES["MO"], count_cost(BASELINES["MO"], 512, 512).parts)
     parts = {part.name: part for part in drawing.parts}
-    assert set(parts) == {
-        "mosaic",
-        "packed",
-        "skip",
-        "stem32",
-        "chain32",
-        "up32",
-        "merge",
-        "head",
-        "picture",
-    }
-    assert parts["chain32"].boxes == (64, 64, 64) and parts["chain32"].captions == (
-        "3 x RDB",
-        "4, then 5 layers, +32",
-        "11 %",
-    )
-    assert parts["head"].captions[-1] == "43 %" and parts["merge"].boxes == (32, 192)
+    names = "mosaic packed trunk stem32 chain32 up32 merge head picture"
+    assert set(parts) == set(names.split())
+    assert parts["chain32"].channels == (64, 64, 64)
+    assert parts["chain32"].captions == ("3 x RDB", "4, then 5 layers, +32", "11 %")
+    assert parts["head"].captions[-1] == "43 %" and parts["merge"].channels == (32, 192)
     assert [title for _, title in drawing.rows] == ["1x, 2x", "8x trunk", "32x"]
 
 
@@ -117,16 +108,13 @@ def test_a_cascade_is_added_from_coarse_to_fine() -> None:
 
 
 def test_the_svg_says_what_the_layout_holds() -> None:
-    svg = draw_svg(
-        lay_out(BASELINES["M2"], count_cost(BASELINES["M2"], 64, 64).parts), title="a <b> & c"
-    )
-    root = ElementTree.fromstring(svg)
+    macs = count_cost(BASELINES["M2"], 64, 64).parts
+    root = ElementTree.fromstring(draw_network(BASELINES["M2"], macs, title="a <b> & c"))
     assert root.findtext(f"{SVG}title") == "a <b> & c"
     groups = {group.get("id"): group for group in root.iter(f"{SVG}g")}
     boxes = groups["chain8"].findall(f"{SVG}rect")
-    assert [float(str(box.get("width"))) for box in boxes] == [
-        pytest.approx(box_width(64), abs=0.06)
-    ] * 2
+    widths = [float(str(box.get("width"))) for box in boxes]
+    assert widths == [pytest.approx(box_width(64), abs=0.06)] * 2
     assert "22 %" in [text.text for text in groups["chain8"].iter(f"{SVG}text")]
 
 
@@ -141,25 +129,19 @@ def test_colours_are_ordered_by_their_lightness_alone() -> None:
 
 
 def test_widths_grow_with_channels_and_shares_are_readable() -> None:
-    assert box_width(1) < box_width(64) < box_width(192) and CAPTION > 5
-    assert [percent(share) for share in (0.004, 0.0994, 0.1, 0.43)] == [
-        "0.4 %",
-        "9.9 %",
-        "10 %",
-        "43 %",
-    ]
+    assert box_width(1) < box_width(64) < box_width(192)
+    shares = [percent(share) for share in (0.004, 0.0994, 0.1, 0.43)]
+    assert shares == ["0.4 %", "9.9 %", "10 %", "43 %"]
 
 
-def test_drawing_needs_no_torch() -> None:
+@pytest.mark.parametrize("module", ["nas.outputs.drawing", "nas.describe"])
+def test_drawing_needs_no_torch(module: str) -> None:
     program = (
-        "import sys, nas.outputs.drawing, nas.outputs.layout, space; drawn = "
-        "nas.layout.lay_out(space.BASELINES['MO']); nas.drawing.draw_svg(drawn); "
+        f"import sys, {module}, space; from nas.outputs.drawing import draw_network; "
+        "mo = space.BASELINES['MO']; draw_network(mo, space.count_cost(mo, 64, 64).parts); "
+        "print('torch' in sys.modules)"
     )
-    program += "print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[3],
-    )
+    root = Path(__file__).parents[3]
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=root)
     assert done.stdout.strip() == "False", done.stderr

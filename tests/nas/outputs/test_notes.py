@@ -1,6 +1,4 @@
-"""Notes on trials and study: as optuna-dashboard reads them, short, and true to the trial's
-figures.
-"""
+"""Notes on trials and study: as optuna-dashboard reads them, short, true to the figures."""
 
 from __future__ import annotations
 
@@ -18,8 +16,7 @@ from hypothesis import strategies as st
 from stand_ins import Command, Leaving, Runner
 
 from nas.outputs import notes
-from nas.outputs.notes import LONGEST, compose, in_words, note_study, save
-from nas.outputs.study_note import compose_study
+from nas.outputs.notes import LONGEST, compose, compose_study, in_words, note_study, save
 from nas.study.config import StudyConfig, load_config
 from nas.study.storage import open_storage, quiet_optuna
 from nas.study.store import open_study
@@ -60,7 +57,7 @@ def test_a_note_tells_what_the_trial_found_and_shows_its_pictures(
     study = read_study()
     for trial in study.get_trials():
         note = note_of(study, trial.number)
-        assert note.startswith(f"**{trial.user_attrs['baseline']}**: a trunk at 8x")
+        assert note.startswith(f"**{trial.user_attrs['baseline']}**: trunk at 8x (")
         psnr_db, latency_ms = trial.values
         assert f"**{psnr_db:.2f} dB**" in note and f"**{latency_ms:.1f} ms**" in note
         assert f"{trial.user_attrs['ratio_to_mo']:.2f} x MO (" in note
@@ -188,7 +185,7 @@ def test_every_note_fits_into_one_attribute(seed: int, pictures: int, words: str
     ]
     urls = dict.fromkeys(notes.PICTURES, f"/artifacts/123456/1234567/{'0' * 36}")
     parts = dict.fromkeys(
-        ["skip", "merge", "head", *(f"stem{b.scale}" for b in genome.branches)], 0.01
+        ["trunk", "merge", "head", *(f"stem{b.scale}" for b in genome.branches)], 0.01
     )
     attrs = {
         "genome": genome.to_json(),
@@ -212,7 +209,7 @@ def test_pictures_are_listed_worst_first_and_counted() -> None:
     assert [float(psnr) for _, psnr, _ in rows] == [20.0, 21.0, 22.0, 23.0, 24.0, 25.0]
     assert "|and 6 more|" in note and "a b" in rows[0][0], "a name can't break the table"
     assert (
-        "|branch 32x|3 RDBs, 64 ch., 5 layers +32|13 %|" in note
+        "|branch 32x|3 x RDB, 4, then 5 layers, +32|13 %|" in note
         and "(14.7 to 15.3), 0.50 x MO (0.49 to 0.51)" in note
     )
     assert "Trained (32 s of training)." in note
@@ -240,12 +237,10 @@ def test_mo_is_the_unit() -> None:
 
 def test_networks_in_words() -> None:
     assert in_words(BASELINES["MO"]) == (
-        "a trunk at 8x (1 residual block), a branch at 32x (3 RDBs); the mosaic is "
-        "concatenated in the head"
+        "trunk at 8x (1 x residual), branch at 32x (3 x RDB), head concat"
     )
-    assert in_words(BASELINES["M1"]).count("2 RDBs") == 3 and "concatenated;" in in_words(
-        BASELINES["M1"]
-    )
+    assert in_words(BASELINES["M1"]).count("(2 x RDB)") == 3
+    assert "fusion concat" in in_words(BASELINES["M1"])
 
 
 def test_a_trial_that_never_had_a_genome_has_a_note() -> None:
@@ -262,7 +257,7 @@ def test_the_studys_note_is_short_whatever_its_settings() -> None:
 
 
 def test_writing_a_note_does_not_take_longer_the_more_there_are(tmp_path: Path) -> None:
-    """Counted, not timed: steps of SQLite's machine, which is asked to tell each hundred of them."""
+    """Counted, not timed: steps of SQLite's machine, in hundreds."""
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/a.db")
     hundreds = 0
 

@@ -1,6 +1,4 @@
-"""What a trial leaves in the artifact store: every file whole, linked rather than copied, before
-the trial is told.
-"""
+"""A trial's artifacts: every file whole, linked rather than copied, there before the report."""
 
 from __future__ import annotations
 
@@ -28,11 +26,9 @@ from space import BASELINES, Genome, count_cost
 Read = Callable[[], optuna.Study]
 
 
-def left(study: optuna.Study, trial: FrozenTrial) -> dict[str, str]:
-    return {
-        meta.filename: meta.artifact_id
-        for meta in get_all_artifact_meta(trial, storage=study._storage)
-    }
+def artifacts_of(study: optuna.Study, trial: FrozenTrial) -> dict[str, str]:
+    metas = get_all_artifact_meta(trial, storage=study._storage)
+    return {meta.filename: meta.artifact_id for meta in metas}
 
 
 def test_every_finished_trial_has_its_files_in_the_store(
@@ -44,7 +40,7 @@ def test_every_finished_trial_has_its_files_in_the_store(
     trials = study.get_trials()
     assert len(trials) == 4
     for trial in trials:
-        ids = left(study, trial)
+        ids = artifacts_of(study, trial)
         assert set(ids) == set(FILES)
         for name, artifact_id in ids.items():
             download_artifact(
@@ -64,7 +60,7 @@ def test_every_finished_trial_has_its_files_in_the_store(
             and trial.user_attrs.get("baseline", trial.user_attrs["digest"][:8]) in drawing
         )
     assert sorted(path.name for path in (folder / ARTIFACTS).iterdir()) == sorted(
-        artifact_id for trial in trials for artifact_id in left(study, trial).values()
+        artifact_id for trial in trials for artifact_id in artifacts_of(study, trial).values()
     ), "no orphans, nothing half"
     assert {
         meta.mimetype for meta in get_all_artifact_meta(trials[0], storage=study._storage)
@@ -74,7 +70,7 @@ def test_every_finished_trial_has_its_files_in_the_store(
 @pytest.mark.parametrize(
     "kind", ["over_limit", "diverged", "out_of_memory", ValueError("it broke")], ids=str
 )
-def test_a_trial_without_scores_leaves_drawing_and_config(
+def test_a_trial_without_scores_has_drawing_and_config(
     run_search: Command, read_study: Read, kind: Any
 ) -> None:
     told = (
@@ -83,7 +79,7 @@ def test_a_trial_without_scores_leaves_drawing_and_config(
     limit = ["--latency-limit-ms", 1] if kind == "over_limit" else []
     run_search("--trials", 1, *limit, runner=Runner(script=[told]))
     study = read_study()
-    assert set(left(study, study.get_trials()[0])) == {"drawing.svg", "genome.json"}
+    assert set(artifacts_of(study, study.get_trials()[0])) == {"drawing.svg", "genome.json"}
     assert "parts" not in study.get_trials()[0].user_attrs, "its cost has none"
 
 
@@ -93,7 +89,7 @@ def test_a_repeat_has_none_of_its_own(run_search: Command, read_study: Read) -> 
     study.enqueue_trial(study.get_trials()[3].params)
     run_search("--trials", 5, runner=Leaving())
     repeat = study.get_trials()[4]
-    assert repeat.user_attrs["repeat_of"] == 3 and left(study, repeat) == {}
+    assert repeat.user_attrs["repeat_of"] == 3 and artifacts_of(study, repeat) == {}
     assert repeat.user_attrs["parts"] == study.get_trials()[3].user_attrs["parts"]
 
 
@@ -104,7 +100,7 @@ def test_a_full_disk_ends_the_search_and_space_lets_it_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert run_search("--trials", 1, runner=Leaving()) == 0
-    before = left(read_study(), read_study().get_trials()[0])
+    before = artifacts_of(read_study(), read_study().get_trials()[0])
     with monkeypatch.context() as full:
         full.setattr(os, "link", _full)  # as a file system says that has no room for a name ...
         full.setattr("shutil.copyfileobj", _full)  # ... and none for a copy
@@ -119,10 +115,10 @@ def test_a_full_disk_ends_the_search_and_space_lets_it_go_on(
         "M1",
         "M2",
     }
-    assert left(study, study.get_trials()[0]) == before
+    assert artifacts_of(study, study.get_trials()[0]) == before
     for row in rows:
         if row.is_verdict:
-            assert set(left(study, study.get_trials()[row.number])) == set(FILES)
+            assert set(artifacts_of(study, study.get_trials()[row.number])) == set(FILES)
 
 
 def _full(*_: Any) -> None:
@@ -150,9 +146,11 @@ def test_a_trial_stopped_while_it_uploads_is_repeated_with_its_own(
         next(t for t in study.get_trials() if t.user_attrs.get("retry_of") == 0),
     )
     assert first.user_attrs["kind"] == "interrupted" and again.user_attrs["kind"] == "complete"
-    assert set(left(study, again)) == set(FILES) and 0 < len(left(study, first)) <= 3
-    assert not set(left(study, first).values()) & set(left(study, again).values())
-    told = {i for trial in study.get_trials() for i in left(study, trial).values()}
+    assert (
+        set(artifacts_of(study, again)) == set(FILES) and 0 < len(artifacts_of(study, first)) <= 3
+    )
+    assert not set(artifacts_of(study, first).values()) & set(artifacts_of(study, again).values())
+    told = {i for trial in study.get_trials() for i in artifacts_of(study, trial).values()}
     assert {path.name for path in (runs / "tiny" / ARTIFACTS).iterdir()} <= told, (
         "nothing there that no trial tells of"
     )
@@ -188,14 +186,14 @@ def _half(source: Any, file: Any) -> None:
     _full()
 
 
-def test_what_is_left_is_there_before_the_trial_is_told(
+def test_artifacts_are_there_before_the_trial_is_reported(
     run_search: Command, read_study: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
     tell = optuna.Study.tell
 
     def told(self: optuna.Study, trial: Any, *args: Any, **kwargs: Any) -> FrozenTrial:
-        seen.append(len(left(self, self.get_trials()[trial.number])))
+        seen.append(len(artifacts_of(self, self.get_trials()[trial.number])))
         return tell(self, trial, *args, **kwargs)
 
     monkeypatch.setattr(optuna.Study, "tell", told)
