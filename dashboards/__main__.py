@@ -56,7 +56,7 @@ def _main(argv: Sequence[str]) -> int:
         port = server.server_port
         server.set_app(
             make_app(
-                storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable
+                storage, artifacts=artifacts, port=port, first_study=number, writable=args.writable
             )
         )
         page = f"http://{ADDRESS}:{port}/dashboard/studies/{number}"
