@@ -283,7 +283,7 @@ def _front(study: optuna.Study) -> list[Entry]:
             f"finished network; let it "
             "run on"
         )
-    names = {row.number: row.seed or f"{row.name} (trial {row.number})" for row in front}
+    names = {row.number: row.baseline or f"{row.name} (trial {row.number})" for row in front}
     return [
         Entry(name=names[row.number], genome=stored_genome(study, row.number)) for row in front
     ]

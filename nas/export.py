@@ -332,7 +332,7 @@ def describe(row: Row, trained: Trained, study: optuna.Study, model: DarkUNet) -
         "provenance": {
             "study": study.study_name,
             "trial": row.number,
-            "seed_network": row.seed,
+            "baseline": row.baseline,
             "weights_from": str(trained.folder),
             "proposed_by": trial.get("sampler"),
             "device": attrs.get("device"),

@@ -122,7 +122,7 @@ def _card(record: Record) -> dict[str, Any]:
     mark = ", ".join(
         word
         for word, holds in (
-            ("published", record.seed),
+            ("published", record.baseline),
             ("on the front", record.on_front),
             ("stopped early", record.kind == "stopped"),
         )

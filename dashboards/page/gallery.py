@@ -56,7 +56,7 @@ class Gallery:
 
 def members(study: StudyRecords) -> list[Record]:
     """The front and the seeds, fastest first: what table, slider and card show in full."""
-    return [point for point in study.points if point.on_front or point.seed]
+    return [point for point in study.points if point.on_front or point.baseline]
 
 
 def has_dot(record: Record) -> bool:
@@ -92,7 +92,7 @@ def by_distance(study: StudyRecords) -> list[Record]:
         return record.kind == "stopped", (best or 0.0) - (record.psnr_db or 0.0), record.number
 
     return sorted(
-        (one for one in study.records if has_dot(one) and not one.on_front and not one.seed),
+        (one for one in study.records if has_dot(one) and not one.on_front and not one.baseline),
         key=behind,
     )
 
@@ -100,7 +100,7 @@ def by_distance(study: StudyRecords) -> list[Record]:
 def _full(gallery: Gallery, shown: Sequence[Record], artifacts: Artifacts, room: int) -> None:
     shared, left_out = Shared(), 0
     # The seeds, then the front from its best: with too little room its fast end is left out.
-    for record in sorted(shown, key=lambda one: (one.seed is None, -(one.psnr_db or 0.0))):
+    for record in sorted(shown, key=lambda one: (one.baseline is None, -(one.psnr_db or 0.0))):
         panels = _panels(record, artifacts)
         if not panels:
             continue

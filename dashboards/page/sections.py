@@ -50,7 +50,7 @@ def key_figures(study: StudyRecords) -> list[tuple[str, str]]:
     best = max(points, key=lambda one: one.psnr_db or 0.0, default=None)
     fast = [one for one in points if one.ratio_to_mo is not None and one.ratio_to_mo <= 0.5]
     half = max(fast, key=lambda one: one.psnr_db or 0.0, default=None)
-    mo = next((one for one in points if one.seed == "MO"), None)
+    mo = next((one for one in points if one.baseline == "MO"), None)
     spent = sum(record.train_seconds or 0.0 for record in study.records)
     return [
         ("networks", f"{len(points):,}"),

@@ -61,7 +61,7 @@ def compute_curves(study: StudyRecords) -> CurvesData:
     for record in study.records:
         rungs = tuple(r for r in record.rungs if r.psnr_db is not None)
         if rungs and record.repeat_of is None:
-            group = "seed" if record.seed else "front" if record.on_front else "other"
+            group = "baseline" if record.baseline else "front" if record.on_front else "other"
             curves.append(
                 Curve(
                     number=record.number,
@@ -87,7 +87,7 @@ def draw_curves(data: CurvesData) -> go.Figure:
     drawn = figure()
     others = [c for c in data.curves if c.group == "other"]
     front = [c for c in data.curves if c.group == "front"]
-    baselines = [c for c in data.curves if c.group == "seed"]
+    baselines = [c for c in data.curves if c.group == "baseline"]
     if others:
         drawn.add_trace(_lines(others, "searched", {"color": GRAY, "width": 1}, opacity=0.45))
     if front:
@@ -160,7 +160,7 @@ def _mark(
 
 
 def _colour(curve: Curve) -> str:
-    return {"seed": VERMILLION, "front": BLUE}.get(curve.group, GRAY)
+    return {"baseline": VERMILLION, "front": BLUE}.get(curve.group, GRAY)
 
 
 def _caption(curves: Sequence[Curve]) -> str:

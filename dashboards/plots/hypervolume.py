@@ -30,7 +30,7 @@ class Growth:
 
     number: int
     name: str
-    seed: str | None
+    baseline: str | None
     trials: int
     train_seconds: float
     hypervolume: float
@@ -101,7 +101,7 @@ def compute_hypervolume(study: StudyRecords) -> HypervolumeData:
             Growth(
                 number=record.number,
                 name=record.name,
-                seed=record.seed,
+                baseline=record.baseline,
                 trials=count,
                 train_seconds=spent,
                 hypervolume=grown,
@@ -126,11 +126,11 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
         )
     )
     grew = _line(
-        [s for s in data.steps if s.grew and not s.seed], per, "the front grew", {}, "markers"
+        [s for s in data.steps if s.grew and not s.baseline], per, "the front grew", {}, "markers"
     )
     grew.update(marker={"color": BLUE, "size": 7})
     drawn.add_trace(grew)
-    baselines = [s for s in data.steps if s.seed]
+    baselines = [s for s in data.steps if s.baseline]
     named = _line(baselines, per, ", ".join(s.name for s in baselines), {}, "markers")
     named.update(marker={"color": VERMILLION, "size": 10, "symbol": "diamond"})
     if baselines:

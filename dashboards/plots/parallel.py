@@ -18,7 +18,7 @@ from dashboards.plots.style import BLUE, GRAY, VERMILLION, figure, ticks
 from dashboards.study.records import Record, StudyRecords
 
 GENES = 6
-GROUPS = ("searched", "front", "seed")
+GROUPS = ("searched", "front", "baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def compute_parallel(study: StudyRecords) -> ParallelData:
     networks = sorted(study.points, key=lambda r: r.number)
     if not networks:
         return ParallelData(missing=dots.none_finished(study))
-    groups = [2 if r.seed else 1 if r.on_front else 0 for r in networks]
+    groups = [2 if r.baseline else 1 if r.on_front else 0 for r in networks]
     axes = [_words("group", "group", [GROUPS[g] for g in groups], list(GROUPS))]
     axes += [_linear("PSNR, dB", "psnr_db", [r.psnr_db or 0.0 for r in networks])]
     axes += _figures(networks)

@@ -51,7 +51,7 @@ def add_networks(
         )
         faint.update(opacity=0.55, legendrank=1100)  # drawn beneath the others, but told last
         figure.add_trace(faint)
-    others = [p for p in points if not p.on_front and not p.seed]
+    others = [p for p in points if not p.on_front and not p.baseline]
     trace = _dots(others, "searched", reach, span, {"color": GRAY, "size": 7})
     figure.add_trace(trace)
     front = _dots(
@@ -59,7 +59,7 @@ def add_networks(
     )
     front.update(mode="lines+markers", line={"color": BLUE, "width": 2, "shape": "hv"})
     figure.add_trace(front)
-    named = [p for p in points if p.seed]
+    named = [p for p in points if p.baseline]
     baselines = _dots(
         named,
         ", ".join(p.name for p in named) or "MO, M1, M2",

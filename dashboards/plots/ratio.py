@@ -87,12 +87,12 @@ def octaves(low: float, high: float) -> tuple[list[float], list[str]]:
 
 
 def _caption(points: tuple[Record, ...]) -> str:
-    faster = [p for p in points if (p.ratio_to_mo or 1.0) < 1 and p.seed != "MO"]
+    faster = [p for p in points if (p.ratio_to_mo or 1.0) < 1 and p.baseline != "MO"]
     said = [
         f"{len(faster)} of {len(points)} networks {'is' if len(faster) == 1 else 'are'} "
         f"faster than MO (left of 1)."
     ]
-    mo = next((p for p in points if p.seed == "MO"), None)
+    mo = next((p for p in points if p.baseline == "MO"), None)
     if mo is not None:
         beat = [p for p in faster if (p.psnr_db or 0.0) > (mo.psnr_db or 0.0)]
         said.append(

@@ -50,7 +50,7 @@ class Record:
     """
     name: str
     """MO, M1, M2, or the first eight digits of the genome's digest."""
-    seed: str | None = None
+    baseline: str | None = None
     digest: str | None = None
     genome: dict[str, Any] | None = None
     params: dict[str, Any] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class StudyRecords:
     @property
     def baselines(self) -> list[Record]:
         """MO, M1, M2 as far as they are points."""
-        return [r for r in self.points if r.seed is not None]
+        return [r for r in self.points if r.baseline is not None]
 
     @property
     def timed(self) -> str:
@@ -156,7 +156,7 @@ def read_records(study: optuna.Study) -> StudyRecords:
         (
             t.user_attrs["latency"]
             for t in trials
-            if t.user_attrs.get("seed") == "MO" and "latency" in t.user_attrs
+            if t.user_attrs.get("baseline") == "MO" and "latency" in t.user_attrs
         ),
         None,
     )
@@ -201,9 +201,9 @@ def _record(trial: FrozenTrial, mo_ms: float | None, again: Mapping[str, Any]) -
         number=trial.number,
         trial_id=trial._trial_id,
         kind=kind,
-        seed=attrs.get("seed"),
+        baseline=attrs.get("baseline"),
         digest=digest,
-        name=attrs.get("seed") or (digest or "")[:8] or f"trial {trial.number}",
+        name=attrs.get("baseline") or (digest or "")[:8] or f"trial {trial.number}",
         genome=_json(attrs.get("genome")),
         params=trial.params,
         psnr_db=attrs.get("psnr_db", _value(trial, 0)),
@@ -235,7 +235,7 @@ def _ratio(
     else the trial's.
     """
     found = again.get(attrs.get("digest", ""))
-    if attrs.get("seed") != "MO" and found is not None:
+    if attrs.get("baseline") != "MO" and found is not None:
         ratio = found["ratio_to_mo"]
         return ratio["value"], ratio["low"], ratio["high"]
     value = attrs.get("ratio_to_mo")

@@ -28,7 +28,7 @@ MO = "mo"
 def wanting(study: optuna.Study, front: Sequence[Row]) -> list[Row]:
     """The rows of the front that were not measured again yet; MO is the unit and never among them."""
     known = study.user_attrs.get(FRONT_LATENCY, {})
-    return [row for row in front if row.seed != "MO" and row.digest not in known]
+    return [row for row in front if row.baseline != "MO" and row.digest not in known]
 
 
 def remeasure(

@@ -280,10 +280,10 @@ class Objective:
         """
         attrs = trial.user_attrs
         fixed = "fixed_params" in self.study.get_trials(deepcopy=False)[trial.number].system_attrs
-        if fixed and "seed" not in attrs and "retry_of" not in attrs:
+        if fixed and "baseline" not in attrs and "retry_of" not in attrs:
             trial.set_user_attr("queued", True)
             attrs = trial.user_attrs
-        exempt = "seed" in attrs or bool(attrs.get("queued"))
+        exempt = "baseline" in attrs or bool(attrs.get("queued"))
         return Rungs(
             study=self.study,
             trial=trial,

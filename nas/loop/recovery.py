@@ -176,7 +176,7 @@ def recover(
         elif params is not None and trial.number not in queued:
             kept: dict[str, Any] = {
                 key: trial.user_attrs[key]
-                for key in ("seed", "genome", "sampler", "queued", "timed")
+                for key in ("baseline", "genome", "sampler", "queued", "timed")
                 if key in trial.user_attrs
             }
             if (reached := _reached(trial, folder)) is not None:

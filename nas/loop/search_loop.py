@@ -191,14 +191,14 @@ class Search:
 
     def _run_claimed(self, trial: optuna.Trial, claim: Claim, name: str) -> str:
         """Runs an asked and claimed trial; its kind, or "repeat"."""
-        seed = trial.user_attrs.get("seed")
-        self.view.started(trial.number, seed or "new")
+        baseline = trial.user_attrs.get("baseline")
+        self.view.started(trial.number, baseline or "new")
         with self._beside_nobodys_clock(), together(trial):
-            if seed is None:
+            if baseline is None:
                 trial.set_user_attr("sampler", name)
             genome = self.objective.propose(trial)
         if self.view.board.current is not None:
-            self.view.board.current.name = seed or genome.digest[:8]
+            self.view.board.current.name = baseline or genome.digest[:8]
         with study_lock(
             self.folder, self.study
         ):  # two processes must not take the same network, at once or one after the other
@@ -221,7 +221,7 @@ class Search:
                 claim.show_life(done, figures.get("seconds", 0.0))
             elif phase == "resume":
                 self._resumed(trial, done, figures["seconds"])
-            elif phase == "latency" and done and seed == "MO":
+            elif phase == "latency" and done and baseline == "MO":
                 # All other trials are told on MO's clock, and may be done before MO is.
                 trial.set_user_attr("latency", {"median_ms": figures["latency_ms"]})
             self.view.progress(phase, done, total, figures)

@@ -127,7 +127,7 @@ def compose(
     if "genome" not in attrs:  # killed before it was proposed
         return _ending(attrs, kind)
     genome = Genome.from_json(attrs["genome"])
-    name = attrs.get("seed") or genome.digest[:8]
+    name = attrs.get("baseline") or genome.digest[:8]
     pictures = [f"![{what}]({urls[file]})" for file, what in PICTURES.items() if file in urls]
     fixed = [
         f"**{name}**: {in_words(genome)}.",
@@ -208,7 +208,7 @@ def _figures(attrs: Mapping[str, Any], latency_ms: float | None) -> list[str]:
         told.append(f"SSIM {attrs['ssim']:.3f}")
     ratio, interval = attrs.get("ratio_to_mo"), attrs.get("ratio_to_mo_interval")
     latency = attrs.get("latency") or {}
-    if latency_ms is not None and attrs.get("seed") == "MO" and latency.get("low_ms") is not None:
+    if latency_ms is not None and attrs.get("baseline") == "MO" and latency.get("low_ms") is not None:
         told.append(
             f"**{latency_ms:.1f} ms** ({latency['low_ms']:.1f} to "
             f"{latency['high_ms']:.1f}), the unit of all others"

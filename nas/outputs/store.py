@@ -74,7 +74,7 @@ def leave(trial: optuna.Trial, directory: Path) -> dict[str, str]:
     attrs = trial.user_attrs
     genome = Genome.from_json(attrs["genome"])
     macs = (attrs.get("cost") or {}).get("parts")
-    name = attrs.get("seed") or genome.digest[:8]
+    name = attrs.get("baseline") or genome.digest[:8]
     _write(directory / DRAWING, draw_svg(lay_out(genome, macs), title=f"network {name}"))
     curve = read_curve(directory / "curve.csv")
     if len(curve) > 1:

@@ -29,7 +29,7 @@ class Row:
     number: int
     kind: str
     """A kind of nas/study/store.py, or waiting or running."""
-    seed: str | None = None
+    baseline: str | None = None
     digest: str | None = None
     psnr_db: float | None = None
     ssim: float | None = None
@@ -53,7 +53,7 @@ class Row:
     @property
     def name(self) -> str:
         """MO, M1, M2, or the first digits of the genome's digest."""
-        return self.seed or (self.digest or "")[:8] or "-"
+        return self.baseline or (self.digest or "")[:8] or "-"
 
     @property
     def is_verdict(self) -> bool:
@@ -140,7 +140,7 @@ def read_row(trial: FrozenTrial) -> Row:
     return Row(
         number=trial.number,
         kind=state or attrs.get("kind", "error"),
-        seed=attrs.get("seed"),
+        baseline=attrs.get("baseline"),
         digest=attrs.get("digest"),
         psnr_db=attrs.get("psnr_db"),
         ssim=attrs.get("ssim"),
@@ -150,7 +150,7 @@ def read_row(trial: FrozenTrial) -> Row:
         # MO is the unit, so it is its milliseconds that may drift; of the others only the ratio
         # counts.
         steady=latency.get("steady", True)
-        if attrs.get("seed") == "MO"
+        if attrs.get("baseline") == "MO"
         else _is_steady(
             attrs.get("ratio_drift", 0.0),
             attrs.get("ratio_to_mo"),
@@ -167,7 +167,7 @@ def read_row(trial: FrozenTrial) -> Row:
 
 def _remeasured(row: Row, again: dict[str, Any]) -> Row:
     found = again.get(row.digest or "")
-    if found is None or row.kind != "complete" or row.seed == "MO":
+    if found is None or row.kind != "complete" or row.baseline == "MO":
         return row
     ratio = found["ratio_to_mo"]
     return replace(
@@ -202,4 +202,4 @@ def mo_latency_ms(rows: Sequence[Row]) -> float | None:
     """MO's median latency in this study, from which the hypervolume counts; None before it is
     measured.
     """
-    return next((row.latency_ms for row in rows if row.seed == "MO" and row.latency_ms), None)
+    return next((row.latency_ms for row in rows if row.baseline == "MO" and row.latency_ms), None)

@@ -117,7 +117,7 @@ def enqueue_baselines(
     rows = read_rows(study)
     queued = []
     for name, genome in BASELINES.items():
-        own = [row for row in rows if row.seed == name and row.repeat_of is None]
+        own = [row for row in rows if row.baseline == name and row.repeat_of is None]
         settled = False
         for row in own:
             if row.kind == "over_limit":
@@ -127,7 +127,7 @@ def enqueue_baselines(
                 settled = settled or row.kind != "error"
         if not settled:
             study.enqueue_trial(
-                space.encode(genome), user_attrs={"seed": name, "genome": genome.to_json()}
+                space.encode(genome), user_attrs={"baseline": name, "genome": genome.to_json()}
             )
             queued.append(name)
     return queued

@@ -202,7 +202,7 @@ def _trial(args: Namespace, study: optuna.Study) -> tuple[Path, Genome, str]:
     return (
         folder,
         Genome.from_json(text),
-        f"trial {row.number}" + (f" {row.seed}" if row.seed else ""),
+        f"trial {row.number}" + (f" {row.baseline}" if row.baseline else ""),
     )
 
 

@@ -90,7 +90,7 @@ def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
     beside = [
         row
         for row in rows
-        if row.seed
+        if row.baseline
         and row.kind == "complete"
         and row.number not in numbers
         and row.repeat_of is None
@@ -126,5 +126,5 @@ def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
 
 def _name(row: Row) -> Text:
     return (
-        Text(f"{row.name} (seed)", style="bold cyan") if row.seed in BASELINES else Text(row.name)
+        Text(f"{row.name} (baseline)", style="bold cyan") if row.baseline in BASELINES else Text(row.name)
     )

@@ -95,7 +95,7 @@ def stored(folder: Path, command: str) -> dict[str, Any]:
         {
             "trial": row.number,
             "kind": row.kind,
-            "seed": row.seed,
+            "seed": row.baseline,
             "psnr_db": row.psnr_db,
             "ssim": row.ssim,
             "ratio_to_mo": row.ratio_to_mo,

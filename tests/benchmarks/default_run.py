@@ -45,7 +45,7 @@ def main() -> int:
     pairs = load_pairs(options.real, "all", cache_dir=options.study / "cache")
     networks = []
     for row in rows:
-        if row.seed is None and row.number not in front:
+        if row.baseline is None and row.number not in front:
             continue
         attrs = study.trials[row.number].user_attrs
         network = load_network(str(options.study / str(row.directory)), None)

@@ -35,7 +35,7 @@ def fill(study: optuna.Study, count: int, *, seed: int = 0) -> None:
     own = [
         trial
         for trial in trials
-        if "seed" not in trial.user_attrs and "repeat_of" not in trial.user_attrs
+        if "baseline" not in trial.user_attrs and "repeat_of" not in trial.user_attrs
     ]
     kinds = {
         kind: [trial for trial in own if trial.user_attrs.get("kind") == kind]

@@ -188,7 +188,7 @@ def search_of(study: optuna.Study, front: list[Row]) -> dict[str, Any]:
         "grown": grown,
         "complete": points,
         "tau": tau_of_rungs(whole),
-        "seeds": {row.seed: [row.psnr_db, row.ratio_to_mo] for row in rows if row.seed},
+        "seeds": {row.baseline: [row.psnr_db, row.ratio_to_mo] for row in rows if row.baseline},
     }
 
 

@@ -39,7 +39,7 @@ class Made:
     psnr_db: float | None = None
     latency_ms: float | None = None
     kind: str = "complete"
-    seed: str | None = None
+    baseline: str | None = None
     genome: Genome | None = None
     interval: tuple[float, float] = (0.999, 1.001)
     rungs: Sequence[Mapping[str, Any]] = ()
@@ -54,7 +54,7 @@ def baselines(**changes: Any) -> list[Made]:
     """MO, M1 and M2 as a study would have them."""
     figures = {"MO": (27.0, MO_MS), "M1": (28.0, 110.0), "M2": (28.2, 190.0)}
     return [
-        Made(seed=name, genome=BASELINES[name], psnr_db=db, latency_ms=ms, **changes)
+        Made(baseline=name, genome=BASELINES[name], psnr_db=db, latency_ms=ms, **changes)
         for name, (db, ms) in figures.items()
     ]
 
@@ -120,13 +120,13 @@ def make_file(made: Iterable[Made], folder: Path, *, name: str = "dark", **attrs
 def _trial(number: int, made: Made, artifacts: Path | None) -> optuna.trial.FrozenTrial:
     attrs: dict[str, Any] = {
         "kind": made.kind,
-        "seed": made.seed,
+        "baseline": made.baseline,
         "psnr_db": made.psnr_db,
         "repeat_of": made.repeat_of,
         "train_seconds": made.train_seconds,
         "message": made.message or None,
     }
-    attrs["sampler"] = None if made.seed else "tpe"
+    attrs["sampler"] = None if made.baseline else "tpe"
     attrs["digest"] = made.genome.digest if made.genome else f"{number:016x}"
     if made.genome is not None:
         attrs["genome"] = made.genome.to_json()
@@ -143,7 +143,7 @@ def _trial(number: int, made: Made, artifacts: Path | None) -> optuna.trial.Froz
         ratio = made.latency_ms / MO_MS
         attrs["ratio_to_mo"] = ratio
         attrs["ratio_to_mo_interval"] = (
-            [ratio * share for share in made.interval] if made.seed != "MO" else [1.0, 1.0]
+            [ratio * share for share in made.interval] if made.baseline != "MO" else [1.0, 1.0]
         )
         attrs["latency"] = {
             "median_ms": made.latency_ms,

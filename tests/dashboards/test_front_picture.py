@@ -14,7 +14,7 @@ import pytest
 from dashboards.front import draw_front, main
 from dashboards.study.records import read_records
 
-# (seed, psnr_db, latency_ms, kind, repeat_of)
+# (baseline, psnr_db, latency_ms, kind, repeat_of)
 TRIALS = [
     ("MO", 27.0, 50.0, "complete", None),
     ("M1", 28.0, 110.0, "complete", None),
@@ -33,7 +33,7 @@ def url(tmp_path: Path) -> str:
         study_name="dark", storage=url, directions=["maximize", "minimize"]
     )
     study.set_user_attr("config", {"latency_limit_ms": None})
-    for number, (seed, psnr_db, latency_ms, kind, repeat_of) in enumerate(TRIALS):
+    for number, (baseline, psnr_db, latency_ms, kind, repeat_of) in enumerate(TRIALS):
         trial = study.ask()
         latency = {
             "median_ms": latency_ms,
@@ -47,7 +47,7 @@ def url(tmp_path: Path) -> str:
         }
         attrs = {
             "kind": kind,
-            "seed": seed,
+            "baseline": baseline,
             "digest": f"{number:016x}",
             "latency": latency,
             "ratio_to_mo": latency_ms / 50,

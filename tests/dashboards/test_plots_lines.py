@@ -13,7 +13,7 @@ from dashboards.study.records import StudyRecords, read_records
 
 def on_rungs() -> StudyRecords:
     mo = Made(
-        seed="MO",
+        baseline="MO",
         psnr_db=27.0,
         latency_ms=50.0,
         rungs=[rung(100, 24.0, "exempt"), rung(300, 27.0, "end")],
@@ -31,7 +31,7 @@ def on_rungs() -> StudyRecords:
 def test_each_network_with_rungs_is_a_curve() -> None:
     data = compute_curves(on_rungs())
     found = [(c.number, c.group, len(c.rungs)) for c in data.curves]
-    assert found == [(0, "seed", 2), (1, "front", 2), (2, "other", 2), (3, "other", 1)]
+    assert found == [(0, "baseline", 2), (1, "front", 2), (2, "other", 2), (3, "other", 1)]
     assert (
         "4 networks at their rungs; 1 was stopped early, one was exempt. Stopped at step 100: 1."
         in data.caption
@@ -90,7 +90,7 @@ def test_lines_are_in_the_order_of_the_trials() -> None:
     assert data.numbers == (1, 2, 3, 4, 5, 6, 7, 8)
     columns, rows = data.table()
     assert [row[columns.index("psnr_db")] for row in rows] == [20, 21, 22, 23, 24, 27, 28, 28.2]
-    assert [row[columns.index("group")] for row in rows] == ["searched"] * 5 + ["seed"] * 3
+    assert [row[columns.index("group")] for row in rows] == ["searched"] * 5 + ["baseline"] * 3
     assert list(draw_parallel(data).data[0].line.color) == [0] * 5 + [2] * 3
 
 

@@ -171,7 +171,7 @@ def test_one_network_is_enough_to_draw_and_tables_fit_their_columns() -> None:
     rungs = [rung(10, 20.0), rung(20, 26.0, "end")]
     for study in (
         few(),
-        read([Made(psnr_db=26.0, latency_ms=50.0, seed="MO", genome=genomes(1)[0], rungs=rungs)]),
+        read([Made(psnr_db=26.0, latency_ms=50.0, baseline="MO", genome=genomes(1)[0], rungs=rungs)]),
     ):
         drawn = 0
         for plot in PLOTS:

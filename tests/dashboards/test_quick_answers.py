@@ -97,7 +97,7 @@ def url(tmp_path: Path) -> str:
                 params={name: params[name] for name in spaces},
                 distributions=spaces,
                 user_attrs={
-                    "seed": "MO",
+                    "baseline": "MO",
                     "latency": {"median_ms": 50.0, "low_ms": 49.0},
                     "ratio_to_mo": 1.0,
                     "psnr_db": 24.0,

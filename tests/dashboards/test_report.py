@@ -296,7 +296,7 @@ def test_noise_cannot_make_it_too_large(tmp_path: Path) -> None:
 def test_nothing_of_a_study_becomes_html(tmp_path: Path) -> None:
     made = networks()
     made[0] = Made(
-        psnr_db=27.0, latency_ms=50.0, seed="MO", genome=BASELINES["MO"], message=HOSTILE
+        psnr_db=27.0, latency_ms=50.0, baseline="MO", genome=BASELINES["MO"], message=HOSTILE
     )
     made.append(Made(kind="error", message=HOSTILE, attrs={"sampler": HOSTILE}))
     made.append(

@@ -305,7 +305,7 @@ def test_without_webgl_the_axes_are_still_chosen_from(browser_tab: Tab, page: An
     page.wait_for_selector(READY)
     assert "draws no WebGL" in page.inner_text("#plot-parallel")
     page.select_option("#axis", label="group")
-    page.select_option("#low", label="seed")
+    page.select_option("#low", label="baseline")
     assert (
         page.inner_text("#brushed") == "3 of 43 networks chosen, the others dimmed"
         and bright(page) == 3

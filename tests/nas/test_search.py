@@ -33,7 +33,7 @@ def test_seeds_first_then_the_sampler_and_the_budget_counts_both(
     ]
     assert len(runner.calls) == 5 and len({genome.digest for genome in runner.calls}) == 5
     trials = read_study().trials
-    assert [trial.user_attrs.get("seed") for trial in trials] == ["MO", "M1", "M2", None, None]
+    assert [trial.user_attrs.get("baseline") for trial in trials] == ["MO", "M1", "M2", None, None]
     assert all(trial.user_attrs["sampler"] == "structure" for trial in trials[3:])
 
 
@@ -91,7 +91,7 @@ def test_the_same_command_goes_on_and_more_trials_may_be_asked(
     assert not {genome.digest for genome in second.calls} & {
         genome.digest for genome in first.calls
     }
-    assert sum("seed" in trial.user_attrs for trial in read_study().trials) == 3
+    assert sum("baseline" in trial.user_attrs for trial in read_study().trials) == 3
 
 
 def test_the_end_names_what_to_try(
@@ -101,7 +101,7 @@ def test_the_end_names_what_to_try(
     told = capsys.readouterr().out
     folder = runs / "tiny"
     assert f"python -m dashboards --study tiny --runs {runs}\n" in told
-    assert f"python -m nas.describe {folder}/trials/" in told and "MO (seed)" in told
+    assert f"python -m nas.describe {folder}/trials/" in told and "MO (baseline)" in told
     assert f"python -m dashboards.report --study tiny --runs {runs} --out report.html" in told
     assert "hypervolume" in told and "dB x octaves" in told
 
@@ -156,7 +156,7 @@ def test_three_errors_in_a_row_end_it(
     assert [genome.digest for genome in runner.calls[:3]] == [
         seed.digest for seed in BASELINES.values()
     ]
-    assert sum("seed" in trial.user_attrs for trial in read_study().trials) == 6
+    assert sum("baseline" in trial.user_attrs for trial in read_study().trials) == 6
 
 
 def test_over_the_limit_nothing_is_trained(run_search: Command, read_study: Read) -> None:
@@ -164,7 +164,7 @@ def test_over_the_limit_nothing_is_trained(run_search: Command, read_study: Read
     assert run_search("--latency-limit-ms", limit, "--trials", 12) == 0
     trials = read_study().trials
     over = [trial for trial in trials if trial.user_attrs["kind"] == "over_limit"]
-    assert {"M1", "M2"} <= {trial.user_attrs.get("seed") for trial in over}
+    assert {"M1", "M2"} <= {trial.user_attrs.get("baseline") for trial in over}
     for trial in trials:
         assert trial.constraints["over_latency_limit_ms"] == pytest.approx(
             trial.user_attrs["latency"]["median_ms"] - limit
@@ -193,7 +193,7 @@ def test_a_machine_that_slows_down_reorders_nothing(run_search: Command, read_st
             right_ms
         )
         slowed = trial.user_attrs["latency"]["median_ms"] / right_ms
-        assert slowed == pytest.approx(1 if trial.user_attrs.get("seed") == "MO" else 2)
+        assert slowed == pytest.approx(1 if trial.user_attrs.get("baseline") == "MO" else 2)
 
 
 def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
@@ -208,7 +208,7 @@ def test_queued_networks_come_after_the_seeds_once_and_are_never_stopped(
     for trials in (4, 9):  # the same command again queues nothing twice
         assert run_search(*flags, "--trials", trials, runner=Runner(rungs=rungs)) == 0
     trials = read_study().trials
-    assert [trial.user_attrs.get("seed") for trial in trials[:3]] == ["MO", "M1", "M2"]
+    assert [trial.user_attrs.get("baseline") for trial in trials[:3]] == ["MO", "M1", "M2"]
     assert [trial.user_attrs["digest"] for trial in trials[3:5]] == [
         genome.digest for genome in genomes
     ]
@@ -291,9 +291,9 @@ def test_a_looser_limit_gives_the_seeds_their_trial(run_search: Command, read_st
     ]
     assert run_search("--trials", 5) == 0
     rows = read_rows(read_study())
-    assert [row.kind for row in rows if row.seed == "M1"] == ["over_limit", "complete"]
-    assert [row.kind for row in rows if row.seed == "M2"] == ["over_limit", "complete"]
-    assert [row.kind for row in rows if row.seed == "MO"] == ["complete"]
+    assert [row.kind for row in rows if row.baseline == "M1"] == ["over_limit", "complete"]
+    assert [row.kind for row in rows if row.baseline == "M2"] == ["over_limit", "complete"]
+    assert [row.kind for row in rows if row.baseline == "MO"] == ["complete"]
 
 
 def test_a_known_network_is_told_its_values_and_not_trained(
@@ -382,6 +382,6 @@ def test_ctrl_c_puts_the_trial_back(
     assert trials[1].user_attrs["kind"] == "interrupted" and trials[1].state == TrialState.FAIL
     assert run_search(runner=runner) == 0
     rows = read_rows(read_study())
-    assert [row.kind for row in rows if row.seed == "M1"] == ["interrupted", "complete"]
+    assert [row.kind for row in rows if row.baseline == "M1"] == ["interrupted", "complete"]
     assert "resuming: 1 of 5 trials finished" in capsys.readouterr().out
     assert json.loads(json.dumps(read_study().trials[3].user_attrs))["retry_of"] == 1

@@ -23,7 +23,7 @@ def test_the_front_is_timed_again_and_quoted(
     measure = Measure(factor=0.9)
     assert run_search(measure=measure) == 0
     told = capsys.readouterr().out
-    front = [row for row in front_rows(read_rows(read_study())) if row.seed != "MO"]
+    front = [row for row in front_rows(read_rows(read_study())) if row.baseline != "MO"]
     assert measure.calls == [len(front)] and all(row.remeasured for row in front)
     assert (
         f"timing {len(front)} network" in told
@@ -79,7 +79,7 @@ def test_too_much_for_the_memory_at_once_is_timed_one_by_one(
 
     measure = Measure(fails=fails)
     assert run_search("--trials", 8, measure=measure) == 0
-    front = [row for row in front_rows(read_rows(read_study())) if row.seed != "MO"]
+    front = [row for row in front_rows(read_rows(read_study())) if row.baseline != "MO"]
     assert len(front) >= 2, "the stand-in's front has several networks"
     assert measure.calls == [len(measure.calls) - 1] + [1] * (len(measure.calls) - 1)
     assert (
@@ -103,7 +103,7 @@ def test_a_vanished_device_stops_the_search_in_one_line_and_it_goes_on(
     rows = read_rows(read_study())
     assert [row.kind for row in rows[:2]] == ["complete", "interrupted"], "put back, not failed"
     assert run_search() == 0
-    assert [row.seed for row in read_rows(read_study()) if row.kind == "complete"][:3] == [
+    assert [row.baseline for row in read_rows(read_study()) if row.kind == "complete"][:3] == [
         "MO",
         "M2",
         "M1",
@@ -131,5 +131,5 @@ def test_a_network_that_comes_onto_the_front_by_it_is_timed_too(
     """
     measure = Measure(factor=2.0)
     assert run_search("--trials", 8, measure=measure) == 0
-    front = [row for row in front_rows(read_rows(read_study())) if row.seed != "MO"]
+    front = [row for row in front_rows(read_rows(read_study())) if row.baseline != "MO"]
     assert len(measure.calls) >= 2 and all(row.remeasured for row in front)

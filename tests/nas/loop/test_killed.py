@@ -70,13 +70,13 @@ def test_a_killed_trial_is_known_at_once_and_tried_again_once(
     )
     study = read_study()
     rows = read_rows(study)
-    assert [row.kind for row in rows if row.seed == "M1"] == ["interrupted", "complete"]
+    assert [row.kind for row in rows if row.baseline == "M1"] == ["interrupted", "complete"]
     assert finished(rows) == 5 and all(row.kind != "waiting" for row in rows)
     again = next(trial for trial in study.trials if trial.user_attrs.get("retry_of") == 1)
     assert (
         again.user_attrs["digest"] == BASELINES["M1"].digest and again.user_attrs["attempts"] == 1
     )
-    assert sum(row.seed == "MO" for row in rows) == 1
+    assert sum(row.baseline == "MO" for row in rows) == 1
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
@@ -91,7 +91,7 @@ def test_asked_to_stop_it_ends_cleanly(
     assert "the same command goes on" in told and "Pareto front" in told
     rows = read_rows(read_study())
     assert [row.kind for row in rows] == ["complete", "interrupted", "waiting", "waiting"]
-    assert [row.seed for row in rows] == ["MO", "M1", "M2", "M1"]
+    assert [row.baseline for row in rows] == ["MO", "M1", "M2", "M1"]
     assert read_study().trials[3].user_attrs["attempts"] == 0  # not the network's fault
 
 
@@ -142,7 +142,7 @@ def test_the_real_command_is_killed_and_goes_on(tiny: Path, runs: Path, read_stu
         trial.values for trial in kept
     ]
     rows = read_rows(read_study())
-    assert finished(rows) == 4 and {row.seed for row in rows if row.kind == "complete"} >= set(
+    assert finished(rows) == 4 and {row.baseline for row in rows if row.kind == "complete"} >= set(
         BASELINES
     )
     for row in rows:
@@ -207,7 +207,7 @@ def test_a_training_that_is_killed_goes_on_and_ends_as_an_unbroken_one(
         next(
             t
             for t in study.trials
-            if t.user_attrs.get("seed") == "M1" and t.state == TrialState.COMPLETE
+            if t.user_attrs.get("baseline") == "M1" and t.state == TrialState.COMPLETE
         )
         for study in studies
     )

@@ -79,13 +79,13 @@ def test_a_seed_killed_before_it_had_parameters_keeps_its_name(
 ) -> None:
     study.enqueue_trial(
         SPACE.encode(BASELINES["M2"]),
-        user_attrs={"seed": "M2", "genome": BASELINES["M2"].to_json()},
+        user_attrs={"baseline": "M2", "genome": BASELINES["M2"].to_json()},
     )
     study.ask()
     assert recover(study, tmp_path, SPACE, owns_storage=True) == [0]
     trial = study.ask()
     assert (
-        trial.user_attrs["seed"] == "M2" and SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
+        trial.user_attrs["baseline"] == "M2" and SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
     )
 
 

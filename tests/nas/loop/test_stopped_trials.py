@@ -57,7 +57,7 @@ def test_some_are_stopped_and_the_study_tells_where(searched: None, read_study: 
 
 
 def test_seeds_are_never_stopped(searched: None, read_study: Read) -> None:
-    seeds = [t for t in read_study().trials if "seed" in t.user_attrs]
+    seeds = [t for t in read_study().trials if "baseline" in t.user_attrs]
     assert [rungs_of(t) for t in seeds] == [[(20, "exempt"), (60, "exempt"), (180, "end")]] * 3
 
 
@@ -141,7 +141,7 @@ def test_without_stopping_all_are_trained_to_the_end(
     trials = [
         t
         for t in read_study().trials
-        if "seed" not in t.user_attrs and "repeat_of" not in t.user_attrs
+        if "baseline" not in t.user_attrs and "repeat_of" not in t.user_attrs
     ]
     assert {decision for t in trials for _, decision in rungs_of(t)} == {"on", "end"}
 

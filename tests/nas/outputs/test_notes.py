@@ -60,7 +60,7 @@ def test_a_note_tells_what_the_trial_found_and_shows_its_pictures(
     study = read_study()
     for trial in study.get_trials():
         note = note_of(study, trial.number)
-        assert note.startswith(f"**{trial.user_attrs['seed']}**: a trunk at 8x")
+        assert note.startswith(f"**{trial.user_attrs['baseline']}**: a trunk at 8x")
         psnr_db, latency_ms = trial.values
         assert f"**{psnr_db:.2f} dB**" in note and f"**{latency_ms:.1f} ms**" in note
         assert f"{trial.user_attrs['ratio_to_mo']:.2f} x MO (" in note
@@ -228,7 +228,7 @@ def test_mo_is_the_unit() -> None:
     measured = {"low_ms": 29.0, "high_ms": 31.0}
     attrs = attributes(
         BASELINES["MO"],
-        seed="MO",
+        baseline="MO",
         ratio_to_mo=1.0,
         ratio_to_mo_interval=[1.0, 1.0],
         latency=measured,

@@ -61,7 +61,7 @@ def test_every_finished_trial_has_its_files_in_the_store(
         drawing = (tmp_path / ids["drawing.svg"]).read_text()
         assert (
             "share of the MACs" in drawing
-            and trial.user_attrs.get("seed", trial.user_attrs["digest"][:8]) in drawing
+            and trial.user_attrs.get("baseline", trial.user_attrs["digest"][:8]) in drawing
         )
     assert sorted(path.name for path in (folder / ARTIFACTS).iterdir()) == sorted(
         artifact_id for trial in trials for artifact_id in left(study, trial).values()
@@ -118,7 +118,7 @@ def test_a_full_disk_ends_the_search_and_space_lets_it_go_on(
     assert run_search("--trials", 3, runner=Leaving()) == 0
     study = read_study()
     rows = read_rows(study)
-    assert finished(rows) == 3 and {row.seed for row in rows if row.is_verdict} == {
+    assert finished(rows) == 3 and {row.baseline for row in rows if row.is_verdict} == {
         "MO",
         "M1",
         "M2",

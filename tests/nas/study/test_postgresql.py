@@ -42,7 +42,7 @@ def test_a_study_lives_in_postgresql_and_goes_on(
     assert "resuming: 4 of 6 trials finished" in out
     study = optuna.load_study(study_name="tiny", storage=open_storage(server.url))
     rows = read_rows(study)
-    assert finished(rows) == 6 and [row.seed for row in rows[:3]] == ["MO", "M1", "M2"]
+    assert finished(rows) == 6 and [row.baseline for row in rows[:3]] == ["MO", "M1", "M2"]
     # The password is nowhere: not on the terminal, not in the study and its notes, not in any
     # file.
     assert not shows_password(out + err)

@@ -32,8 +32,8 @@ def row(number: int, **values: object) -> Row:
 
 
 ROWS = [
-    row(0, seed="MO"),
-    row(1, seed="M1"),
+    row(0, baseline="MO"),
+    row(1, baseline="M1"),
     row(2, psnr_db=20.0),
     row(3, kind="over_limit", psnr_db=None, ssim=None),
 ]
@@ -58,11 +58,11 @@ def text_of(thing: object, width: int = 110) -> str:
 
 def test_the_tables_mark_front_and_seeds() -> None:
     lines = text_of(trials_table(ROWS, {0, 1})).splitlines()
-    assert lines[1].split() == ["●", "0", "MO", "(seed)", "25.00", "0.700", "50.00", "1.00"]
+    assert lines[1].split() == ["●", "0", "MO", "(baseline)", "25.00", "0.700", "50.00", "1.00"]
     assert lines[3].split() == ["2", "00000000", "20.00", "0.700", "70.00", "1.40"]
     assert lines[4].split() == ["3", "00000000", "-", "-", "80.00", "1.60", "over", "limit"]
     told = text_of(front_table([ROWS[1]], ROWS))
-    assert "M1 (seed)" in told and "MO (seed)" in told  # beside the front, for comparison
+    assert "M1 (baseline)" in told and "MO (baseline)" in told  # beside the front, for comparison
     assert [line.startswith("●") for line in told.splitlines()[2:]] == [True, False]
 
 
