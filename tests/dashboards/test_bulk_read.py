@@ -4,14 +4,12 @@ trials of every kind.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from wsgiref.util import setup_testing_defaults
 
 import optuna
 import pytest
@@ -19,7 +17,6 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 
 from dashboards.server.live_front import KEY, LiveFront
-from dashboards.server.quick_detail import QuickDetail
 from dashboards.study import bulk_read as quick_trials
 from dashboards.study.bulk_read import QuickTrials
 from dashboards.study.read_only import ReadOnlyError, ReadOnlyStorage
@@ -28,27 +25,6 @@ from dashboards.study.reader import open_storage
 optuna_dashboard = pytest.importorskip("optuna_dashboard", reason="needs optuna-dashboard")
 
 BLOCKS = ["rdb", "rep", None, True, 1.5]
-
-
-def ask(app: Any, path: str, query: str = "") -> Any:
-    """The JSON that `app` answers."""
-    environ: dict[str, Any] = {
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "wsgi.input": io.BytesIO(),
-    }
-    setup_testing_defaults(environ)
-    return json.loads(b"".join(app(environ, lambda *answer: None)))
-
-
-def comparable(value: Any) -> Any:
-    """Choices in one order: optuna-dashboard tells them in that of a set."""
-    if isinstance(value, dict):
-        return {
-            key: sorted(v, key=str) if key == "choices" else comparable(v)
-            for key, v in value.items()
-        }
-    return [comparable(v) for v in value] if isinstance(value, list) else value
 
 
 def told(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
@@ -162,37 +138,6 @@ def test_many_trials_are_read_at_once_and_then_only_the_new(
     assert len(second) == 26 and all(
         one is other for one, other in zip(first, second, strict=False)
     )
-
-
-@pytest.mark.parametrize("after", [0, 5, 12, 100])
-def test_the_answer_is_optuna_dashboards_own(url: str, after: int) -> None:
-    seen = ReadOnlyStorage(open_storage(url), also=LiveFront().attributes)
-    own = ask(optuna_dashboard.wsgi(seen), "/api/studies/1", f"after={after}")
-    for trial in (*own["trials"], *own["best_trials"]):
-        for param in trial["params"]:
-            del param["distribution"]  # the one thing that is left out, on purpose
-    detail = QuickDetail(seen)
-    for _ in range(2):
-        body = detail.answer(1, after)
-        assert body is not None and comparable(json.loads(body)) == comparable(own)
-    assert len(own["trials"]) == max(0, 12 - after) and own["note"]["body"].startswith("# Study")
-
-
-def test_what_it_does_not_know_it_leaves_to_optuna_dashboard(url: str) -> None:
-    optuna.create_study(study_name="one", storage=url)
-    other = optuna.create_study(
-        study_name="forms", storage=url, directions=["minimize", "minimize"]
-    )
-    other._storage.set_study_system_attr(
-        other._study_id, "dashboard:form_widgets:v2", {"widgets": []}
-    )
-    detail = QuickDetail(ReadOnlyStorage(open_storage(url)))
-    assert [detail.answer(study_id, 0) is None for study_id in (1, 2, 3, 4)] == [
-        False,
-        True,
-        True,
-        True,
-    ]
 
 
 def test_the_storage_shows_the_front_and_refuses_every_write(url: str) -> None:
