@@ -1,3 +1,1 @@
-"""The report's page: a template with its style and script, and what fills it from a study. See
-`dashboards.page.build`.
-"""
+"""The report's page: a template with its style and script, and what fills it from a study."""
