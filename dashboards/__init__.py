@@ -1,3 +1,1 @@
-"""Pictures of a study. Nothing here imports nas, trials or space: the stored study is all that is
-read.
-"""
+"""Pictures of a stored study, which is read through nas.study; nothing else of ours is imported."""

@@ -1,7 +1,7 @@
 """`python -m dashboards --study dark`: a study in the browser, live while a search runs.
 
 Serves optuna-dashboard on this machine (127.0.0.1) until Ctrl-C. It reads the study and changes
-nothing; with --writable notes can be edited and trials told.
+nothing; with --writable notes can be edited and trials changed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards.server.serve import ADDRESS, listen, make_app, study_id
+from dashboards.server.serve import ADDRESS, listen, make_app
 from dashboards.study.artifacts import artifacts_folder
-from dashboards.study.reader import ARTIFACTS, Parser, default_url, open_storage, run
+from dashboards.study.reader import Parser, run, url_of
+from nas.study.reader import load_study
+from nas.study.schema import ARTIFACTS
+from nas.study.storage import open_to_look
 
 EXAMPLE = "python -m dashboards --study dark"
 # A viewer waits for the search on the same machine, not the other way round.
@@ -31,7 +34,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m dashboards", description=__doc__, example=EXAMPLE)
-    parser.add_study()
     parser.add_argument(
         "--artifacts", type=Path, help=f"folder of the trials' files (RUNS/STUDY/{ARTIFACTS})"
     )
@@ -43,10 +45,10 @@ def _main(argv: Sequence[str]) -> int:
         help="allow changes: notes, and whatever the page offers",
     )
     args = parser.parse_args(argv)
-    url = args.storage or default_url(args.study, args.runs)
+    url = url_of(args)
     artifacts = args.artifacts or artifacts_folder(args.study, args.runs, args.storage)
-    storage = open_storage(url, writable=args.writable)
-    number = study_id(storage, args.study, url)
+    storage = open_to_look(url, writable=args.writable)
+    number = load_study(args.study, storage, url)._study_id
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     # A shell starts what it puts into the background with SIGINT ignored; both end this one.
@@ -63,12 +65,10 @@ def _main(argv: Sequence[str]) -> int:
         if not artifacts.is_dir():
             print(
                 f"note: there is no folder {artifacts}, so the trials have no pictures; "
-                f"give --artifacts if it is elsewhere"
+                "give --artifacts if it is elsewhere"
             )
-        print(
-            f"{page}  ({'changes are allowed' if args.writable else 'read-only'}; Ctrl-C ends it)",
-            flush=True,
-        )
+        access = "changes are allowed" if args.writable else "read-only"
+        print(f"{page}  ({access}; Ctrl-C ends it)", flush=True)
         if args.open:
             threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
         server.serve_forever()

@@ -18,7 +18,7 @@ from dashboards.plots import PLOTS
 from dashboards.plots.picture import FORMATS, write_pictures
 from dashboards.plots.plot import Data
 from dashboards.plots.style import PAPER_LIGHT
-from dashboards.study.reader import DashboardError, Parser, default_url, open_study, run
+from dashboards.study.reader import DashboardError, Parser, open_study, run, url_of
 from dashboards.study.records import read_records
 
 EXAMPLE = "python -m dashboards.figures --study dark --out figures --format csv"
@@ -46,7 +46,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m dashboards.figures", description=__doc__, example=EXAMPLE)
-    parser.add_study()
     parser.add_argument(
         "--out",
         type=Path,
@@ -62,14 +61,12 @@ def _main(argv: Sequence[str]) -> int:
         help="svg and png (the default; pip install '.[pictures]', Chromium); csv: the data only",
     )
     args = parser.parse_args(argv)
-    study = read_records(
-        open_study(args.study, args.storage or default_url(args.study, args.runs))
-    )
-    found = [(plot, plot.compute(study)) for plot in PLOTS]
-    there = [(plot, data) for plot, data in found if data.missing is None]
+    study = read_records(open_study(args.study, url_of(args)))
+    computed = [(plot, plot.compute(study)) for plot in PLOTS]
+    there = [(plot, data) for plot, data in computed if data.missing is None]
     if not there:
         raise DashboardError(
-            f"study {study.study!r} must have networks to draw, but: {found[0][1].missing}"
+            f"study {study.study!r} must have networks to draw, but: {computed[0][1].missing}"
         )
     kinds = [kind for kind in FORMATS if kind in args.format]
     try:
@@ -78,8 +75,8 @@ def _main(argv: Sequence[str]) -> int:
             write_table(data, args.out / f"{plot.name}.csv")
     except OSError as error:
         raise DashboardError(
-            f"--out {args.out} must be a folder that can be written, but: "
-            f"{error.strerror}; choose another"
+            f"--out {args.out} must be a folder that can be written, but: {error.strerror}; "
+            "choose another"
         ) from error
     if kinds:
         write_pictures(
@@ -90,7 +87,7 @@ def _main(argv: Sequence[str]) -> int:
             ],
             "give --format csv (the data is written already)",
         )
-    for plot, data in found:
+    for plot, data in computed:
         if data.missing is None:
             print(f"{plot.name}: {', '.join(f'{plot.name}.{kind}' for kind in (*kinds, 'csv'))}")
         else:

@@ -16,18 +16,16 @@ from pathlib import Path
 from dashboards.page.build import GENERATOR, LIMIT, build_page
 from dashboards.page.words import counted, size
 from dashboards.study.artifacts import Artifacts, artifacts_folder
-from dashboards.study.reader import DashboardError, Parser, default_url, open_study, run
+from dashboards.study.reader import DashboardError, Parser, open_study, run, url_of
 from dashboards.study.records import read_records
 
 EXAMPLE = "python -m dashboards.report --study dark --out report.html"
-# So far into a file stands what wrote it.
+# Bytes at a page's start that name what wrote it.
 HEAD = 1000
 
 
 def check_out(out: Path) -> None:
-    """DashboardError where no report may be written: a report may be written again, another file
-    is nobody's to replace.
-    """
+    """DashboardError where no report may be written: only an earlier report is replaced."""
     if not out.parent.is_dir():
         raise DashboardError(
             f"--out needs a folder that exists, but there is no {out.parent}; make it first"
@@ -48,23 +46,22 @@ def check_out(out: Path) -> None:
             ) from error
         if head and GENERATOR.encode() not in head:
             raise DashboardError(
-                f"--out must be new or an earlier report, but {out} is another page; "
-                f"choose another --out"
+                f"--out must be new or an earlier report, but {out} is another page; choose another"
             )
 
 
 def write(page: str, out: Path) -> None:
-    """Writes `page` whole or not at all; DashboardError where the disk won't take it."""
+    """Writes `page` as a whole or not at all; DashboardError where the disk won't take it."""
     try:
         handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-        beside = Path(name)
+        partial = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(page)
-            beside.chmod(0o644)
-            os.replace(beside, out)
+            partial.chmod(0o644)
+            os.replace(partial, out)
         finally:
-            beside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise DashboardError(
             f"{out} must be writable, but: {error.strerror}; choose another --out"
@@ -78,7 +75,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m dashboards.report", description=__doc__, example=EXAMPLE)
-    parser.add_study()
     parser.add_argument(
         "--artifacts",
         type=Path,
@@ -93,9 +89,7 @@ def _main(argv: Sequence[str]) -> int:
     )
     args = parser.parse_args(argv)
     check_out(args.out)
-    study = read_records(
-        open_study(args.study, args.storage or default_url(args.study, args.runs))
-    )
+    study = read_records(open_study(args.study, url_of(args)))
     if study.records and not study.ours:
         raise DashboardError(
             f"study {args.study!r} must be one of nas.search, but another tool made its "
@@ -103,8 +97,8 @@ def _main(argv: Sequence[str]) -> int:
         )
     if args.artifacts is not None and not args.artifacts.is_dir():
         raise DashboardError(
-            f"--artifacts must be a folder, but there is no {args.artifacts}; leave it "
-            f"out for the default"
+            f"--artifacts must be a folder, but there is no {args.artifacts}; leave it out for "
+            "the default"
         )
     artifacts = Artifacts(args.artifacts or artifacts_folder(args.study, args.runs, args.storage))
     page = build_page(study, artifacts, runs=args.runs, storage=args.storage)

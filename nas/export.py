@@ -27,7 +27,8 @@ from nas.outputs.trained_model import Trained, of_training, of_trial
 from nas.study import selection as winners
 from nas.study.config import resolve_device
 from nas.study.reader import open_to_read, study_name
-from nas.study.records import FRONT_LATENCY, Row, read_rows
+from nas.study.records import Row, read_rows
+from nas.study.schema import FRONT_LATENCY
 from space import InputError
 from space.export_format import check_place, load_model, new_folder, read_saved, save
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from nas import cli
 from nas.samplers.registry import random_genome
 from nas.study.config import resolve_device
-from nas.study.ranking import RungEntry, spread
+from nas.study.ranking import RungEntry, farthest_first
 from nas.study.reader import open_to_read, study_name
 from nas.study.records import Row, read_rows
 from nas.view.tables import duration
@@ -149,7 +149,7 @@ def choose(study: optuna.Study, count: int, seed: int) -> dict[str, Genome]:
         one for row in rows.values() if (one := _standing(row, trials[row.number].user_attrs))
     ]
     digests = (
-        [one.digest for one in spread(standings, min(count, len(standings)))] if standings else []
+        [one.digest for one in farthest_first(standings, min(count, len(standings)))] if standings else []
     )
     chosen = {
         digest: Genome.from_json(trials[rows[digest].number].user_attrs["genome"])

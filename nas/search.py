@@ -26,6 +26,8 @@ from nas.loop.run import Load, prepare, run_search_process, settle_device
 from nas.loop.search_loop import SearchOutcome, settle_reference
 from nas.proxy import warnings_of
 from nas.samplers.registry import choose_sampler
+from nas.outputs.notes import note_study
+from nas.outputs.study_note import compose_study
 from nas.study.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
 from nas.study.lock import study_lock
 from nas.study.records import Row, finished, read_rows
@@ -184,11 +186,12 @@ def main(
     storage = open_storage(
         url,
         heartbeat_s=config.heartbeat_s,
-        asked=asked,
-        tell=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+        stop=asked,
+        report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
     )
     try:
-        study = open_study(config, storage, url, folder, launch=again(argv, None))
+        study = open_study(config, storage, url, folder)
+        note_study(study, compose_study(config, again(argv, None)))
         if queue:
             with study_lock(folder, study):
                 enqueue_baselines(

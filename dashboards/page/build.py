@@ -66,7 +66,7 @@ def build_page(
     plotly = get_plotlyjs()
     fixed = len(plotly) + sum(len(text.encode()) for text in (*embedded, table))
     gallery = fill_gallery(study, artifacts, LIMIT - SPARE - SPARE_EACH * len(members) - fixed)
-    missing = [*artifacts.told(study.records), *gallery.left_out]
+    missing = [*artifacts.missing(study.records), *gallery.left_out]
     now = datetime.datetime.now(datetime.UTC)
     return Template(page_file("page.html")).substitute(
         generator=GENERATOR,
@@ -89,8 +89,8 @@ def build_page(
 
 
 def _figure(name: str, figure: go.Figure) -> dict[str, Any]:
-    """A figure as plain values, without what the page has itself: the templates, and cards in
-    place of hover texts.
+    """Plain values, without what the page has itself: the templates, and cards in place of hover
+    texts.
     """
     plain: dict[str, Any] = json.loads(figure.to_json())
     plain["layout"].pop("template", None)
@@ -102,7 +102,7 @@ def _figure(name: str, figure: go.Figure) -> dict[str, Any]:
 
 
 def _height_px(figure: dict[str, Any] | None) -> int | None:
-    """The height that a figure with a row for each tick needs; None where the usual one will do."""
+    """The height that a figure with a row for each tick needs; None where the usual will do."""
     rows = len(((figure or {}).get("layout", {}).get("yaxis") or {}).get("ticktext") or ())
     return 110 + 17 * rows if rows > 18 else None
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 CAPTION, GAP, COLUMNS = 24, 6, 3
 MOST_PAIRS = 4
-# WebP: at this quality noise and blur can still be distinguished; a thumbnail is only to recognise.
+# WebP: at this quality noise and blur still differ; a thumbnail is only to recognise.
 QUALITY, THUMB_QUALITY, THUMB_SIDE = 80, 45, 88
 
 Picture = NDArray[np.uint8]

@@ -36,8 +36,8 @@ def sentence(study: StudyRecords) -> str:
     timed = f" and timed on a {study.timed}" if study.latency else ""
     return (
         "A search among U-nets that restore extremely dark raw photos: "
-        f"{counted(len(study.points), 'network')}{trained}{timed}. PSNR should be high and latency "
-        "low; on the front are the networks that none beats in both."
+        f"{counted(len(study.points), 'network')}{trained}{timed}. PSNR should be high and "
+        "latency low; on the front are the networks that none beats in both."
     )
 
 
@@ -135,7 +135,8 @@ def _chips(front: Sequence[Record]) -> str:
     buttons = "".join(
         f'<li><button type="button" data-pin="{one.number}" aria-pressed="false" '
         f'aria-label="{escape(one.name)}, trial {one.number}, {decibels(one.psnr_db)} in '
-        f'{number(one.latency_ms, 1)} ms">{escape(one.name)} {number(one.psnr_db, 2)}</button></li>'
+        f'{number(one.latency_ms, 1)} ms">{escape(one.name)} {number(one.psnr_db, 2)}</button>'
+        "</li>"
         for one in front
     )
     label = "the networks of the front, fastest first"

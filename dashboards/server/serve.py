@@ -1,7 +1,7 @@
 """A study served to a browser on this machine: optuna-dashboard over a storage that is only read.
 
 Writes are prevented three times over: requests that write are refused (guard.py), the storage
-refuses writes (study/read_only.py), and the database is opened read-only (study/reader.py).
+refuses writes (study/read_only.py), and the database is opened read-only (nas/study/storage.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dashboards.server.live_front import LiveFront
 from dashboards.server.page_patches import patch_page
 from dashboards.server.wsgi import Answer, Application, Environ, StartResponse
 from dashboards.study.read_only import ReadOnlyStorage
-from dashboards.study.reader import DashboardError, shown, unreadable
+from dashboards.study.reader import DashboardError
 
 ADDRESS = "127.0.0.1"
 FILE = re.compile(r"/artifacts/(?:\d+/)?\d+/([0-9a-fA-F-]+)/?")
@@ -84,19 +84,6 @@ def explain_missing_files(app: Application, artifacts: Path) -> Application:
         return Answer("404 Not Found", headers, text.encode()).send(start_response)
 
     return explained
-
-
-def study_id(storage: RDBStorage, name: str, url: str) -> int:
-    """The study's id in the database; DashboardError with the names that are there if it isn't."""
-    try:
-        return storage.get_study_id_from_name(name)
-    except KeyError as error:
-        names = ", ".join(sorted(s.study_name for s in storage.get_all_studies())) or "none"
-        raise DashboardError(
-            f"there is no study {name!r} in {shown(url)}; there are: {names}"
-        ) from error
-    except Exception as error:
-        raise unreadable(url, error) from error
 
 
 def listen(port: int) -> Server:

@@ -1,5 +1,4 @@
-"""The files that trials left (preview, drawing, curve ...), read from a study's artifact store;
-those that are missing are told.
+"""The files of trials (preview, drawing, curve ...), read from a study's artifact store.
 
 The store is a folder of files named by the ids that the trials hold. It may have been moved,
 thinned out or never written: nothing is raised for that, what could not be read is counted.
@@ -8,41 +7,42 @@ thinned out or never written: nothing is raised for that, what could not be read
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from dashboards.study.reader import ARTIFACTS
 from dashboards.study.records import Record
+from nas.study.schema import ARTIFACTS
 
 PREVIEW, DRAWING, CURVE = "preview.png", "drawing.svg", "curve.csv"
-# What a viewer shows of a trial, in words.
-WORDS = {PREVIEW: "pictures", DRAWING: "drawings", CURVE: "training curves"}
-# An id names a file in the store and nothing beside it, whatever a database says.
+# What a viewer shows of a trial: one, and many.
+WORDS = {PREVIEW: "picture", DRAWING: "drawing", CURVE: "training curve"}
+# An id names a file in the store and nothing outside of it, whatever a database says.
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 class Artifacts:
-    """The artifacts in `folder`, which need not exist. `unreadable` counts those that a trial
-    names but the folder lacks.
+    """The artifacts in `folder`, which need not exist. `unreadable` counts, by name, those that
+    trials have but the folder lacks.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.unreadable: dict[str, int] = {}
+        self.unreadable: Counter[str] = Counter()
 
     def read(self, record: Record, name: str) -> bytes | None:
         """The file `name` of a trial; None where it has none or it can't be read."""
-        found = record.artifacts.get(name)
-        if found is None:
+        artifact_id = record.artifacts.get(name)
+        if artifact_id is None:
             return None
         try:
-            if not _ID.fullmatch(found):
-                raise OSError(f"{found!r} is no artifact's id")
-            return (self.folder / found).read_bytes()
+            if not _ID.fullmatch(artifact_id):
+                raise OSError(f"{artifact_id!r} is no artifact's id")
+            return (self.folder / artifact_id).read_bytes()
         except OSError:
-            self.unreadable[name] = self.unreadable.get(name, 0) + 1
+            self.unreadable[name] += 1
             return None
 
     def text(self, record: Record, name: str) -> str | None:
@@ -51,10 +51,10 @@ class Artifacts:
         try:
             return None if data is None else data.decode("utf-8")
         except UnicodeDecodeError:
-            self.unreadable[name] = self.unreadable.get(name, 0) + 1
+            self.unreadable[name] += 1
             return None
 
-    def told(self, records: Iterable[Record]) -> list[str]:
+    def missing(self, records: Iterable[Record]) -> list[str]:
         """What is missing, after all was read: one sentence each; empty where all is there."""
         networks = [record for record in records if record.is_point]
         if not networks:
@@ -62,38 +62,33 @@ class Artifacts:
         if not any(record.artifacts for record in networks):
             return [
                 "This study's trials stored no pictures and no drawings: it was made by a "
-                "version that left none."
+                "version that stored none."
             ]
-        lost = {name: count for name, count in self.unreadable.items() if count}
-        if lost and not self.folder.is_dir():
+        if self.unreadable and not self.folder.is_dir():
             return [
                 f"Pictures and drawings are missing: there is no folder {self.folder}; "
-                f"give it by --artifacts."
+                "give it by --artifacts."
             ]
-        said = [
-            f"{count} {_words(name, count)} could not be read from {self.folder}."
-            for name, count in lost.items()
+        sentences = [
+            f"{count} {WORDS.get(name, name)}{'s' * (count > 1)} could not be read from "
+            f"{self.folder}."
+            for name, count in self.unreadable.items()
         ]
         for name in (PREVIEW, DRAWING):
-            none = sum(name not in record.artifacts for record in networks)
-            if none:
-                said.append(f"{none} of {len(networks)} networks left no {_words(name, 1)}.")
-        return said
-
-
-def _words(name: str, count: int) -> str:
-    many = WORDS.get(name, name)
-    return many.removesuffix("s") if count == 1 else many
+            lacking = sum(name not in record.artifacts for record in networks)
+            if lacking:
+                sentences.append(f"{lacking} of {len(networks)} networks have no {WORDS[name]}.")
+        return sentences
 
 
 def artifacts_folder(study: str, runs: Path, storage: str | None) -> Path:
-    """Where a study's artifacts lie by default: beside its SQLite file where `storage` names one,
+    """Where a study's artifacts are by default: beside its SQLite file where `storage` names one,
     else in its folder.
     """
     if storage is not None:
         try:
             url = make_url(storage)
-        except Exception:  # reading.open_storage tells what is wrong with it
+        except Exception:  # open_study says what is wrong with it
             return runs / study / ARTIFACTS
         if url.get_backend_name() == "sqlite" and url.database and "uri" not in url.query:
             beside = Path(url.database).parent / ARTIFACTS

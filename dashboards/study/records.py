@@ -1,30 +1,30 @@
-"""What a study holds, read once: a `Record` for each trial, and what they have in common. All that
-is shown starts here.
+"""What a study holds, read once: a `Record` for each trial, and what they have in common.
 
-The names of the attributes are those of the contract at the top of nas/study/store.py. What a
-study lacks (an older search, a killed one, another tool's study) is None or empty here, never an
-error.
+It is read by nas.study, and made fit for plots and pages. What a study lacks (an older search, a
+killed one, another tool's study) is None or empty here, never an error.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.study.pareto import front_rows
+from nas.study.records import Row, mo_latency_ms, read_rows
+from nas.study.schema import ImageAttrs, RungAttrs, study_attrs, trial_attrs
+
 ARTIFACT_PREFIX = "artifacts:"  # of Optuna's own attribute for each artifact
-BASELINES = ("MO", "M1", "M2")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A stop on the way of a training, where it was judged: PSNR in dB on the held-out pairs, and
+    """A stop on the way of a training, where it was scored: PSNR in dB on the held-out pairs, and
     what was decided ("on", "stopped", "exempt" or "end").
     """
 
@@ -37,57 +37,32 @@ class Rung:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """One trial. Latencies in ms on MO's clock: the ratio to MO times MO's own ms, with the
-    ratio's 95 % interval.
-    """
+class Record(Row):
+    """One trial, as nas.study reads it, with what plots and pages show of it."""
 
-    number: int
-    trial_id: int
-    kind: str
-    """waiting, running, or a kind of nas/study/store.py: complete, stopped, over_limit, diverged,
-    out_of_memory, error, interrupted.
-    """
-    name: str
-    """MO, M1, M2, or the first eight digits of the genome's digest."""
-    baseline: str | None = None
-    digest: str | None = None
     genome: dict[str, Any] | None = None
     params: dict[str, Any] = field(default_factory=dict)
-    psnr_db: float | None = None
-    ssim: float | None = None
-    latency_ms: float | None = None
     latency_low_ms: float | None = None
+    """The ends of the 95 % interval of `latency_ms`."""
     latency_high_ms: float | None = None
-    ratio_to_mo: float | None = None
-    ratio_low: float | None = None
-    ratio_high: float | None = None
-    parameters: int | None = None
-    macs: int | None = None
-    images: tuple[dict[str, Any], ...] = ()
-    """Of each held-out pair: name, psnr_db, ssim."""
+    images: tuple[ImageAttrs, ...] = ()
     rungs: tuple[Rung, ...] = ()
     train_seconds: float | None = None
-    started_at: datetime.datetime | None = None
     ended_at: datetime.datetime | None = None
     sampler: str | None = None
-    repeat_of: int | None = None
-    message: str = ""
     artifacts: dict[str, str] = field(default_factory=dict)
-    """Artifact ids by file name (drawing.svg, preview.png, curve.csv, genome.json,
-    weights.safetensors ...).
-    """
+    """Artifact ids by file name (drawing.svg, preview.png, curve.csv ...)."""
     on_front: bool = False
 
     @property
-    def is_point(self) -> bool:
-        """Whether it is a network with both objectives, counted once."""
-        return (
-            self.kind == "complete"
-            and self.repeat_of is None
-            and self.psnr_db is not None
-            and self.latency_ms is not None
-        )
+    def ratio_low(self) -> float | None:
+        """The lower end of the ratio's 95 % interval; the ratio itself where that is unknown."""
+        return self.ratio_interval[0] if self.ratio_interval else self.ratio_to_mo
+
+    @property
+    def ratio_high(self) -> float | None:
+        """The upper end, likewise."""
+        return self.ratio_interval[1] if self.ratio_interval else self.ratio_to_mo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +75,13 @@ class StudyRecords:
     """Whether nas.search made it (a study of another tool has no genomes and no latencies)."""
     latency_limit_ms: float | None
     config: dict[str, Any]
-    device: dict[str, Any]
+    device: Mapping[str, Any]
     data: dict[str, Any]
     baseline_psnr_db: float | None
     reference: tuple[float, float] | None
     """(psnr_db, latency_ms) from which the hypervolume counts."""
     latency: dict[str, Any]
-    """How it was timed: MO's latency attribute (height, width, dtype, runtime, device_name,
-    threads ...), or any network's.
-    """
+    """How it was timed: MO's latency attribute, or any network's."""
     remeasured: bool
     """Whether the front was timed again in one run at the search's end."""
 
@@ -135,136 +108,68 @@ class StudyRecords:
         at = self.latency
         if not at:
             return "not timed yet"
-        threads = at.get("threads")
-        counted = (
-            f", {threads} thread{'s' * (threads > 1)}"
-            if at.get("device") == "cpu" and threads
-            else ""
-        )
-        return (
-            f"{at.get('height')} x {at.get('width')} mosaic, "
-            f"{at.get('device_name', at.get('device'))}{counted}"
-        )
+        count = at.get("threads") if at.get("device") == "cpu" else None
+        threads = f", {count} thread{'s' * (count > 1)}" if count else ""
+        device = at.get("device_name", at.get("device"))
+        return f"{at.get('height')} x {at.get('width')} mosaic, {device}{threads}"
 
 
 def read_records(study: optuna.Study) -> StudyRecords:
     """All of `study` as it is now; an empty study gives no records."""
-    attrs = study.user_attrs
-    ours = "schema" in attrs and len(study.directions) == 2
+    attrs, rows = study_attrs(study), read_rows(study)
     trials = study.get_trials(deepcopy=False)
-    mo = next(
-        (
-            t.user_attrs["latency"]
-            for t in trials
-            if t.user_attrs.get("baseline") == "MO" and "latency" in t.user_attrs
-        ),
-        None,
-    )
-    again: dict[str, Any] = attrs.get("final_latency", {})
-    records = [
-        _record(trial, None if mo is None else mo.get("median_ms"), again) for trial in trials
-    ]
+    mo_ms = mo_latency_ms(rows)
+    records = [_record(row, trials[row.number], mo_ms) for row in rows]
     limit = attrs.get("config", {}).get("latency_limit_ms")
+    front = {record.number for record in front_rows(records, limit)}
+    timed = [t for t in map(trial_attrs, trials) if t.get("latency")]
+    timed.sort(key=lambda t: t.get("baseline") != "MO")
     reference = attrs.get("reference")
-    any_latency: dict[str, Any] = mo or next(
-        (t.user_attrs["latency"] for t in trials if t.user_attrs.get("latency")), {}
-    )
     return StudyRecords(
         study=study.study_name,
-        records=tuple(_with_front(records, limit)),
-        ours=ours,
+        records=tuple(replace(r, on_front=True) if r.number in front else r for r in records),
+        ours="schema" in attrs and len(study.directions) == 2,
         latency_limit_ms=limit,
         config=attrs.get("config", {}),
         device=attrs.get("device", {}),
         data=attrs.get("data", {}),
         baseline_psnr_db=attrs.get("baseline_psnr_db"),
-        latency=any_latency,
-        remeasured=bool(again),
+        latency=timed[0]["latency"] if timed else {},
+        remeasured=bool(attrs.get("final_latency")),
         reference=(reference["psnr_db"], reference["latency_ms"]) if reference else None,
     )
 
 
-def _record(trial: FrozenTrial, mo_ms: float | None, again: Mapping[str, Any]) -> Record:
-    attrs = trial.user_attrs
-    state = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running"}.get(trial.state)
-    latency, cost = attrs.get("latency") or {}, attrs.get("cost") or {}
-    ratio, low, high = _ratio(attrs, again)
-    unit = mo_ms if ratio is not None else None
-    measured = latency.get("median_ms")
-    digest = attrs.get("digest")
-    kind = (
-        state
-        or attrs.get("kind")
-        or ("error" if trial.state == TrialState.FAIL else trial.state.name.lower())
-    )
+def _record(row: Row, trial: FrozenTrial, mo_ms: float | None) -> Record:
+    attrs, values = trial_attrs(trial), trial.values
+    foreign: dict[str, Any] = {}  # of another tool's trial: its state and values
+    if "kind" not in attrs and trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        foreign["kind"] = trial.state.name.lower()
+    for key, value in zip(("psnr_db", "latency_ms"), values or (), strict=False):
+        if len(values) == 2 and getattr(row, key) is None:
+            foreign[key] = value
+    latency, ratio = attrs.get("latency") or {}, row.ratio_to_mo
+    low_ms, high_ms = latency.get("low_ms"), latency.get("high_ms")
+    if ratio is not None and mo_ms is not None:
+        low_ms, high_ms = (end * mo_ms for end in row.ratio_interval or (ratio, ratio))
     return Record(
-        number=trial.number,
-        trial_id=trial._trial_id,
-        kind=kind,
-        baseline=attrs.get("baseline"),
-        digest=digest,
-        name=attrs.get("baseline") or (digest or "")[:8] or f"trial {trial.number}",
+        **vars(row) | foreign,
         genome=_json(attrs.get("genome")),
         params=trial.params,
-        psnr_db=attrs.get("psnr_db", _value(trial, 0)),
-        ssim=attrs.get("ssim"),
-        latency_ms=_times(ratio, unit, measured if measured is not None else _value(trial, 1)),
-        latency_low_ms=_times(low, unit, latency.get("low_ms")),
-        latency_high_ms=_times(high, unit, latency.get("high_ms")),
-        ratio_to_mo=ratio,
-        ratio_low=low,
-        ratio_high=high,
-        parameters=cost.get("parameters"),
-        macs=cost.get("macs"),
+        latency_low_ms=low_ms,
+        latency_high_ms=high_ms,
         images=tuple(attrs.get("images") or ()),
-        rungs=tuple(_rungs(attrs.get("rungs"))),
+        rungs=tuple(_rung(rung) for rung in attrs.get("rungs") or ()),
         train_seconds=attrs.get("train_seconds"),
-        started_at=trial.datetime_start,
         ended_at=trial.datetime_complete,
         sampler=attrs.get("sampler"),
-        repeat_of=attrs.get("repeat_of"),
-        message=attrs.get("message", ""),
         artifacts=_artifacts(trial.system_attrs),
     )
 
 
-def _ratio(
-    attrs: Mapping[str, Any], again: Mapping[str, Any]
-) -> tuple[float | None, float | None, float | None]:
-    """The ratio to MO with its interval: the front's last measurement where the network was in it,
-    else the trial's.
-    """
-    found = again.get(attrs.get("digest", ""))
-    if attrs.get("baseline") != "MO" and found is not None:
-        ratio = found["ratio_to_mo"]
-        return ratio["value"], ratio["low"], ratio["high"]
-    value = attrs.get("ratio_to_mo")
-    low, high = attrs.get("ratio_to_mo_interval") or (value, value)
-    return value, low, high
-
-
-def _with_front(records: Sequence[Record], limit_ms: float | None) -> list[Record]:
-    """The records with `on_front` set: from fast to slow, each that beats all before it, the
-    better of equally fast first.
-    """
-    best, chosen = -math.inf, set()
-    for record in sorted(
-        (r for r in records if r.is_point),
-        key=lambda r: (r.latency_ms, -(r.psnr_db or 0.0), r.number),
-    ):
-        assert record.psnr_db is not None and record.latency_ms is not None  # points have both
-        if record.psnr_db > best and (limit_ms is None or record.latency_ms <= limit_ms):
-            best = record.psnr_db
-            chosen.add(record.number)
-    return [replace(record, on_front=record.number in chosen) for record in records]
-
-
-def _rungs(stored: Any) -> list[Rung]:
-    known = set(Rung.__dataclass_fields__)
-    return [
-        Rung(**{key: value for key, value in rung.items() if key in known})
-        for rung in stored or ()
-    ]
+def _rung(stored: RungAttrs) -> Rung:
+    known: dict[str, Any] = {k: v for k, v in stored.items() if k in Rung.__dataclass_fields__}
+    return Rung(**known)
 
 
 def _artifacts(system_attrs: Mapping[str, Any]) -> dict[str, str]:
@@ -283,11 +188,3 @@ def _json(text: Any) -> dict[str, Any] | None:
     except (TypeError, ValueError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _value(trial: FrozenTrial, index: int) -> float | None:
-    return trial.values[index] if trial.values is not None and len(trial.values) == 2 else None
-
-
-def _times(ratio: float | None, unit: float | None, otherwise: float | None) -> float | None:
-    return otherwise if ratio is None or unit is None else ratio * unit

@@ -13,7 +13,8 @@ from typing import Any
 
 import optuna
 
-from nas.study.records import FRONT_LATENCY, Row
+from nas.study.records import Row
+from nas.study.schema import FRONT_LATENCY
 from space import BASELINES, Genome, build_model
 from trials import measure_all
 from trials.config import LatencyConfig

@@ -37,7 +37,7 @@ from nas.study.config import StudyConfig
 from nas.study.lock import study_lock
 from nas.study.pareto import REFERENCE_RATIO, Reference
 from nas.study.records import Row, finished, mo_latency_ms, read_rows
-from nas.study.retrying_storage import together
+from nas.study.retrying_storage import one_write
 from nas.study.store import enqueue_baselines
 from nas.view.terminal import View
 from trials.device.lock import DeviceLock
@@ -193,7 +193,7 @@ class Search:
         """Runs an asked and claimed trial; its kind, or "repeat"."""
         baseline = trial.user_attrs.get("baseline")
         self.view.started(trial.number, baseline or "new")
-        with self._beside_nobodys_clock(), together(trial):
+        with self._beside_nobodys_clock(), one_write(trial):
             if baseline is None:
                 trial.set_user_attr("sampler", name)
             genome = self.objective.propose(trial)

@@ -23,11 +23,10 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from nas.outputs.curve import draw_curve, read_curve
 from nas.outputs.drawing import draw_svg
 from nas.outputs.layout import lay_out
+from nas.study.schema import ARTIFACTS
 from space import Genome
 from trials.files import replacing
 
-# The store's folder in a study's folder (dashboards.study.reader.ARTIFACTS).
-ARTIFACTS = "artifacts"
 DRAWING, CURVE = "drawing.svg", "curve.svg"
 # What is uploaded of a trial's folder, as far as it is there.
 FILES = (DRAWING, "preview.png", CURVE, "curve.csv", "genome.json", "weights.safetensors")

@@ -23,7 +23,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.study.records import VERDICTS
+from nas.study.schema import VERDICTS
 
 # Below so many networks trained to the end, only their mean gain from the rung is used.
 FEWEST_FOR_A_LINE = 5

@@ -33,7 +33,8 @@ from scipy.special import ndtr
 from nas.samplers.features import numbers
 from nas.samplers.registry import distributions
 from nas.study.pareto import REFERENCE_RATIO, Reference, pareto_front
-from nas.study.ranking import END, RungEntry, needed_psnr_db
+from nas.study.ranking import RungEntry, needed_psnr_db
+from nas.study.schema import END
 from space import DesignSpace
 
 Array = NDArray[np.float64]

@@ -1,1 +1,8 @@
-"""A study: its config, its storage, what it holds and how that is read. Needs no torch."""
+"""A study: its config, its database, what it holds (schema.py) and how that is read.
+
+Importing this loads no torch and no Optuna; the modules do the rest.
+"""
+
+from space import InputError
+
+__all__ = ["InputError"]

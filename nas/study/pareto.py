@@ -11,8 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from nas.study.records import Row
+
+R = TypeVar("R", bound=Row)
 
 # The reference latency in units of MO's: slower than this and a network adds nothing.
 REFERENCE_RATIO = 8.0
@@ -20,9 +23,7 @@ REFERENCE_RATIO = 8.0
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """From where the hypervolume counts: `psnr_db` of amplifying alone, `latency_ms` of 8 times
-    MO.
-    """
+    """From where the hypervolume counts: PSNR of amplifying alone, latency of 8 times MO's."""
 
     psnr_db: float
     latency_ms: float
@@ -33,9 +34,7 @@ class Reference:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the (psnr_db, latency_ms) `points` that no other dominates, fastest first; the
-    first of equals.
-    """
+    """Indices of the (psnr_db, latency_ms) points that no other dominates, fastest first."""
     best, front = -math.inf, []
     for index in sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0], i)):
         if points[index][0] > best:
@@ -45,13 +44,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def hypervolume(points: Iterable[tuple[float, float]], reference: Reference) -> float:
-    """Area that (psnr_db, latency_ms) `points` dominate from `reference`, in dB x octaves; 0
-    without any.
-    """
+    """Area that (psnr_db, latency_ms) points dominate from `reference`, in dB x octaves."""
     gains = [reference.gains(*point) for point in points]
     area, top = 0.0, 0.0
-    # From the fastest to the slowest, each point adds the strip by which it is higher than all
-    # faster ones.
+    # From fast to slow, each point adds the strip by which it is higher than all faster ones.
     for gain_db, octaves in sorted(
         (gain for gain in gains if min(gain) > 0), key=lambda gain: -gain[1]
     ):
@@ -61,17 +57,13 @@ def hypervolume(points: Iterable[tuple[float, float]], reference: Reference) -> 
     return area
 
 
-def candidates(rows: Iterable[Row], latency_limit_ms: float | None = None) -> list[Row]:
+def candidates(rows: Iterable[R], latency_limit_ms: float | None = None) -> list[R]:
     """The rows that may be on the front: complete, no repeats, and within the limit."""
     limit = math.inf if latency_limit_ms is None else latency_limit_ms
-    return [
-        row
-        for row in rows
-        if row.kind == "complete" and row.is_verdict and (row.latency_ms or math.inf) <= limit
-    ]
+    return [row for row in rows if row.is_point and _point(row)[1] <= limit]
 
 
-def front_rows(rows: Iterable[Row], latency_limit_ms: float | None = None) -> list[Row]:
+def front_rows(rows: Iterable[R], latency_limit_ms: float | None = None) -> list[R]:
     """The rows on the front, fastest first."""
     chosen = candidates(rows, latency_limit_ms)
     return [chosen[index] for index in pareto_front([_point(row) for row in chosen])]
@@ -80,14 +72,12 @@ def front_rows(rows: Iterable[Row], latency_limit_ms: float | None = None) -> li
 def rows_hypervolume(
     rows: Iterable[Row], reference: Reference | None, latency_limit_ms: float | None = None
 ) -> float | None:
-    """The hypervolume of the rows' front; None while there is no reference (MO is not measured
-    yet).
-    """
+    """The hypervolume of the rows' front; None while there is no reference (MO is not measured)."""
     if reference is None:
         return None
     return hypervolume([_point(row) for row in candidates(rows, latency_limit_ms)], reference)
 
 
 def _point(row: Row) -> tuple[float, float]:
-    assert row.psnr_db is not None and row.latency_ms is not None  # complete rows have both
+    assert row.psnr_db is not None and row.latency_ms is not None  # a point has both
     return row.psnr_db, row.latency_ms

@@ -1,6 +1,4 @@
-"""A stored study, opened to be read: by its name and folder or its storage, with one line where
-there is none.
-"""
+"""A stored study, opened by its name: one line where there is none."""
 
 from __future__ import annotations
 
@@ -12,6 +10,7 @@ from space import InputError
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages import BaseStorage
 
 
 def study_name(study: str) -> str:
@@ -22,36 +21,30 @@ def study_name(study: str) -> str:
 
 
 def open_to_read(study: str, *, storage: str | None, runs: Path) -> optuna.Study:
-    """The study that --study, --storage and --runs mean, to be read; InputError where there is
-    none.
-    """
-    import optuna
-
-    from nas.study.storage import (
-        default_url,
-        is_storage_error,
-        open_storage,
-        quiet_optuna,
-        shown,
-        storage_error,
-    )
+    """The study that --study, --storage and --runs mean; InputError where there is none."""
+    from nas.study.storage import check_there, default_url, open_storage, quiet_optuna
 
     quiet_optuna()
     name = study_name(study)
-    database = runs / name / "study.db"
-    if not storage and not database.is_file():
-        raise InputError(
-            f"there must be a study to read, but there is no {database}; run python -m "
-            f"nas.search --study "
-            f"{study} first, or give its --storage or --runs"
-        )
     url = storage or default_url(runs / name)
-    opened = open_storage(url)
+    check_there(url)
+    return load_study(name, open_storage(url), url)
+
+
+def load_study(name: str, storage: BaseStorage, url: str) -> optuna.Study:
+    """The study `name` in `storage` (opened from `url`); InputError with the names that are there
+    where it isn't.
+    """
+    import optuna
+
+    from nas.study.storage import is_storage_error, shown, storage_error
+
     try:
-        return optuna.load_study(study_name=name, storage=opened)
+        return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
+        names = ", ".join(sorted(study.study_name for study in storage.get_all_studies()))
         raise InputError(
-            f"there is no study {name!r} in {shown(url)}; check --study and --storage"
+            f"there is no study {name!r} in {shown(url)}; there are: {names or 'none'}"
         ) from error
     except Exception as error:
         if is_storage_error(error):

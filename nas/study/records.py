@@ -1,35 +1,32 @@
-"""What a study has found so far: one `Row` for each of its trials, read from the stored
-attributes.
-"""
+"""The trials of a study, read from their stored attributes: one `Row` each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-# The study's attribute with what nas/loop/final_latency.py found.
-FRONT_LATENCY = "final_latency"
-# A ratio that drifts by more, from the first third of its rounds to the last, and by more than its
+from nas.study.schema import VERDICTS, study_attrs, trial_attrs
+
+# A ratio that drifts by more from the first third of its rounds to the last, and by more than its
 # interval is wide (else it may be chance), is marked.
 STEADY = 0.02
-# Kinds that say something final about a network; see nas/study/store.py.
-VERDICTS = ("complete", "stopped", "over_limit", "diverged", "out_of_memory")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One trial, as the tables show it; None where it has no such figure (yet)."""
+    """One trial; None where it has no such figure (yet)."""
 
     number: int
     kind: str
-    """A kind of nas/study/store.py, or waiting or running."""
+    """A kind of nas/study/schema.py, or waiting or running."""
     baseline: str | None = None
+    """MO, M1 or M2, on the published networks."""
     digest: str | None = None
     psnr_db: float | None = None
     ssim: float | None = None
@@ -40,9 +37,7 @@ class Row:
     steady: bool = True
     """False where the figure drifted while it was timed: something else used the device."""
     remeasured: bool = False
-    """Whether latency and ratio are those of the front's measurement at a search's end, all
-    networks in one run.
-    """
+    """Whether latency and ratio are those of the front's measurement at a search's end."""
     parameters: int | None = None
     macs: int | None = None
     seconds: float | None = None
@@ -52,13 +47,23 @@ class Row:
 
     @property
     def name(self) -> str:
-        """MO, M1, M2, or the first digits of the genome's digest."""
-        return self.baseline or (self.digest or "")[:8] or "-"
+        """MO, M1, M2, or the first eight digits of the genome's digest."""
+        return self.baseline or (self.digest or "")[:8] or f"trial {self.number}"
 
     @property
     def is_verdict(self) -> bool:
         """Whether it counts among the finished trials: a verdict about a network, reached here."""
         return self.kind in VERDICTS and self.repeat_of is None
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it is a network with both objectives, counted once."""
+        return (
+            self.kind == "complete"
+            and self.repeat_of is None
+            and self.psnr_db is not None
+            and self.latency_ms is not None
+        )
 
 
 def read_rows(study: optuna.Study) -> list[Row]:
@@ -69,56 +74,51 @@ def read_rows(study: optuna.Study) -> list[Row]:
     across the study. A network of the front that was measured again at a search's end has that
     ratio.
     """
-    again = study.user_attrs.get(FRONT_LATENCY, {})
-    read = _READ.setdefault(study._storage, {}).setdefault(study._study_id, _Read())
-    raw = [read.raw(trial) for trial in study.get_trials(deepcopy=False)]
-    mo_ms = mo_latency_ms(raw)
-    if (mo_ms, again) != (read.mo_ms, read.again):
-        read.shown, read.mo_ms, read.again = {}, mo_ms, again
-    return [read.show(row) for row in raw]
+    final = study_attrs(study).get("final_latency", {})
+    cache = _CACHES.setdefault(study._storage, {}).setdefault(study._study_id, _Cache())
+    measured = [cache.measured(trial) for trial in study.get_trials(deepcopy=False)]
+    mo_ms = mo_latency_ms(measured)
+    if (mo_ms, final) != (cache.mo_ms, cache.final):
+        cache.rows, cache.mo_ms, cache.final = {}, mo_ms, final
+    return [cache.counted(row) for row in measured]
 
 
 @dataclass
-class _Read:
-    """What was read of a study before: an ended trial changes no more, and its storage gives the
-    same object again.
+class _Cache:
+    """The rows of one study: a finished trial changes no more, and its storage gives the same
+    object again.
 
     Without it each reading of 10,000 trials took 140 ms, and there are five a trial.
     """
 
-    known: dict[int, tuple[FrozenTrial, Row]] = field(default_factory=dict)
-    """By number."""
-    shown: dict[int, tuple[Row, Row]] = field(default_factory=dict)
-    """By number: rows as they were read, and on the clock of `mo_ms` with the front's timing of
-    `again`.
-    """
+    trials: dict[int, tuple[FrozenTrial, Row]] = field(default_factory=dict)
+    """By number: a trial and its row, as it was measured."""
+    rows: dict[int, tuple[Row, Row]] = field(default_factory=dict)
+    """By number: a row as it was measured, and with the latency that counts."""
     mo_ms: float | None = None
-    again: dict[str, Any] = field(default_factory=dict)
+    final: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def raw(self, trial: FrozenTrial) -> Row:
+    def measured(self, trial: FrozenTrial) -> Row:
         """`trial` as it was measured."""
-        known = self.known.get(trial.number)
+        known = self.trials.get(trial.number)
         if known is not None and known[0] is trial and trial.state.is_finished():
             return known[1]
         row = read_row(trial)
-        self.known[trial.number] = trial, row
+        self.trials[trial.number] = trial, row
         return row
 
-    def show(self, row: Row) -> Row:
+    def counted(self, row: Row) -> Row:
         """`row` with the latency that counts."""
-        shown = self.shown.get(row.number)
-        if shown is not None and shown[0] is row:
-            return shown[1]
-        counted = _remeasured(row, self.again)
-        counted = replace(
-            counted, latency_ms=on_mos_clock(counted.latency_ms, counted.ratio_to_mo, self.mo_ms)
-        )
-        self.shown[row.number] = row, counted
-        return counted
+        known = self.rows.get(row.number)
+        if known is None or known[0] is not row:
+            again = _remeasured(row, self.final)
+            latency_ms = on_mos_clock(again.latency_ms, again.ratio_to_mo, self.mo_ms)
+            known = self.rows[row.number] = row, replace(again, latency_ms=latency_ms)
+        return known[1]
 
 
 # By storage, for as long as that lives, and by the study's id.
-_READ: WeakKeyDictionary[BaseStorage, dict[int, _Read]] = WeakKeyDictionary()
+_CACHES: WeakKeyDictionary[BaseStorage, dict[int, _Cache]] = WeakKeyDictionary()
 
 
 def on_mos_clock(
@@ -134,9 +134,12 @@ def on_mos_clock(
 
 def read_row(trial: FrozenTrial) -> Row:
     """One trial, its latency as it was measured."""
-    attrs = trial.user_attrs
+    attrs = trial_attrs(trial)
     state = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running"}.get(trial.state)
     latency, cost = attrs.get("latency") or {}, attrs.get("cost") or {}
+    ratio, interval = attrs.get("ratio_to_mo"), attrs.get("ratio_to_mo_interval")
+    # MO is the unit, so it is its milliseconds that may drift; of the others only the ratio counts.
+    is_mo = attrs.get("baseline") == "MO"
     return Row(
         number=trial.number,
         kind=state or attrs.get("kind", "error"),
@@ -145,17 +148,11 @@ def read_row(trial: FrozenTrial) -> Row:
         psnr_db=attrs.get("psnr_db"),
         ssim=attrs.get("ssim"),
         latency_ms=latency.get("median_ms"),
-        ratio_to_mo=attrs.get("ratio_to_mo"),
-        ratio_interval=_pair(attrs.get("ratio_to_mo_interval")),
-        # MO is the unit, so it is its milliseconds that may drift; of the others only the ratio
-        # counts.
+        ratio_to_mo=ratio,
+        ratio_interval=cast(tuple[float, float], tuple(interval)) if interval else None,
         steady=latency.get("steady", True)
-        if attrs.get("baseline") == "MO"
-        else _is_steady(
-            attrs.get("ratio_drift", 0.0),
-            attrs.get("ratio_to_mo"),
-            attrs.get("ratio_to_mo_interval"),
-        ),
+        if is_mo
+        else _is_steady(attrs.get("ratio_drift", 0.0), ratio, interval),
         parameters=cost.get("parameters"),
         macs=cost.get("macs"),
         seconds=trial.duration.total_seconds() if trial.duration else None,
@@ -165,16 +162,17 @@ def read_row(trial: FrozenTrial) -> Row:
     )
 
 
-def _remeasured(row: Row, again: dict[str, Any]) -> Row:
-    found = again.get(row.digest or "")
+def _remeasured(row: Row, final: dict[str, dict[str, Any]]) -> Row:
+    found = final.get(row.digest or "")
     if found is None or row.kind != "complete" or row.baseline == "MO":
         return row
     ratio = found["ratio_to_mo"]
+    interval = (ratio["low"], ratio["high"])
     return replace(
         row,
         ratio_to_mo=ratio["value"],
-        ratio_interval=(ratio["low"], ratio["high"]),
-        steady=_is_steady(ratio["drift"], ratio["value"], (ratio["low"], ratio["high"])),
+        ratio_interval=interval,
+        steady=_is_steady(ratio["drift"], ratio["value"], interval),
         remeasured=True,
     )
 
@@ -182,10 +180,6 @@ def _remeasured(row: Row, again: dict[str, Any]) -> Row:
 def _is_steady(drift: float, ratio: float | None, interval: Sequence[float] | None) -> bool:
     width = (interval[1] - interval[0]) / ratio if interval and ratio else 0.0
     return drift <= max(STEADY, width)
-
-
-def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (values[0], values[1])
 
 
 def finished(rows: Sequence[Row]) -> int:

@@ -1,7 +1,7 @@
-"""A database that is away for a while costs time, nothing else: its storage waits, and asks again.
+"""A database that is away for a while costs time, nothing else: its storage waits, and tries again.
 
-Only silence is waited for (a stopped server, a lost connection, a lock held too long); other
-errors pass at once. A write whose answer was lost may have happened, so each write is one that can
+Only transient errors are waited for (a stopped server, a lost connection, a lock held too long);
+others pass at once. A write whose answer was lost may have happened, so each write is one that can
 be made twice: an attribute has the same value again, a trial carries the number of its making, and
 a change of state that finds itself done is done.
 """
@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.cli.signals import StopSignal
-from nas.study.fast_storage import Param, QuickStorage
+from nas.study.fast_storage import FastStorage, Param
 from nas.study.transient_errors import is_transient
 from space import InputError
 
@@ -42,8 +43,8 @@ FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 GIVE_UP_S = 15 * 60.0
 # A process that was asked to stop has this long: schedulers kill it soon after.
-ASKED_GIVE_UP_S = 5.0
-# The system attribute of a trial that tells who made it: unique for each making.
+STOP_GIVE_UP_S = 5.0
+# The system attribute of a trial that is unique for each making of one.
 MADE = "made"
 
 
@@ -52,23 +53,23 @@ class NoAnswerError(InputError):
 
 
 def to_stderr(text: str) -> None:
-    """Tells one line where there is no view."""
+    """Prints one line where there is no view."""
     print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(kw_only=True)
 class Retry:
-    """Waits for one database, in whatever thread asks it, and tells once that it waits and once
+    """Waits for one database, in whatever thread calls it, and reports once that it waits and once
     that it goes on.
     """
 
     explain: Callable[[BaseException], InputError]
     """The one line about a database's error."""
     name: str = "the database"
-    """The storage, fit to be shown."""
-    tell: Callable[[str], None] = to_stderr
-    asked: StopSignal = field(default_factory=StopSignal)
-    """Whether the process was asked to stop: then it waits no longer than ASKED_GIVE_UP_S. No
+    """The storage, without its password."""
+    report: Callable[[str], None] = to_stderr
+    stop: StopSignal = field(default_factory=StopSignal)
+    """Whether the process was asked to stop: then it waits no longer than STOP_GIVE_UP_S. No
     attempt is cut by a signal.
     """
     give_up_s: float = GIVE_UP_S
@@ -85,9 +86,9 @@ class Retry:
         handled, began, number = sys.exception(), time.monotonic(), 0
         while True:
             try:
-                with self.asked.held():
-                    for first in getattr(self._thread, "first", ()):
-                        first()
+                with self.stop.held():
+                    for renew in getattr(self._thread, "renewals", ()):
+                        renew()
                     answer = attempt(number)
             except Exception as error:
                 if isinstance(error, NoAnswerError):
@@ -104,33 +105,28 @@ class Retry:
             number += 1
 
     @contextlib.contextmanager
-    def first(self, renew: Callable[[], None]) -> Iterator[None]:
-        """Inside, in this thread, `renew` is called before every attempt; its silence is the
-        attempt's.
-        """
-        outer = getattr(self._thread, "first", ())
-        self._thread.first = (*outer, renew)
+    def renewing(self, renew: Callable[[], None]) -> Iterator[None]:
+        """Inside, in this thread, `renew` is called before every attempt, as a part of it."""
+        outer = getattr(self._thread, "renewals", ())
+        self._thread.renewals = (*outer, renew)
         try:
             yield
         finally:
-            self._thread.first = outer
+            self._thread.renewals = outer
 
     def _wait(self, silence: Exception, began: float, number: int) -> None:
         now = time.monotonic()
         with self._lock:
-            told, self._silent_since = self._silent_since is not None, self._silent_since or now
+            is_new, self._silent_since = self._silent_since is None, self._silent_since or now
             # A call that had already given up does not make every later one wait as long again.
             since = min(began if number else now, self._silent_since)
         end = now + min(FIRST_WAIT_S * 2**number, LONGEST_WAIT_S) * random.uniform(0.8, 1.2)
-        if not told:
-            longest = (
-                f"{self.give_up_s / 60:.0f} minutes"
-                if self.give_up_s >= 120
-                else f"{self.give_up_s:.0f} s"
-            )
-            self.tell(f"{self.name} does not answer; waiting up to {longest} for it")
+        if is_new:
+            most = self.give_up_s
+            longest = f"{most / 60:.0f} minutes" if most >= 120 else f"{most:.0f} s"
+            self.report(f"{self.name} does not answer; waiting up to {longest} for it")
         while (now := time.monotonic()) < end:
-            limit = min(self.give_up_s, ASKED_GIVE_UP_S) if self.asked() else self.give_up_s
+            limit = min(self.give_up_s, STOP_GIVE_UP_S) if self.stop() else self.give_up_s
             if now - since >= limit:
                 raise NoAnswerError(
                     f"{self.explain(silence)}; it has not answered for {now - since:.0f} s"
@@ -143,29 +139,28 @@ class Retry:
         with self._lock:
             since, self._silent_since = self._silent_since, None
         if since is not None:
-            self.tell(
-                f"{self.name} answers again after {time.monotonic() - since:.0f} s; going on"
-            )
+            waited_s = time.monotonic() - since
+            self.report(f"{self.name} answers again after {waited_s:.0f} s; going on")
 
 
-class _Kept(NamedTuple):
-    """What is to be written to one trial at the end of `RetryingStorage.together`."""
+class _Batch(NamedTuple):
+    """What is to be written to one trial at the end of `RetryingStorage.one_write`."""
 
     trial_id: int
     params: list[Param]
     attrs: dict[str, Any]
 
 
-class RetryingStorage(QuickStorage):
-    """Optuna's storage in a database, whose every question is asked until it is answered (see
-    Patience.call).
+class RetryingStorage(FastStorage):
+    """Optuna's storage in a database, whose every call is made until it is answered (see
+    Retry.call).
     """
 
-    def __init__(self, url: str, *, patience: Retry, **kwargs: Any) -> None:
-        self.patience = patience
-        self.on_told: Callable[[], None] = lambda: None
-        """Called when a trial was told, so that it lasts."""
-        self._making, self._together = threading.local(), threading.local()
+    def __init__(self, url: str, *, retry: Retry, **kwargs: Any) -> None:
+        self.retry = retry
+        self.on_finished: Callable[[], None] = lambda: None
+        """Called when a trial has finished, so that it lasts."""
+        self._making, self._batches = threading.local(), threading.local()
         try:
             super().__init__(url, **kwargs)
         except BaseException:
@@ -184,21 +179,21 @@ class RetryingStorage(QuickStorage):
                     return super(RetryingStorage, self).get_study_id_from_name(study_name)
                 raise
 
-        return self.patience.call(attempt)
+        return self.retry.call(attempt)
 
     def delete_study(self, study_id: int) -> None:
         def attempt(number: int) -> None:
             with contextlib.suppress(*([KeyError] if number else [])):
                 super(RetryingStorage, self).delete_study(study_id)
 
-        self.patience.call(attempt)
+        self.retry.call(attempt)
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
         self._making.id = uuid.uuid4().hex
         self._making.attempts = 0
-        return self.patience.call(
+        return self.retry.call(
             lambda _: super(RetryingStorage, self)._create_new_trial(study_id, template_trial)
         )
 
@@ -227,24 +222,24 @@ class RetryingStorage(QuickStorage):
         return None if row is None else row.trial
 
     @contextlib.contextmanager
-    def together(self, trial_id: int) -> Iterator[None]:
+    def one_write(self, trial_id: int) -> Iterator[None]:
         """The parameters and user attributes that this thread gives a running trial inside are
         written at the end, all of them; none where an exception ends it. Until then nobody can
-        read them here; raises there as set_trial_at_once. Not re-entrant.
+        read them; raises there as set_trial_at_once. Not re-entrant.
         """
-        kept = self._together.kept = _Kept(trial_id, [], {})
+        batch = self._batches.batch = _Batch(trial_id, [], {})
         try:
             yield
         finally:
-            self._together.kept = None
-        if kept.params or kept.attrs:
+            self._batches.batch = None
+        if batch.params or batch.attrs:
             # Made again after a lost answer it finds its own parameters, which is ignored, or its
             # attributes, which stay the same.
-            self.patience.call(lambda _: self.set_trial_at_once(*kept))
+            self.retry.call(lambda _: self.set_trial_at_once(*batch))
 
-    def _kept(self, trial_id: int) -> _Kept | None:
-        kept: _Kept | None = getattr(self._together, "kept", None)
-        return kept if kept is not None and kept.trial_id == trial_id else None
+    def _batch(self, trial_id: int) -> _Batch | None:
+        batch: _Batch | None = getattr(self._batches, "batch", None)
+        return batch if batch is not None and batch.trial_id == trial_id else None
 
     def _set_trial_param(
         self,
@@ -255,18 +250,18 @@ class RetryingStorage(QuickStorage):
         previous_distribution: BaseDistribution | None,
     ) -> None:
         param = Param(param_name, param_value_internal, distribution, previous_distribution)
-        if (kept := self._kept(trial_id)) is not None:
-            kept.params.append(param)
+        if (batch := self._batch(trial_id)) is not None:
+            batch.params.append(param)
         else:
-            self.patience.call(
+            self.retry.call(
                 lambda _: super(RetryingStorage, self)._set_trial_param(trial_id, *param)
             )
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        if (kept := self._kept(trial_id)) is not None:
-            kept.attrs[key] = value
+        if (batch := self._batch(trial_id)) is not None:
+            batch.attrs[key] = value
         else:
-            self.patience.call(
+            self.retry.call(
                 lambda _: super(RetryingStorage, self).set_trial_user_attr(trial_id, key, value)
             )
 
@@ -280,7 +275,7 @@ class RetryingStorage(QuickStorage):
             try:
                 done = super(RetryingStorage, self).set_trial_state_values(trial_id, state, values)
             except UpdateFinishedTrialError:
-                if number and self._is_told(trial_id, state, values):
+                if number and self._is_stored(trial_id, state, values):
                     return True
                 raise
             except Exception:
@@ -288,12 +283,12 @@ class RetryingStorage(QuickStorage):
                 raise
             return done or (state == TrialState.RUNNING and self._is_taken(trial_id, tried))
 
-        done = self.patience.call(attempt)
+        done = self.retry.call(attempt)
         if done and state.is_finished():
-            self.on_told()
+            self.on_finished()
         return done
 
-    def _is_told(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
+    def _is_stored(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
         trial = super().get_trial(trial_id)
         return trial.state == state and trial.values == (None if values is None else list(values))
 
@@ -306,22 +301,17 @@ class RetryingStorage(QuickStorage):
         if not tried:
             return False
         start = super().get_trial(trial_id).datetime_start
-        slack = datetime.timedelta(
-            seconds=1 if self.engine.name in ("mysql", "mariadb") else 0
-        )  # these store seconds
-        return start is not None and any(
-            begin - slack <= start <= end + slack for begin, end in tried
-        )
+        return start is not None and any(begin <= start <= end for begin, end in tried)
 
 
 def _retrying(name: str) -> Any:
-    method = getattr(QuickStorage, name)
+    method = getattr(FastStorage, name)
 
     @functools.wraps(method)
-    def ask(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
-        return self.patience.call(lambda _: method(self, *args, **kwargs))
+    def retrying(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
+        return self.retry.call(lambda _: method(self, *args, **kwargs))
 
-    return ask
+    return retrying
 
 
 # Reads, and writes that are the same when made twice.
@@ -350,15 +340,17 @@ for _name in PLAIN:
     setattr(RetryingStorage, _name, _retrying(_name))
 
 
-def together(trial: optuna.Trial) -> contextlib.AbstractContextManager[None]:
-    """`RetryingStorage.together` for a trial of this thread's; nothing where its study is in
+def one_write(trial: optuna.Trial) -> contextlib.AbstractContextManager[None]:
+    """`RetryingStorage.one_write` for a trial of this thread's; nothing where its study is in
     another kind of storage.
     """
-    storage = getattr(
-        trial.study._storage, "_backend", None
-    )  # Optuna's cache wraps a database's storage
-    return (
-        storage.together(trial._trial_id)
-        if isinstance(storage, RetryingStorage)
-        else contextlib.nullcontext()
-    )
+    storage = stored_in(trial.study)
+    if isinstance(storage, RetryingStorage):
+        return storage.one_write(trial._trial_id)
+    return contextlib.nullcontext()
+
+
+def stored_in(study: optuna.Study) -> BaseStorage:
+    """The storage of `study`, without the cache that Optuna wraps a database's in."""
+    storage: BaseStorage = getattr(study._storage, "_backend", study._storage)
+    return storage

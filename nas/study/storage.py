@@ -1,7 +1,5 @@
-"""The database that holds a study: opened once, then asked patiently, and its many ways to fail
-told in one line.
-
-A password in its URL is never shown.
+"""The database that holds a study: opened once, then asked with retries, and each way to fail
+told in one line. A password in its URL is never shown.
 """
 
 from __future__ import annotations
@@ -24,18 +22,17 @@ from sqlalchemy.engine import URL, make_url
 
 from nas.cli.parser import is_disk_full, one_line
 from nas.cli.signals import StopSignal
+from nas.study.fast_storage import FastStorage
 from nas.study.retrying_storage import NoAnswerError, Retry, RetryingStorage, to_stderr
 from space import InputError
 
 # Seconds that a writer waits for another (a dashboard, a second search) before it gives up on a
 # SQLite file.
 SQLITE_TIMEOUT_S = 60
-# Worker processes that one SQLite file bears: with trials of 2 s, eight tell the most in a second,
-# sixteen fewer, and a write then waits ten seconds and more (tests/benchmarks/sqlite_workers.py,
-# on two cores).
+# Worker processes that one SQLite file bears: with trials of 2 s, eight report the most in a
+# second; with sixteen a write waits ten seconds and more (tests/benchmarks/sqlite_workers.py).
 MOST_SQLITE_WORKERS = 8
-# Processes that may make the tables of a fresh database at the same time lose this many races, not
-# more.
+# Processes that make the tables of a fresh database at the same time lose at most so many races.
 TABLES_ATTEMPTS = 20
 EXAMPLE = "sqlite:///runs/dark/study.db"
 
@@ -51,7 +48,7 @@ def shown(url: str) -> str:
         parsed = make_url(url)
     except Exception:  # not a URL: it could still hold a password, in a place nobody knows
         return "(a URL that can't be read)" if "@" in url or _is_secret(url) else url
-    if _spills(url, parsed):
+    if _has_raw_at(url, parsed):
         return re.sub(r"//([^:/]*):.*@", r"//\1:***@", url)
     query = {key: "***" if _is_secret(key) else value for key, value in parsed.query.items()}
     return parsed.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
@@ -61,51 +58,40 @@ def open_storage(
     url: str,
     *,
     heartbeat_s: float = 60.0,
-    tell: Callable[[str], None] | None = None,
-    asked: StopSignal | None = None,
+    report: Callable[[str], None] | None = None,
+    stop: StopSignal | None = None,
     is_known: bool = False,
 ) -> RetryingStorage:
     """The storage at `url`, its tables made where they were missing; InputError where it can't be
     used.
 
     A database that does not answer at first is an error at once, unless it `is_known` to be right
-    (a worker's, whose coordinator has used it). One that stops answering later is waited for, and
-    `tell` is called (from any thread; on stderr without it) when the waiting begins and ends;
-    NoAnswerError comes after 15 minutes, or after 5 s when `asked` says that the process was asked
-    to stop. Running trials record a heartbeat every `heartbeat_s`; after three of them a silent
-    trial counts as dead.
+    (a worker's, whose coordinator has used it). One that stops answering later is waited for:
+    `report` is called (from any thread; default: stderr) when the waiting begins and ends, and
+    NoAnswerError comes after 15 minutes, or after 5 s when `stop` says that the process must
+    stop. Running trials record a heartbeat every `heartbeat_s`; after three of them a silent trial
+    counts as dead.
     """
-    try:
-        parsed = make_url(url)
-    except Exception as error:
-        raise InputError(
-            f"storage must be an SQLAlchemy URL such as {EXAMPLE}, but got {shown(url)!r}"
-        ) from error
+    parsed = _parse(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and (parsed.database in (None, "", ":memory:")):
         raise InputError(
             f"storage must be a database that lasts, but {shown(url)!r} is in memory; "
             f"give e.g. {EXAMPLE}"
         )
-    if _spills(url, parsed):
-        raise InputError(
-            f"storage {shown(url)} must have one @, before the host, but it has "
-            f"{url.count('@')}; write those of "
-            "the password as %40 (and a / as %2F)"
-        )
-    patience = Retry(
+    retry = Retry(
         name=f"storage {shown(url)}",
         explain=functools.partial(storage_error, url=url),
-        tell=tell or to_stderr,
-        asked=asked or StopSignal(),
+        report=report or to_stderr,
+        stop=stop or StopSignal(),
     )
     # Optuna calls heartbeats experimental, and warns in every ask that only Study.optimize records
     # them: nas/loop/heartbeat.py does.
     warnings.filterwarnings("ignore", message="(?s).*heartbeat_interval.*experimental")
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
-    open_once = functools.partial(_open, url, parsed, patience, heartbeat_s)
+    open_once = functools.partial(_open, parsed, retry, heartbeat_s)
     try:
-        storage = patience.call(lambda _: open_once()) if is_known else open_once()
+        storage = retry.call(lambda _: open_once()) if is_known else open_once()
     except InputError:
         raise
     except Exception as error:
@@ -117,22 +103,79 @@ def open_storage(
     return storage
 
 
-def _open(url: str, parsed: URL, patience: Retry, heartbeat_s: float) -> RetryingStorage:
-    # Optuna fills "{SCHEMA_VERSION}" into URLs: braces in a folder's name must not be taken for
-    # it.
-    escaped = url.replace("{", "{{").replace("}", "}}")
+def open_to_look(url: str, *, writable: bool = False) -> FastStorage:
+    """The storage at `url`, read-only unless `writable`, without retries and heartbeats; InputError
+    where there is none or it can't be read.
+
+    SQLite files are opened in read-only mode, PostgreSQL in read-only transactions: no bug of ours
+    can change a study.
+    """
+    parsed = check_there(url)
+    options: dict[str, Any] = {}
+    if parsed.get_backend_name() == "sqlite":
+        options["timeout"] = SQLITE_TIMEOUT_S
+        if not writable and parsed.database and "uri" not in parsed.query:
+            file = Path(parsed.database).resolve().as_uri()
+            parsed = parsed.set(database=file, query={"mode": "ro", "uri": "true"})
+    elif parsed.get_backend_name() == "postgresql" and not writable:
+        options["options"] = "-c default_transaction_read_only=on"
+    quiet_optuna()
+    try:
+        return FastStorage(
+            _escaped(parsed),
+            engine_kwargs={"connect_args": options},
+            skip_table_creation=not writable,
+        )
+    except Exception as error:
+        raise storage_error(error, url) from error
+
+
+def check_there(url: str) -> URL:
+    """`url`, parsed; InputError where it is none, or names a SQLite file that does not exist, of
+    which Optuna would make an empty one.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query:
+        if not (parsed.database and Path(parsed.database).is_file()):
+            raise InputError(
+                f"there is no study at {shown(url)}; run python -m nas.search first, or give its "
+                "--storage or --runs"
+            )
+    return parsed
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise InputError(
+            f"storage must be an SQLAlchemy URL such as {EXAMPLE}, but got {shown(url)!r}"
+        ) from error
+    if _has_raw_at(url, parsed):
+        raise InputError(
+            f"storage {shown(url)} must have one @, before the host, but it has "
+            f"{url.count('@')}; write those of the password as %40 (and a / as %2F)"
+        )
+    return parsed
+
+
+def _escaped(url: URL) -> str:
+    # Optuna fills "{SCHEMA_VERSION}" into URLs: braces in a folder's name must not be taken for it.
+    return url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+
+
+def _open(url: URL, retry: Retry, heartbeat_s: float) -> RetryingStorage:
     for attempts_left in range(TABLES_ATTEMPTS - 1, -1, -1):
         try:
             return RetryingStorage(
-                escaped,
-                patience=patience,
-                engine_kwargs=_engine_options(parsed),
+                _escaped(url),
+                retry=retry,
+                engine_kwargs=_engine_options(url),
                 heartbeat_interval=heartbeat_s,
                 grace_period=3 * heartbeat_s,
             )
         except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as error:
-            # Another process makes the same tables just now, which no database does atomically for
-            # both.
+            # Another process makes the same tables just now, which no database does atomically.
             raced = re.search("already exists|duplicate|unique", _reason(error), re.IGNORECASE)
             if not raced or not attempts_left:
                 raise
@@ -147,8 +190,7 @@ def _engine_options(url: URL) -> dict[str, Any]:
     # More are opened for as long as a heartbeat or a lock needs them.
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 10}
     if url.get_driver_name() in ("psycopg", "psycopg2"):
-        # A server that vanishes without a word (power, network) must be noticed in a minute, not
-        # after the system's hours.
+        # A server that vanishes without a word (power, network) must be noticed in a minute.
         wanted = {
             "connect_timeout": 10,
             "keepalives_idle": 30,
@@ -156,9 +198,7 @@ def _engine_options(url: URL) -> dict[str, Any]:
             "keepalives_count": 3,
             "tcp_user_timeout": 60_000,
         }
-        options["connect_args"] = {
-            key: value for key, value in wanted.items() if key not in url.query
-        }
+        options["connect_args"] = {k: v for k, v in wanted.items() if k not in url.query}
     return options
 
 
@@ -167,8 +207,7 @@ def check_workers(url: str, count: int) -> None:
     if url.startswith("sqlite") and count > MOST_SQLITE_WORKERS:
         raise InputError(
             f"a SQLite file bears at most {MOST_SQLITE_WORKERS} workers, but {count} were "
-            f"asked for; use fewer "
-            "workers, or a server with --storage postgresql+psycopg://USER@HOST/DATABASE"
+            "requested; use fewer, or --storage postgresql+psycopg://USER@HOST/DATABASE"
         )
 
 
@@ -176,41 +215,28 @@ def storage_error(error: BaseException, url: str) -> InputError:
     """The one line for anything that a database raised."""
     if isinstance(error, NoAnswerError):
         return error
-    name, why = shown(url), _scrubbed(_reason(error), url)
+    name, why = f"storage {shown(url)}", _without_password(_reason(error), url)
     low = why.lower()
     if is_disk_full(error):
-        return InputError(
-            f"the disk that holds {name} is full; free some space, then the same command goes on"
-        )
-    if "readonly" in low or "read-only" in low:
-        return InputError(
-            f"storage {name} is read-only; make it writable, or give another --storage"
-        )
-    if "unable to open database file" in low:
-        return InputError(f"storage {name} can't be opened; its folder must exist and be writable")
-    if "not a database" in low:
-        return InputError(f"storage {name} is no SQLite database; give another --storage")
-    if "locked" in low:
-        return InputError(
-            f"storage {name} has been locked for {SQLITE_TIMEOUT_S} s; close the program "
-            f"that holds it"
-        )
-    if isinstance(error, sqlalchemy.exc.NoSuchModuleError):
-        return InputError(
-            f"storage {name} needs a database that SQLAlchemy knows, but: {why}; give "
-            f"e.g. {EXAMPLE}"
-        )
-    if isinstance(error, ImportError):
-        missing = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or why
-        return InputError(
-            f"storage {name} needs the Python package {missing}; install it, or give e.g. "
-            f"{EXAMPLE}"
-        )
-    if isinstance(error, RuntimeError) and "version" in low:
-        return InputError(f"storage {name} was made by another version of Optuna: {why}")
-    return InputError(
-        f"storage {name} can't be used: {why}; check the URL and that its server runs"
-    )
+        text = f"the disk that holds {shown(url)} is full; free some space, then run this again"
+    elif "readonly" in low or "read-only" in low:
+        text = f"{name} is read-only; make it writable, or give another --storage"
+    elif "unable to open database file" in low:
+        text = f"{name} can't be opened; its folder must exist and be writable"
+    elif "not a database" in low:
+        text = f"{name} is no SQLite database; give another --storage"
+    elif "locked" in low:
+        text = f"{name} has been locked for {SQLITE_TIMEOUT_S} s; close the program that holds it"
+    elif isinstance(error, sqlalchemy.exc.NoSuchModuleError):
+        text = f"{name} needs a database that SQLAlchemy knows, but: {why}; give e.g. {EXAMPLE}"
+    elif isinstance(error, ImportError):
+        package = getattr(error.__cause__, "name", None) or getattr(error, "name", None) or why
+        text = f"{name} needs the Python package {package}; install it, or give e.g. {EXAMPLE}"
+    elif isinstance(error, RuntimeError) and "version" in low:
+        text = f"{name} was made by another version of Optuna: {why}"
+    else:
+        text = f"{name} can't be used: {why}; check the URL and that its server runs"
+    return InputError(text)
 
 
 def is_storage_error(error: BaseException) -> bool:
@@ -222,27 +248,27 @@ def is_storage_error(error: BaseException) -> bool:
 
 
 def _write_ahead(storage: RetryingStorage) -> None:
-    # With a write-ahead log a dashboard can read while a trial is being told. Not every file
+    # With a write-ahead log a dashboard can read while a trial is being written. Not every file
     # system can do it (and a read-only file cannot be changed): the usual journal is right as
-    # well, only less smooth. The disk is waited for once a trial, when it is told, not at each of
-    # its hundred writes: those survive the process without it, and a power cut takes no more than
-    # what runs.
+    # well, only less smooth. The disk is waited for once a trial, when it ends, not at each of its
+    # hundred writes: those survive the process without it, and a power cut takes no more than what
+    # runs.
     sqlalchemy.event.listen(
         storage.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=NORMAL")
     )
     storage.engine.dispose()  # connections made so far don't know this yet
-    storage.on_told = functools.partial(_fold, storage.engine)
+    storage.on_finished = functools.partial(_checkpoint, storage.engine)
     try:
         with storage.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     except sqlalchemy.exc.SQLAlchemyError as error:
         if is_disk_full(error):
-            raise storage_error(error, storage.url) from error
+            raise storage_error(error, str(storage.url)) from error
 
 
-def _fold(engine: sqlalchemy.Engine) -> None:
-    """What was written goes into the file itself and onto the disk, so that a copy of study.db
-    alone holds every told trial.
+def _checkpoint(engine: sqlalchemy.Engine) -> None:
+    """Writes the log into the file itself and onto the disk, so that a copy of study.db alone
+    holds every finished trial.
     """
     with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError), engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
@@ -257,7 +283,7 @@ def _reason(error: BaseException) -> str:
     return one_line(original)[:300] or type(original).__name__
 
 
-def _scrubbed(text: str, url: str) -> str:
+def _without_password(text: str, url: str) -> str:
     """`text` without the URL's password, in whatever spelling a driver repeats it."""
     try:
         parsed = make_url(url)
@@ -265,25 +291,21 @@ def _scrubbed(text: str, url: str) -> str:
         return text
     values = [parsed.password, *(value for key, value in parsed.query.items() if _is_secret(key))]
     for secret in (str(value) for value in values if value):
-        escaped = secret.replace("\\", "\\\\").replace(
-            "'", "\\'"
-        )  # as in PostgreSQL's connection strings
-        for spelling in (
+        spellings = (
             secret,
             quote(secret),
             quote(secret, safe=""),
             quote_plus(secret),
             repr(secret)[1:-1],
-            escaped,
-        ):
+            secret.replace("\\", "\\\\").replace("'", "\\'"),  # PostgreSQL's connection strings
+        )
+        for spelling in spellings:
             text = text.replace(spelling, "***")
     return text
 
 
-def _spills(text: str, url: URL) -> bool:
-    """Whether a password with an "@" that isn't percent-encoded was read as the host, or even the
-    query.
-    """
+def _has_raw_at(text: str, url: URL) -> bool:
+    """Whether a password with an "@" that isn't percent-encoded was read as the host or query."""
     return url.get_backend_name() != "sqlite" and text.count("@") > 1
 
 
@@ -292,8 +314,6 @@ def _is_secret(text: str) -> bool:
 
 
 def quiet_optuna() -> None:
-    """Optuna's own log lines and its notices about experimental functions, kept from the user's
-    terminal.
-    """
+    """Keeps Optuna's log lines and notices about experimental functions from the terminal."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -127,7 +127,7 @@ def work(
         make_folder(folder)
         url = assignment.storage or default_url(folder)
         storage = open_storage(
-            url, heartbeat_s=config.heartbeat_s, tell=view.note, asked=asked, is_known=True
+            url, heartbeat_s=config.heartbeat_s, report=view.note, stop=asked, is_known=True
         )
         try:
             study = optuna.load_study(study_name=config.name, storage=storage)

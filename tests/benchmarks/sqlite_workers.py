@@ -35,7 +35,7 @@ def work(url: str, folder: Path, seconds: float) -> dict[str, Any]:
     notices: list[str] = []
     study = optuna.load_study(
         study_name="s",
-        storage=open_storage(url, tell=notices.append),
+        storage=open_storage(url, report=notices.append),
         sampler=optuna.samplers.RandomSampler(),
     )
     print("ready", flush=True)

@@ -19,7 +19,7 @@ from dashboards.server.cached_answers import CachedAnswers
 from dashboards.server.live_front import LiveFront
 from dashboards.server.wsgi import Answer, call
 from dashboards.study.read_only import ReadOnlyStorage
-from dashboards.study.reader import open_storage
+from nas.study.storage import open_to_look
 
 PATH = "/api/studies/1"
 
@@ -58,7 +58,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def storage(url: str) -> ReadOnlyStorage:
-    return ReadOnlyStorage(open_storage(url), also=LiveFront().attributes)
+    return ReadOnlyStorage(open_to_look(url), also=LiveFront().attributes)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_it_is_made_anew_in_the_background_when_the_study_has_changed(
     wait_for(lambda: 1 in app._answers)
     time.sleep(0.2)
     assert ask(app) == b"0", "without a change it is made once"
-    writable = open_storage(url, writable=True)
+    writable = open_to_look(url, writable=True)
     writable.set_study_system_attr(1, "dashboard:note_ver", 1)
     wait_for(lambda: ask(app) == b"1")
     writable.delete_study(1)

@@ -23,8 +23,9 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import FrozenTrial, TrialState
 from safetensors import safe_open
 
-from nas.outputs.store import ARTIFACTS, FILES
-from nas.study.records import VERDICTS, finished, read_rows
+from nas.outputs.store import FILES
+from nas.study.records import finished, read_rows
+from nas.study.schema import ARTIFACTS, VERDICTS
 from space import Genome
 
 TRAINED = ("complete", "stopped")

@@ -23,7 +23,7 @@ from nas.loop.recovery import (
 )
 from nas.samplers.registry import suggest
 from nas.study.storage import open_storage
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import BASELINES, DesignSpace
 
 SPACE = DesignSpace()

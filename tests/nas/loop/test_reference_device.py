@@ -21,7 +21,7 @@ from nas.loop.reference_device import (
     settle_latency_device,
 )
 from nas.study.storage import open_storage
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import BASELINES, Genome, InputError
 from trials import Latency, LatencyRatio, TrialConfig
 

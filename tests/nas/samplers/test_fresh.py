@@ -12,7 +12,7 @@ from stand_ins import Command, Runner
 from nas.samplers.fresh import DRAWS, DeduplicatingSampler
 from nas.samplers.imputation import Imputation
 from nas.samplers.registry import suggest
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import BASELINES, DesignSpace
 
 SPACE = DesignSpace()

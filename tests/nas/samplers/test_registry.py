@@ -20,7 +20,7 @@ from nas.samplers.registry import (
 )
 from nas.study.config import SAMPLERS
 from nas.study.records import read_rows
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import DesignSpace
 
 SPACE = DesignSpace()

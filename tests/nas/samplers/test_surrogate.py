@@ -27,7 +27,7 @@ from nas.samplers.surrogate import (
     predict_rungs,
 )
 from nas.study.pareto import Reference, hypervolume
-from nas.study.store import DIRECTIONS
+from nas.study.schema import DIRECTIONS
 from space import BASELINES, DesignSpace, Genome, count_cost
 
 SPACE = DesignSpace()

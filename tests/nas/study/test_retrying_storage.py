@@ -52,7 +52,7 @@ def locked(
     on the lock quickly.
     """
     monkeypatch.setattr(storages, "SQLITE_TIMEOUT_S", 0.05)
-    storage = open_storage(f"sqlite:///{tmp_path}/study.db", tell=told.append)
+    storage = open_storage(f"sqlite:///{tmp_path}/study.db", report=told.append)
     storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], "s")
     other = sqlite3.connect(tmp_path / "study.db", isolation_level=None, check_same_thread=False)
     yield storage, other
@@ -192,7 +192,7 @@ def test_a_write_whose_answer_was_lost_is_not_made_twice(
 ) -> None:
     monkeypatch.setattr("nas.study.retrying_storage.FIRST_WAIT_S", 0.02)
     monkeypatch.setattr("random.random", lambda: 0.0)  # Optuna's own waits, in seconds
-    storage = open_storage(server.url_with(port=line.port), tell=told.append)
+    storage = open_storage(server.url_with(port=line.port), report=told.append)
     study = lose(
         line,
         lambda: optuna.create_study(
@@ -345,17 +345,17 @@ def test_a_first_connection_that_fails_is_an_error_at_once_unless_the_storage_is
     with pytest.raises(
         storages.InputError, match="can't be used: .*check the URL and that its server runs"
     ):
-        open_storage(server.url, tell=told.append)
+        open_storage(server.url, report=told.append)
     assert time.monotonic() - began < 10 and told == []
     starter = threading.Timer(0.7, server.start)
     starter.start()
-    storage = open_storage(server.url, tell=told.append, is_known=True)
+    storage = open_storage(server.url, report=told.append, is_known=True)
     starter.join()
     assert len(told) == 2 and storage.get_all_studies() is not None
 
 
 def test_threads_go_on_after_the_server_was_restarted(server: Server, told: list[str]) -> None:
-    storage = open_storage(server.url, tell=told.append)
+    storage = open_storage(server.url, report=told.append)
     study = optuna.create_study(study_name="threads", storage=storage)
     trial = study.ask()
     ended = threading.Event()

@@ -143,10 +143,10 @@ def test_a_lock_that_was_lost_with_its_server_is_taken_again_before_anything_is_
     for name in ("ours", "theirs"):
         (tmp_path / name).mkdir()
     ours = optuna.create_study(
-        study_name="lost lock", storage=open_storage(server.url, tell=lambda text: None)
+        study_name="lost lock", storage=open_storage(server.url, report=lambda text: None)
     )
     theirs = optuna.load_study(
-        study_name="lost lock", storage=open_storage(server.url, tell=lambda text: None)
+        study_name="lost lock", storage=open_storage(server.url, report=lambda text: None)
     )
     order: list[str] = []
     with study_lock(tmp_path / "ours", ours):
