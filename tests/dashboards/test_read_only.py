@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
-from studies import baselines, make_file
+from studies import Made, baselines, make_file
 
 from dashboards.server.live_front import KEY, LiveFront
 from dashboards.study.read_only import ReadOnlyError, ReadOnlyStorage
@@ -18,7 +18,7 @@ from nas.study.storage import open_to_look
 
 
 def test_the_storage_shows_the_front_and_refuses_every_write(tmp_path: Path) -> None:
-    stored = open_to_look(make_file(baselines(), tmp_path))
+    stored = open_to_look(make_file([Made(kind="running"), *baselines()], tmp_path))
     storage = ReadOnlyStorage(stored, also=LiveFront().attributes)
     figure = json.loads(storage.get_study_system_attrs(1)[KEY])
     assert "?numbers=" in json.dumps(figure) and KEY not in stored.get_study_system_attrs(1)
