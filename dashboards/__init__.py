@@ -1,1 +1,1 @@
-"""Pictures of a stored study, which is read through nas.study; nothing else of ours is imported."""
+"""Pictures of a stored study. Of our packages only nas.study is imported, which reads it."""

@@ -46,7 +46,7 @@ def check_out(out: Path) -> None:
             ) from error
         if head and GENERATOR.encode() not in head:
             raise DashboardError(
-                f"--out must be new or an earlier report, but {out} is another page; choose another"
+                f"--out must be new or an earlier report, but {out} is another page; rename it"
             )
 
 

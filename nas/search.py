@@ -24,10 +24,10 @@ from nas.loop.final_latency import Measure, remeasure, wanting
 from nas.loop.objective import Runner
 from nas.loop.run import Load, prepare, run_search_process, settle_device
 from nas.loop.search_loop import SearchOutcome, settle_reference
-from nas.proxy import warnings_of
-from nas.samplers.registry import choose_sampler
 from nas.outputs.notes import note_study
 from nas.outputs.study_note import compose_study
+from nas.proxy import warnings_of
+from nas.samplers.registry import choose_sampler
 from nas.study.config import SAMPLERS, SYNTHETIC, StudyConfig, load_config, settle
 from nas.study.lock import study_lock
 from nas.study.records import Row, finished, read_rows

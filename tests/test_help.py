@@ -92,7 +92,6 @@ def test_the_example_of_retrain_runs(tmp_path):
 def test_the_examples_of_search_and_of_what_reads_its_study_run(tmp_path):
     assert "MO" in run([*example_of("nas.search"), *LESS["nas.search"]], tmp_path)
     assert "Kendall" in run(example_of("nas.proxy"), tmp_path)
-    run(example_of("dashboards.front"), tmp_path)
     run(example_of("dashboards.figures"), tmp_path)
     run(example_of("dashboards.report"), tmp_path)
     assert (tmp_path / "report.html").is_file() and list((tmp_path / "figures").glob("*.csv"))

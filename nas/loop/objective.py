@@ -18,12 +18,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from nas.cli.parser import is_disk_full, one_line
+from nas.loop.pruning import Rungs
 from nas.loop.recovery import TakenOverError
 from nas.loop.reference_device import LatencyDevice, Timed
 from nas.outputs.notes import note_repeat, note_trial
 from nas.outputs.store import leave, shares
 from nas.samplers.registry import suggest
-from nas.loop.pruning import Rungs
 from nas.study.records import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
 from nas.study.retrying_storage import one_write
 from nas.study.schema import END

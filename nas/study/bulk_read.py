@@ -47,7 +47,9 @@ STEPS = _table(
     *("trial_id", "step", "intermediate_value", "intermediate_value_type"),
 )
 USER, SYSTEM = (
-    _table(f"trial_{kind}_attributes", f"trial_{kind}_attribute_id", "trial_id", "key", "value_json")
+    _table(
+        f"trial_{kind}_attributes", f"trial_{kind}_attribute_id", "trial_id", "key", "value_json"
+    )
     for kind in ("user", "system")
 )
 

@@ -1,14 +1,14 @@
-"""What a study is: one TOML file and a few flags become a frozen, checked `StudyConfig`.
+"""One TOML file and a few flags become a frozen, checked `StudyConfig`.
 
 A key is either fixed once the first trial has started, since trials of one study must be
-comparable (data, training, latency, seed, device), or free to change when a study goes on (trials,
-timeout, sampler, limit).
+comparable (data, training, latency, seed, device), or free to change (trials, sampler, limit ...).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import tomllib
 import types
@@ -27,12 +27,16 @@ from trials.training.rungs import rung_steps
 T = TypeVar("T")
 STUDIES = Path(__file__).parents[1] / "studies"
 SAMPLERS = ("auto", "structure", "random", "tpe", "nsga2", "gp")
-DEVICES = "auto, cpu, cuda or cuda:N"
 SYNTHETIC = "synthetic"
 # Bytes of a study's file; dark.toml has 5,000.
 LARGEST_FILE = 65_536
 # Dots in one of its lines: the time that a dotted key takes grows with their square.
 MOST_DOTS = 100
+SECTIONS: dict[str, type[Any]] = {
+    "data": DataConfig,
+    "train": TrainConfig,
+    "latency": LatencyConfig,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class StudyConfig:
     name: str
     """The study's name: that of its TOML file."""
     trials: int = 24
-    """Finished trials of different genomes in the whole study, the three seeds included."""
+    """Finished trials of different genomes in the whole study, the three baselines included."""
     timeout_min: float | None = None
     """Minutes after which no new trial starts (the running one ends); None: no limit."""
     sampler: str = "auto"
@@ -77,34 +81,16 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        _require("trials must be at least 1", self.trials >= 1, self.trials)
-        _require(
-            "timeout_min must be above 0 (leave it out for no limit)",
-            _positive(self.timeout_min),
-            self.timeout_min,
-        )
-        _require(
-            f"sampler must be one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS, self.sampler
-        )
-        _require("seed must be from 0 to 4294967295", 0 <= self.seed < 2**32, self.seed)
-        _require("checkpoint_s must be above 0", _positive(self.checkpoint_s), self.checkpoint_s)
-        _require(
-            "heartbeat_s must be at least 1",
-            1 <= self.heartbeat_s < float("inf"),
-            self.heartbeat_s,
-        )
-        _require(
-            "latency_limit_ms must be above 0 (leave it out for no limit)",
-            _positive(self.latency_limit_ms),
-            self.latency_limit_ms,
-        )
-        _require("train.steps must be at least 1", self.train.steps >= 1, self.train.steps)
-        _require(
-            "train.crop must be a multiple of 64, which every network of the space can take",
-            self.train.crop >= 64 and self.train.crop % 64 == 0,
-            self.train.crop,
-        )
-        _require("train.batch must be at least 1", self.train.batch >= 1, self.train.batch)
+        if self.sampler not in SAMPLERS:
+            raise InputError(
+                f"sampler must be one of {', '.join(SAMPLERS)}, but got {brief(self.sampler)}; "
+                "change it"
+            )
+        if self.train.crop % 64:
+            raise InputError(
+                "train.crop must be a multiple of 64, which every network of the space can take, "
+                f"but got {self.train.crop}; change it"
+            )
         check_ranges(self._flat())
         rung_steps(self.train.steps, self.train.first_rung)
 
@@ -123,12 +109,10 @@ class StudyConfig:
         return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
 
     def _flat(self) -> dict[str, Any]:
-        sections = {"": self, "data.": self.data, "train.": self.train, "latency.": self.latency}
-        return {
-            prefix + key: value
-            for prefix, section in sections.items()
-            for key, value in vars(section).items()
-        }
+        flat = dict(vars(self))
+        for section in SECTIONS:
+            flat |= {f"{section}.{key}": value for key, value in vars(flat[section]).items()}
+        return flat
 
     def fixed(self) -> dict[str, Any]:
         """The keys that may not change in a study, flat ("train.steps"), as plain JSON values.
@@ -142,7 +126,7 @@ class StudyConfig:
             "device": self.device.partition(":")[0],
             "space": space_digest(),
         }
-        for section in ("data", "train", "latency"):
+        for section in SECTIONS:
             flat |= {f"{section}.{key}": value for key, value in values[section].items()}
         return flat
 
@@ -167,57 +151,45 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
         raise InputError(
             f"{path}: unknown key 'name'; a study is named after its file, so rename that"
         )
-    sections: dict[str, type[Any]] = {
-        "data": DataConfig,
-        "train": TrainConfig,
-        "latency": LatencyConfig,
-    }
     try:
         made: dict[str, Any] = {
             key: make_section(kind, values.pop(key, {}), key + ".")
-            for key, kind in sections.items()
+            for key, kind in SECTIONS.items()
         }
         made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
         return make_section(StudyConfig, {**values, **made, "name": path.stem}, "")
     except InputError as error:
         if not flags:
             raise InputError(f"{path}: {error}") from error
-        load_config(study)  # is it the file? Then this tells so, with its name; else it is a flag
+        load_config(study)  # an error of the file is raised here, with its name; else it's a flag
         raise
 
 
 def _read(path: Path) -> dict[str, Any]:
     """The tables of a TOML file; InputError where it is none, or larger than any study's."""
+    example = f"see {STUDIES / 'dark.toml'}"
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        if (size := path.stat().st_size) > LARGEST_FILE:
             raise InputError(
-                f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has "
-                f"{path.stat().st_size}; see "
-                f"{STUDIES / 'dark.toml'}"
+                f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has {size}; "
+                f"{example}"
             )
         text = path.read_text(encoding="utf-8")
-        if any(
-            line.count(".") > MOST_DOTS and not line.lstrip().startswith("#")
-            for line in text.splitlines()
-        ):
+        lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+        if any(line.count(".") > MOST_DOTS for line in lines):
             raise InputError(
-                f"{path} must have at most {MOST_DOTS} dots in a line, but has one with "
-                f"more; see {STUDIES / 'dark.toml'}"
+                f"{path} must have at most {MOST_DOTS} dots in a line, but has more; {example}"
             )
         return tomllib.loads(text)
     except InputError:
         raise
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # no TOML, no UTF-8, a number of thousands of digits, a thousand brackets
-        raise InputError(
-            f"{path} must be a TOML file, but: {error}; see {STUDIES / 'dark.toml'}"
-        ) from error
     except OSError as error:
         raise InputError(
             f"{path} must be readable, but: {error.strerror}; check the path"
         ) from error
+    # No TOML, no UTF-8, a number of thousands of digits, a thousand brackets.
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} must be a TOML file, but: {error}; {example}") from error
 
 
 def studies() -> list[str]:
@@ -226,9 +198,7 @@ def studies() -> list[str]:
 
 
 def resolve_device(device: str) -> str:
-    """The device that `device` (auto, cpu, cuda, cuda:N) means on this machine; InputError where
-    there is none.
-    """
+    """What `device` (auto, cpu, cuda, cuda:N) means here; InputError where there is none."""
     import torch  # only here: a refused flag or --help should not wait for torch
 
     kind, _, index = device.partition(":")
@@ -236,31 +206,30 @@ def resolve_device(device: str) -> str:
         index and not (kind == "cuda" and index in map(str, range(1000)))
     ):
         raise InputError(
-            f"device must be {DEVICES}, but got {brief(device)}; use --device cpu where "
-            f"there is no GPU"
+            f"device must be auto, cpu, cuda or cuda:N, but got {brief(device)}; use --device cpu "
+            "where there is no GPU"
         )
-    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "cuda" and not seen:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and not count:
         raise InputError(
             f"device {device!r} needs a GPU, but torch {torch.__version__} sees none; use "
-            f"--device cpu"
+            "--device cpu"
         )
-    if index and int(index) >= seen:
+    if index and int(index) >= count:
         raise InputError(
-            f"device must be cuda:0 to cuda:{seen - 1} here, but got {device!r}; choose "
-            f"one of them"
+            f"device must be cuda:0 to cuda:{count - 1} here, but got {device!r}; choose one of "
+            "them"
         )
     if kind == "auto":
-        return "cuda" if seen else "cpu"
+        return "cuda" if count else "cpu"
     return device
 
 
 def settle(config: StudyConfig) -> StudyConfig:
-    """`config` with what "auto" and None mean on this machine: device, runtime, latency shape and
-    CPU threads.
+    """`config` with what "auto" and None mean on this machine: device, runtime, shape, threads.
 
-    Only so can a resumed study tell that its latencies would no longer compare. Raises InputError
-    for a device that isn't there, or that can't do what [latency] asks for.
+    So a resumed study finds out that its latencies would no longer compare. Raises InputError for
+    a device that isn't there, or that can't do what [latency] wants.
     """
     import torch
 
@@ -294,49 +263,45 @@ def _find(study: str) -> Path:
     path = Path(os.path.expanduser(study))
     if path.suffix == ".toml" and os.path.isfile(path):
         return path
-    there = ", ".join(studies())
+    names = ", ".join(studies())
     if path.suffix == ".toml":
         raise InputError(
-            f"there is no study file {study}; give a path to a TOML file, or one of: {there}"
+            f"there is no study file {study}; give a path to a TOML file, or one of: {names}"
         )
     raise InputError(
-        f"there is no study {study!r}; there are: {there} (or give a path that ends in .toml)"
+        f"there is no study {study!r}; there are: {names} (or give a path that ends in .toml)"
     )
 
 
 def _source(source: str) -> str:
-    """ "synthetic", or the data folder's absolute path, so that a study can go on from another
-    folder.
-    """
+    """SYNTHETIC, or the data folder's absolute path: a study may go on from elsewhere."""
     if source == SYNTHETIC:
         return source
     folder = Path(os.path.expanduser(source))
     if not source or not os.path.isdir(folder):
         raise InputError(
-            f"there is no data folder {source or '(its name is empty)'}; give one in "
-            f"SID's layout, or --data {SYNTHETIC}"
+            f"there is no data folder {source or '(its name is empty)'}; give one in SID's layout, "
+            f"or --data {SYNTHETIC}"
         )
     return str(folder.resolve())
 
 
 def make_section(kind: type[T], values: Any, prefix: str) -> T:
-    """A section's config (DataConfig ...) of its table; InputError where a key, told after
+    """A section's config (DataConfig ...) of its table; InputError where a key, named after
     `prefix`, is unknown or ill-typed.
     """
     if not isinstance(values, dict):
+        name = prefix[:-1]
         raise InputError(
-            f"{prefix[:-1]!r} must be a table ([{prefix[:-1]}]), but got {brief(values)}; "
-            f"see dark.toml"
+            f"{name!r} must be a table ([{name}]), but got {brief(values)}; see dark.toml"
         )
     hints = typing.get_type_hints(kind)
     known = [f.name for f in dataclasses.fields(kind) if f.name != "name"]  # type: ignore[arg-type]
     given = {}
     for key, value in values.items():
         if key not in hints:
-            raise InputError(
-                f"unknown key {brief(prefix + key)}; there are "
-                f"{', '.join(prefix + name for name in known)}"
-            )
+            names = ", ".join(prefix + name for name in known)
+            raise InputError(f"unknown key {brief(prefix + key)}; there are {names}")
         given[key] = _typed(prefix + key, value, hints[key])
     return kind(**given)
 
@@ -345,9 +310,7 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
-    """`value` as `hint` says (a whole number is also a number, a list a tuple); InputError where
-    it isn't.
-    """
+    """`value` as `hint` wants it (an int is also a float, a list a tuple), or InputError."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _typed(key, value, next(arg for arg in args if arg is not types.NoneType))
@@ -363,9 +326,8 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
             return tuple(_typed(key, item, kind) for item, kind in zip(value, kinds, strict=True))
         wanted = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return (
-            float(value) if abs(value) < 1e300 or isinstance(value, float) else float("inf")
-        )  # which no key takes
+        # An int beyond floats becomes infinity, which no key takes.
+        return float(value) if isinstance(value, float) or abs(value) < 1e300 else math.inf
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     else:
@@ -379,12 +341,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _positive(value: float | None) -> bool:
-    return value is None or 0 < value < float("inf")
-
-
-def _require(rule: str, holds: bool, value: object) -> None:
-    if not holds:
-        raise InputError(f"{rule}, but got {brief(value)}; change it")

@@ -108,7 +108,9 @@ class _ServerLock:
                 self._connection = self._engine.connect()
                 self._connection.execution_options(isolation_level="AUTOCOMMIT")
                 self._connection.detach()  # not the pool's any more: closing it really closes it
-                sets = (f"set_config('{key}', '{value}', false)" for key, value in _SETTINGS.items())
+                sets = (
+                    f"set_config('{key}', '{value}', false)" for key, value in _SETTINGS.items()
+                )
                 self._connection.exec_driver_sql(f"SELECT {', '.join(sets)}")
             self._connection.exec_driver_sql(f"SELECT pg_advisory_lock({self._key})")
         except sqlalchemy.exc.DBAPIError as error:

@@ -29,7 +29,7 @@ class Reference:
     latency_ms: float
 
     def gains(self, psnr_db: float, latency_ms: float) -> tuple[float, float]:
-        """(dB above the reference, octaves faster than it) of a point; negative where it is worse."""
+        """(dB above the reference, octaves faster than it); negative where it is worse."""
         return psnr_db - self.psnr_db, math.log2(self.latency_ms / latency_ms)
 
 
@@ -72,7 +72,7 @@ def front_rows(rows: Iterable[R], latency_limit_ms: float | None = None) -> list
 def rows_hypervolume(
     rows: Iterable[Row], reference: Reference | None, latency_limit_ms: float | None = None
 ) -> float | None:
-    """The hypervolume of the rows' front; None while there is no reference (MO is not measured)."""
+    """The hypervolume of the rows' front; None while there is no reference."""
     if reference is None:
         return None
     return hypervolume([_point(row) for row in candidates(rows, latency_limit_ms)], reference)

@@ -1,13 +1,11 @@
-"""Which numbers a study's config may hold: a range for each key, so that a slip of the hand is
-told before anything is begun.
+"""The bounds of a study's config: a range for each number, and what its name may be.
 
-The bounds are far from what makes sense, on purpose: they keep out what would overflow, fill the
-memory or never end.
+They are far from what makes sense, on purpose: they keep out what would overflow, fill the memory
+or never end.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +16,7 @@ SECONDS = (1e-3, 86_400.0)
 # key: (smallest, largest)
 RANGES: dict[str, tuple[float, float]] = {
     "trials": (1, 1_000_000),
+    "seed": (0, 2**32 - 1),
     "timeout_min": (1e-6, 10_000_000.0),
     "latency_limit_ms": (1e-6, 1e9),
     "checkpoint_s": (1e-6, 10_000_000.0),
@@ -48,8 +47,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "latency.max_seconds": SECONDS,
     "latency.front_seconds": SECONDS,
 }
-# The first may not be above the second; of real photos the sizes are known only when they are
-# read.
+# The first may not be above the second; the sizes of real photos are known only once read.
 ORDERED = (
     ("data.iso_min", "data.iso_max"),
     ("data.ratio_min", "data.ratio_max"),
@@ -60,44 +58,30 @@ LONGEST_NAME = 100
 
 
 def check_ranges(flat: Mapping[str, Any]) -> None:
-    """InputError, with the key and its range, where a number of a config (flat: "train.steps")
-    can't be; None may be anywhere.
+    """InputError, with the key and its range, where a number of a config (flat: "train.steps") is
+    out of bounds. None is allowed anywhere.
     """
     for key, (low, high) in RANGES.items():
         value = flat.get(key)
-        if value is not None and not (low <= value <= high and math.isfinite(value)):
+        if value is not None and not low <= value <= high:
             raise InputError(
-                f"{key} must be from {_figure(low)} to {_figure(high)}, but got "
-                f"{brief(value)}; change it"
+                f"{key} must be from {low:.12g} to {high:.12g}, but got {brief(value)}; change it"
             )
     for smaller, larger in ORDERED if flat.get("data.source") == "synthetic" else ():
         one, other = flat.get(smaller), flat.get(larger)
         if one is not None and other is not None and one > other:
             raise InputError(
-                f"{smaller} must not be above {larger}, but they are {_figure(one)} and "
-                f"{_figure(other)}; lower the "
-                "first or raise the second"
+                f"{smaller} must not be above {larger}, but they are {one:.12g} and {other:.12g}; "
+                "lower the first or raise the second"
             )
 
 
 def check_name(name: str) -> str:
-    """`name`; InputError where it can't be a study's: the name of a folder in --runs, and of
-    nothing outside of it.
-    """
-    if (
-        not name
-        or name.startswith(".")
-        or "/" in name
-        or not name.isprintable()
-        or len(name.encode("utf-8")) > LONGEST_NAME
-    ):
+    """`name`; InputError where it can't be a study's, which is a folder's name in --runs."""
+    is_word = name.isprintable() and name and "/" not in name and not name.startswith(".")
+    if not is_word or len(name.encode("utf-8")) > LONGEST_NAME:
         raise InputError(
-            f"a study's name must be one word for a folder, at most {LONGEST_NAME} bytes "
-            f"long, without a slash and "
-            f"not beginning with a dot, but got {brief(name)}; rename it"
+            f"a study's name must be one word for a folder, at most {LONGEST_NAME} bytes, without "
+            f"a slash and not beginning with a dot, but got {brief(name)}; rename it"
         )
     return name
-
-
-def _figure(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"

@@ -138,7 +138,7 @@ def read_row(trial: FrozenTrial) -> Row:
     state = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running"}.get(trial.state)
     latency, cost = attrs.get("latency") or {}, attrs.get("cost") or {}
     ratio, interval = attrs.get("ratio_to_mo"), attrs.get("ratio_to_mo_interval")
-    # MO is the unit, so it is its milliseconds that may drift; of the others only the ratio counts.
+    # MO is the unit, so its milliseconds may drift; of the others only the ratio counts.
     is_mo = attrs.get("baseline") == "MO"
     return Row(
         number=trial.number,

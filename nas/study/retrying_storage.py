@@ -1,4 +1,4 @@
-"""A database that is away for a while costs time, nothing else: its storage waits, and tries again.
+"""A database that is away for a while costs time, nothing else: its storage tries again.
 
 Only transient errors are waited for (a stopped server, a lost connection, a lock held too long);
 others pass at once. A write whose answer was lost may have happened, so each write is one that can

@@ -19,16 +19,15 @@ def by_number(rows: Sequence[Row], number: int) -> Row:
     if row is None:
         there = f"has 0 to {len(rows) - 1}" if rows else "has no trial yet"
         raise InputError(
-            f"--trial must be a trial of the study, but there is no {number}: it {there}; "
-            f"see its table "
-            "with python -m nas.search"
+            f"--trial must be a trial of the study, but there is no {number}: it {there}; see its "
+            "table with python -m nas.search"
         )
     if row.kind != "complete":
         why = f": {row.message}" if row.message else ""
+        complete = ", ".join(str(row.number) for row in rows if row.kind == "complete")
         raise InputError(
             f"an exported trial must be complete, but trial {number} is "
-            f"{row.kind.replace('_', ' ')}{why}; "
-            f"complete are {_numbers(rows)}"
+            f"{row.kind.replace('_', ' ')}{why}; complete are {complete or 'none so far'}"
         )
     return row if row.repeat_of is None else by_number(rows, row.repeat_of)
 
@@ -37,9 +36,10 @@ def front(rows: Sequence[Row], latency_limit_ms: float | None) -> list[Row]:
     """The rows on the front, fastest first; InputError where it is empty."""
     found = front_rows(rows, latency_limit_ms)
     if not found:
+        limit = "" if latency_limit_ms is None else f" within its limit of {latency_limit_ms:g} ms"
         raise InputError(
             "the front must hold a network to be exported, but it is empty: no trial is complete"
-            f"{_within(latency_limit_ms)}; let the search run on"
+            f"{limit}; let the search run on"
         )
     return found
 
@@ -48,16 +48,14 @@ def fastest_above(rows: Sequence[Row], psnr_db: float) -> Row:
     """The fastest complete trial of at least `psnr_db`; InputError, with the nearest, where none
     reaches it.
     """
-    able = _complete(rows)
-    good = [row for row in able if (row.psnr_db or 0.0) >= psnr_db]
+    complete = _complete(rows)
+    good = [row for row in complete if (row.psnr_db or 0.0) >= psnr_db]
     if not good:
-        nearest = max(able, key=lambda row: row.psnr_db or 0.0)
+        best = max(complete, key=lambda row: row.psnr_db or 0.0)
         raise InputError(
-            f"--fastest-above-db must be reached by a trial, but none has {psnr_db:g} dB: "
-            f"trial {nearest.number} "
-            f"({nearest.name}) comes nearest with {nearest.psnr_db:.2f} dB; lower it, or "
-            f"let the search run "
-            "on"
+            f"--fastest-above-db must be reached by a trial, but none has {psnr_db:g} dB: trial "
+            f"{best.number} ({best.name}) comes nearest with {best.psnr_db:.2f} dB; lower it, or "
+            "let the search run on"
         )
     return min(good, key=lambda row: (row.latency_ms or 0.0, -(row.psnr_db or 0.0)))
 
@@ -66,33 +64,22 @@ def best_under(rows: Sequence[Row], latency_ms: float) -> Row:
     """The complete trial of the highest PSNR within `latency_ms`; InputError, with the nearest,
     where none is so fast.
     """
-    able = _complete(rows)
-    fast = [row for row in able if (row.latency_ms or 0.0) <= latency_ms]
+    complete = _complete(rows)
+    fast = [row for row in complete if (row.latency_ms or 0.0) <= latency_ms]
     if not fast:
-        nearest = min(able, key=lambda row: row.latency_ms or 0.0)
+        fastest = min(complete, key=lambda row: row.latency_ms or 0.0)
         raise InputError(
-            f"--best-under-ms must be met by a trial, but none takes {latency_ms:g} ms or "
-            f"less: trial "
-            f"{nearest.number} ({nearest.name}) comes nearest with "
-            f"{nearest.latency_ms:.2f} ms; raise it, or let "
-            "the search run on"
+            f"--best-under-ms must be met by a trial, but none takes {latency_ms:g} ms or less: "
+            f"trial {fastest.number} ({fastest.name}) comes nearest with "
+            f"{fastest.latency_ms:.2f} ms; raise it, or let the search run on"
         )
     return max(fast, key=lambda row: (row.psnr_db or 0.0, -(row.latency_ms or 0.0)))
 
 
 def _complete(rows: Sequence[Row]) -> list[Row]:
-    able = candidates(rows)
-    if not able:
+    complete = candidates(rows)
+    if not complete:
         raise InputError(
             "the study must hold a complete trial to export, but has none; let the search run on"
         )
-    return able
-
-
-def _numbers(rows: Sequence[Row]) -> str:
-    numbers = [str(row.number) for row in rows if row.kind == "complete"]
-    return ", ".join(numbers) if numbers else "none so far"
-
-
-def _within(limit: float | None) -> str:
-    return "" if limit is None else f" within its limit of {limit:g} ms"
+    return complete

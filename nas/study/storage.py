@@ -43,7 +43,7 @@ def default_url(folder: Path) -> str:
 
 
 def shown(url: str) -> str:
-    """`url` fit for a terminal or a log: its password, wherever it has one, is replaced by stars."""
+    """`url` fit for a terminal or a log, with stars for its password, wherever it has one."""
     try:
         parsed = make_url(url)
     except Exception:  # not a URL: it could still hold a password, in a place nobody knows
@@ -104,8 +104,8 @@ def open_storage(
 
 
 def open_to_look(url: str, *, writable: bool = False) -> FastStorage:
-    """The storage at `url`, read-only unless `writable`, without retries and heartbeats; InputError
-    where there is none or it can't be read.
+    """The storage at `url`, read-only unless `writable`, without retries; InputError where there
+    is none or it can't be read.
 
     SQLite files are opened in read-only mode, PostgreSQL in read-only transactions: no bug of ours
     can change a study.
@@ -135,12 +135,12 @@ def check_there(url: str) -> URL:
     which Optuna would make an empty one.
     """
     parsed = _parse(url)
-    if parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query:
-        if not (parsed.database and Path(parsed.database).is_file()):
-            raise InputError(
-                f"there is no study at {shown(url)}; run python -m nas.search first, or give its "
-                "--storage or --runs"
-            )
+    is_file = parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query
+    if is_file and not (parsed.database and Path(parsed.database).is_file()):
+        raise InputError(
+            f"there is no study at {shown(url)}; run python -m nas.search first, or give its "
+            "--storage or --runs"
+        )
     return parsed
 
 
@@ -160,7 +160,7 @@ def _parse(url: str) -> URL:
 
 
 def _escaped(url: URL) -> str:
-    # Optuna fills "{SCHEMA_VERSION}" into URLs: braces in a folder's name must not be taken for it.
+    # Optuna fills "{SCHEMA_VERSION}" into URLs: other braces must not be taken for it.
     return url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
 
 
@@ -203,7 +203,7 @@ def _engine_options(url: URL) -> dict[str, Any]:
 
 
 def check_workers(url: str, count: int) -> None:
-    """Raises InputError where `count` worker processes are more than the database at `url` bears."""
+    """InputError where `count` worker processes are more than the database at `url` bears."""
     if url.startswith("sqlite") and count > MOST_SQLITE_WORKERS:
         raise InputError(
             f"a SQLite file bears at most {MOST_SQLITE_WORKERS} workers, but {count} were "
@@ -275,7 +275,7 @@ def _checkpoint(engine: sqlalchemy.Engine) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The driver's own words: the innermost DBAPI error's first lines, without SQLAlchemy's links."""
+    """The driver's own words: those of the innermost error, without SQLAlchemy's links."""
     innermost: BaseException = error
     while innermost.__cause__ is not None and innermost.__cause__ is not innermost:
         innermost = innermost.__cause__

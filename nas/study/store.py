@@ -58,7 +58,7 @@ def open_study(config: StudyConfig, storage: RDBStorage, url: str, folder: Path)
 def enqueue_baselines(
     study: optuna.Study, space: DesignSpace, latency_limit_ms: float | None
 ) -> list[str]:
-    """The names of the baselines that were queued: those without a verdict, not waiting or running.
+    """The names of the baselines that were queued: those with no trial that runs or has a verdict.
 
     A baseline that was over the latency limit is queued again where the limit allows it now.
     """
@@ -100,8 +100,8 @@ def check_data(study: optuna.Study, description: dict[str, Any]) -> None:
     stored = study_attrs(study).get("data", {})
     if stored and _started(study) and (changes := _changes(stored, description)):
         raise InputError(
-            f"the data of study {study.study_name!r} has changed ({changes}), and its trials would "
-            "not compare; bring the old data back, or start another study with --runs DIR"
+            f"the data of study {study.study_name!r} has changed ({changes}), and its trials "
+            "would not compare; bring the old data back, or start another study with --runs DIR"
         )
     set_study_attrs(study, data=description)
 
@@ -131,7 +131,7 @@ def _load_or_create(storage: RDBStorage, name: str) -> optuna.Study:
 def _check_ours(study: optuna.Study, url: str) -> None:
     directions = tuple(direction.name.lower() for direction in study.directions)
     schema = study_attrs(study).get("schema")
-    # One without any attribute and trial is ours too: its process was killed right after making it.
+    # An empty one is ours too: its process was killed right after making it.
     is_used = bool(study.user_attrs or study.get_trials(deepcopy=False))
     if directions != DIRECTIONS or (schema is None and is_used):
         raise InputError(

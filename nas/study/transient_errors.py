@@ -27,7 +27,9 @@ def is_transient(error: BaseException, handled: BaseException | None = None) -> 
     `handled` is what was being handled before the call: an older error, which says nothing about
     this one.
     """
-    return any(isinstance(one, DBAPIError) and _is_transient(one) for one in _chain(error, handled))
+    return any(
+        isinstance(one, DBAPIError) and _is_transient(one) for one in _chain(error, handled)
+    )
 
 
 def _is_transient(error: DBAPIError) -> bool:

@@ -1,4 +1,4 @@
-"""Small studies that obey the contract at the top of nas/study/store.py, made without a search:
+"""Small studies that obey the contract of nas/study/schema.py, made without a search:
 quick, and with figures to check.
 """
 

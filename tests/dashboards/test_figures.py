@@ -117,6 +117,9 @@ def test_a_missing_browser_is_one_line_and_the_data_is_there(url: str, tmp_path:
     ("flags", "told"),
     [
         (["--study", "dork"], "there is no study 'dork' in sqlite:///"),
+        (["--storage", "sqlite:////no/where.db"], "there is no study at sqlite:////no/where.db"),
+        (["--storage", "what"], "storage must be an SQLAlchemy URL such as"),
+        (["--colour", "red"], "unrecognized arguments: --colour red; see python -m dashboards."),
         (["--format", "pdf"], "invalid choice: 'pdf' (choose from"),
         (["--out", "{file}"], "must be a folder that can be written, but: File exists"),
         (["--out", "/proc/no"], "must be a folder that can be written, but: "),

@@ -265,9 +265,9 @@ def test_what_another_process_writes_is_seen_within_seconds(runs: Path) -> None:
             ["--storage", "sqlite:////no/where.db"],
             "there is no study at sqlite:////no/where.db; run python -m nas.search",
         ),
-        (["--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "can't be read"),
-        (["--storage", "sqlite:///{text}"], "file is not a database"),
-        (["--storage", "sqlite:///{nothing}"], "can't be read"),
+        (["--storage", "postgresql+psycopg://me:secret@127.0.0.1:1/x"], "can't be used"),
+        (["--storage", "sqlite:///{text}"], "is no SQLite database"),
+        (["--storage", "sqlite:///{nothing}"], "can't be used"),
         (["--port", "70000"], "--port must be within 0 to 65535, but got 70000"),
         (
             ["--host", "0.0.0.0"],

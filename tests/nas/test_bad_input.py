@@ -43,7 +43,7 @@ def test_flags(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "there is no study 'drak'; there are: dark" in refused("--study", "drak")
     assert "there is no data folder /no/where" in refused("--data", "/no/where")
     assert "device must be auto, cpu, cuda or cuda:N, but got 'tpu'" in refused("--device", "tpu")
-    assert "trials must be at least 1, but got 0" in refused("--trials", 0)
+    assert "trials must be from 1 to 1000000, but got 0" in refused("--trials", 0)
     assert not (tmp_path / "runs").exists()
 
 
@@ -183,7 +183,7 @@ def test_a_storage_held_by_another_program(
     run_search("--trials", 3)
     monkeypatch.setattr("nas.study.storage.SQLITE_TIMEOUT_S", 0.2)
     monkeypatch.setattr(
-        "nas.study.storage.Patience", functools.partial(Retry, give_up_s=0.5)
+        "nas.study.storage.Retry", functools.partial(Retry, give_up_s=0.5)
     )  # else a quarter of an hour
     holder = sqlite3.connect(runs / "tiny" / "study.db")
     holder.execute("BEGIN IMMEDIATE")

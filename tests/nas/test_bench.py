@@ -164,7 +164,7 @@ def test_kendalls_tau_by_hand() -> None:
         ),
         (
             ("--study", "none", "--runs", "no"),
-            "there must be a study to read, but there is no no/none/study.db",
+            "there is no study at sqlite:///no/none/study.db",
         ),
         (("MO", "--device", "cuda:99"), "'cuda:99'"),
     ],

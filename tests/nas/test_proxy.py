@@ -140,7 +140,7 @@ def test_the_networks_are_far_apart(searched: None, read_study: Read) -> None:
     ("words", "study", "told"),
     [
         (["--networks", 5], "tiny", "--networks must be from 8 to 12, but got 5; change it"),
-        ([], "none", "there must be a study to read, but there is no"),
+        ([], "none", "there is no study at sqlite:///"),
     ],
 )
 def test_bad_input_is_one_line(

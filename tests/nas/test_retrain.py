@@ -196,7 +196,7 @@ def test_a_study_is_needed_for_a_trial(capsys: pytest.CaptureFixture[str], tmp_p
 
     assert "got neither --trial nor --genome" in told()
     assert "there is no --study" in told("--trial", 1)
-    assert "there must be a study to read" in told("--study", "dark", "--trial", 1)
+    assert "there is no study at sqlite:///" in told("--study", "dark", "--trial", 1)
     assert "must come from one place" in told(
         "--genome", "MO", "--from-trial-weights", "--weights", "a.safetensors"
     )

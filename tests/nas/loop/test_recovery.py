@@ -22,8 +22,8 @@ from nas.loop.recovery import (
     trial_directory,
 )
 from nas.samplers.registry import suggest
-from nas.study.storage import open_storage
 from nas.study.schema import DIRECTIONS
+from nas.study.storage import open_storage
 from space import BASELINES, DesignSpace
 
 SPACE = DesignSpace()
@@ -85,7 +85,8 @@ def test_a_seed_killed_before_it_had_parameters_keeps_its_name(
     assert recover(study, tmp_path, SPACE, owns_storage=True) == [0]
     trial = study.ask()
     assert (
-        trial.user_attrs["baseline"] == "M2" and SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
+        trial.user_attrs["baseline"] == "M2"
+        and SPACE.decode(suggest(trial, SPACE)) == BASELINES["M2"]
     )
 
 

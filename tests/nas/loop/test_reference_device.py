@@ -20,8 +20,8 @@ from nas.loop.reference_device import (
     check_latency_device,
     settle_latency_device,
 )
-from nas.study.storage import open_storage
 from nas.study.schema import DIRECTIONS
+from nas.study.storage import open_storage
 from space import BASELINES, Genome, InputError
 from trials import Latency, LatencyRatio, TrialConfig
 

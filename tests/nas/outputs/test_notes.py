@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stand_ins import Command, Leaving, Runner
 
 from nas.outputs import notes
-from nas.outputs.notes import LONGEST, compose, in_words, save
+from nas.outputs.notes import LONGEST, compose, in_words, note_study, save
 from nas.outputs.study_note import compose_study
 from nas.study.config import StudyConfig, load_config
 from nas.study.storage import open_storage, quiet_optuna
@@ -123,9 +123,9 @@ def test_the_studys_note_follows_its_settings(run_search: Command, read_study: R
 def test_a_study_is_opened_with_its_launch_line_in_its_note(tmp_path: Path) -> None:
     quiet_optuna()
     config, url = StudyConfig(name="dark"), f"sqlite:///{tmp_path}/study.db"
-    study = open_study(
-        config, open_storage(url), url, tmp_path, launch="python -m nas.search --study dark"
-    )
+    study = open_study(config, open_storage(url), url, tmp_path)
+    assert dashboard.get_note(study) == "", "opening a study writes no note"
+    note_study(study, compose_study(config, "python -m nas.search --study dark"))
     assert "Last started by\n\n```\npython -m nas.search --study dark\n```" in dashboard.get_note(
         study
     )

@@ -19,11 +19,10 @@ from optuna.artifacts import FileSystemArtifactStore, download_artifact, get_all
 from optuna.trial import FrozenTrial
 from stand_ins import Command, Leaving, Runner
 
-from dashboards.study import reader as reading
 from nas.outputs.curve import draw_curve, read_curve
 from nas.outputs.store import FILES, LinkingStore, shares
-from nas.study.schema import ARTIFACTS
 from nas.study.records import finished, read_rows
+from nas.study.schema import ARTIFACTS
 from space import BASELINES, Genome, count_cost
 
 Read = Callable[[], optuna.Study]
@@ -70,10 +69,6 @@ def test_every_finished_trial_has_its_files_in_the_store(
     assert {
         meta.mimetype for meta in get_all_artifact_meta(trials[0], storage=study._storage)
     } >= {"image/svg+xml", "image/png"}
-
-
-def test_the_viewers_look_in_the_same_folder() -> None:
-
 
 
 @pytest.mark.parametrize(

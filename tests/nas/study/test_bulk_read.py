@@ -14,13 +14,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.study import bulk_read as plain_trials
-from nas.study.fast_storage import QuickStorage
+from nas.study import bulk_read
+from nas.study.fast_storage import FastStorage
 
 BLOCKS = ["rdb", "rep", None, True, 1.5]
 
 
-def told(trial: FrozenTrial) -> dict[str, Any]:
+def comparable(trial: FrozenTrial) -> dict[str, Any]:
     """All that a trial holds; steps as text, because NaN is not equal to itself."""
     return vars(trial) | {
         "_intermediate_values": repr(trial.intermediate_values),
@@ -77,23 +77,23 @@ def url(tmp_path: Path) -> str:
 def test_trials_are_those_that_optuna_reads(
     url: str, many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plain_trials, "MANY", many)
-    quick, own = QuickStorage(url), RDBStorage(url)
+    monkeypatch.setattr(bulk_read, "MANY", many)
+    fast, own = FastStorage(url), RDBStorage(url)
     study_id = own.get_study_id_from_name("dark")
     for states in (None, (TrialState.COMPLETE,), (TrialState.RUNNING, TrialState.WAITING), ()):
         got, expected = (
-            storage.get_all_trials(study_id, states=states) for storage in (quick, own)
+            storage.get_all_trials(study_id, states=states) for storage in (fast, own)
         )
-        assert [told(trial) for trial in got] == [told(trial) for trial in expected]
+        assert [comparable(trial) for trial in got] == [comparable(trial) for trial in expected]
         assert [list(trial.params) for trial in got] == [list(trial.params) for trial in expected]
     ids = [trial._trial_id for trial in expected or own.get_all_trials(study_id)]
     for seen, after in (({ids[0], ids[-1]}, ids[4]), (set(), ids[4]), ({ids[0]}, 10_000)):
         asked = {"states": None, "included_trial_ids": seen, "trial_id_greater_than": after}
-        got, expected = (storage._get_trials(study_id, **asked) for storage in (quick, own))
-        assert [told(trial) for trial in got] == [told(trial) for trial in expected]
+        got, expected = (storage._get_trials(study_id, **asked) for storage in (fast, own))
+        assert [comparable(trial) for trial in got] == [comparable(trial) for trial in expected]
 
 
 def test_a_study_that_is_not_there_is_optunas_error(url: str) -> None:
-    for storage in (QuickStorage(url), RDBStorage(url)):
+    for storage in (FastStorage(url), RDBStorage(url)):
         with pytest.raises(KeyError):
             storage.get_all_trials(99)

@@ -28,6 +28,7 @@ from stand_ins import Command
 from dashboards.study import reader as reading
 from nas.study.records import finished, read_rows
 from nas.study.storage import open_storage
+from space import InputError
 
 __all__ = ["SERVERS", "Server", "search", "server", "shared_server"]  # fixtures
 ROOT = Path(__file__).parents[3]
@@ -118,7 +119,7 @@ def test_no_error_shows_a_password(
         assert told.startswith("error: storage ") and told.count("\n") == 1 and reason in told, (
             told
         )
-        with pytest.raises(reading.DashboardError) as raised:
+        with pytest.raises(InputError) as raised:
             reading.open_study("tiny", url)
         for text in (told, str(raised.value)):
             assert (

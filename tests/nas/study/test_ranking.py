@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.study.ranking import RungEntry, fronts, is_promoted, named, needed_psnr_db, spread
+from nas.study.ranking import (
+    RungEntry,
+    farthest_first,
+    fronts,
+    is_promoted,
+    needed_psnr_db,
+    promoted,
+)
 
 # Few values, so that equals and dominance happen often; and free ones.
 PSNR = st.one_of(st.integers(18, 24).map(float), st.floats(5, 40, allow_nan=False))
@@ -32,65 +39,63 @@ def dominates(a: RungEntry, b: RungEntry) -> bool:
 
 @given(rungs())
 @settings(max_examples=1000)
-def test_exactly_a_third_is_named(standings: list[RungEntry]) -> None:
-    chosen = named(standings)
-    assert len(chosen) == math.ceil(len(standings) / 3) and chosen <= {
-        one.digest for one in standings
-    }
+def test_exactly_a_third_is_promoted(entries: list[RungEntry]) -> None:
+    chosen = promoted(entries)
+    assert len(chosen) == math.ceil(len(entries) / 3) and chosen <= {one.digest for one in entries}
 
 
 @given(rungs(), st.sampled_from([(0.0, 0.5), (0.1, 1.0), (0.1, 0.5)]))
 @settings(max_examples=1000)
-def test_a_newcomer_that_dominates_all_goes_on(
-    standings: list[RungEntry], gain: tuple[float, float]
+def test_a_newcomer_that_dominates_all_is_promoted(
+    entries: list[RungEntry], gain: tuple[float, float]
 ) -> None:
     psnr_db, latency_ms = (
-        max(s.psnr_db for s in standings) + gain[0],
-        min(s.latency_ms for s in standings) * gain[1],
+        max(s.psnr_db for s in entries) + gain[0],
+        min(s.latency_ms for s in entries) * gain[1],
     )
     newcomer = RungEntry(psnr_db=psnr_db, latency_ms=latency_ms, digest="zzzz")
-    assert all(dominates(newcomer, one) for one in standings)
-    assert is_promoted(newcomer, standings)
+    assert all(dominates(newcomer, one) for one in entries)
+    assert is_promoted(newcomer, entries)
 
 
 @given(rungs(low=0), PSNR, LATENCY)
 @settings(max_examples=1000)
-def test_a_newcomer_goes_on_only_with_what_it_needs(
-    standings: list[RungEntry], psnr_db: float, latency_ms: float
+def test_a_newcomer_is_promoted_only_with_what_it_needs(
+    entries: list[RungEntry], psnr_db: float, latency_ms: float
 ) -> None:
     newcomer = RungEntry(psnr_db=psnr_db, latency_ms=latency_ms, digest="zzzz")
-    (needed,) = needed_psnr_db(standings, [latency_ms])
+    (needed,) = needed_psnr_db(entries, [latency_ms])
     if psnr_db < needed:
-        assert not is_promoted(newcomer, standings)
+        assert not is_promoted(newcomer, entries)
     elif psnr_db > needed:
-        room = math.ceil((len(standings) + 1) / 3)
+        room = math.ceil((len(entries) + 1) / 3)
         reached = next(
-            k for k, front in enumerate(fronts([*standings, newcomer])) if newcomer in front
+            k for k, front in enumerate(fronts([*entries, newcomer])) if newcomer in front
         )
-        assert sum(map(len, fronts(standings)[:reached])) < room, "some of its front go on"
+        assert sum(map(len, fronts(entries)[:reached])) < room, "some of its front go on"
 
 
 @given(rungs(low=2), st.randoms(use_true_random=False))
 @settings(max_examples=1000)
 def test_the_order_of_arrival_does_not_matter(
-    standings: list[RungEntry], chance: random.Random
+    entries: list[RungEntry], chance: random.Random
 ) -> None:
-    mixed = list(standings)
+    mixed = list(entries)
     chance.shuffle(mixed)
-    assert named(mixed) == named(standings)
+    assert promoted(mixed) == promoted(entries)
 
 
 @given(rungs(low=2))
 @settings(max_examples=1000)
-def test_equal_networks_are_told_apart_by_digest_alone(standings: list[RungEntry]) -> None:
+def test_equal_networks_are_told_apart_by_digest_alone(entries: list[RungEntry]) -> None:
     """Two equal networks that arrive the other way round: the same values go on."""
     mixed = [
         RungEntry(psnr_db=s.psnr_db, latency_ms=s.latency_ms, digest=s.digest)
-        for s in reversed(standings)
+        for s in reversed(entries)
     ]
-    by_digest = {s.digest: (s.psnr_db, s.latency_ms) for s in standings}
-    assert sorted(by_digest[d] for d in named(mixed)) == sorted(
-        by_digest[d] for d in named(standings)
+    by_digest = {s.digest: (s.psnr_db, s.latency_ms) for s in entries}
+    assert sorted(by_digest[d] for d in promoted(mixed)) == sorted(
+        by_digest[d] for d in promoted(entries)
     )
 
 
@@ -99,7 +104,7 @@ def test_equal_networks_are_told_apart_by_digest_alone(standings: list[RungEntry
 def test_with_one_objective_constant_it_is_successive_halving(
     values: list[float], by_latency: bool
 ) -> None:
-    standings = [
+    entries = [
         RungEntry(
             psnr_db=25.0 if by_latency else value,
             latency_ms=value if by_latency else 3.0,
@@ -108,35 +113,37 @@ def test_with_one_objective_constant_it_is_successive_halving(
         for i, value in enumerate(values)
     ]
     best = sorted(values, reverse=not by_latency)[: math.ceil(len(values) / 3)]
-    mine = {s.digest: s.latency_ms if by_latency else s.psnr_db for s in standings}
-    assert sorted(mine[d] for d in named(standings)) == sorted(best)
+    mine = {s.digest: s.latency_ms if by_latency else s.psnr_db for s in entries}
+    assert sorted(mine[d] for d in promoted(entries)) == sorted(best)
 
 
 @given(rungs())
 @settings(max_examples=1000)
-def test_no_network_goes_on_in_place_of_one_that_dominates_it(standings: list[RungEntry]) -> None:
-    chosen = named(standings)
-    stopped = [one for one in standings if one.digest not in chosen]
-    assert not any(dominates(a, b) for a in stopped for b in standings if b.digest in chosen)
+def test_no_network_is_promoted_in_place_of_one_that_dominates_it(
+    entries: list[RungEntry],
+) -> None:
+    chosen = promoted(entries)
+    stopped = [one for one in entries if one.digest not in chosen]
+    assert not any(dominates(a, b) for a in stopped for b in entries if b.digest in chosen)
 
 
 @given(rungs())
 @settings(max_examples=1000)
-def test_fronts_are_those_of_the_definition(standings: list[RungEntry]) -> None:
-    left, expected = list(standings), []
+def test_fronts_are_those_of_the_definition(entries: list[RungEntry]) -> None:
+    left, expected = list(entries), []
     while left:
         front = [one for one in left if not any(dominates(other, one) for other in left)]
         expected.append({one.digest for one in front})
         left = [one for one in left if one not in front]
-    assert [{one.digest for one in front} for front in fronts(standings)] == expected
+    assert [{one.digest for one in front} for front in fronts(entries)] == expected
 
 
 @given(rungs(low=2), st.integers(1, 30))
 @settings(max_examples=1000)
-def test_a_front_is_thinned_from_its_ends(standings: list[RungEntry], count: int) -> None:
-    front = fronts(standings)[0]
+def test_a_front_is_thinned_from_its_ends(entries: list[RungEntry], count: int) -> None:
+    front = fronts(entries)[0]
     count = min(count, len(front))
-    chosen = spread(front, count)
+    chosen = farthest_first(front, count)
     assert len({one.digest for one in chosen}) == count
     assert max(one.psnr_db for one in chosen) == max(one.psnr_db for one in front)
     if count >= 2 and len({(one.psnr_db, one.latency_ms) for one in front}) >= 2:
@@ -151,7 +158,7 @@ def test_a_thinned_front_keeps_its_middle() -> None:
     front = [
         RungEntry(psnr_db=p, latency_ms=ms, digest=str(i)) for i, (p, ms) in enumerate(points)
     ]
-    assert {one.digest for one in spread(front, 3)} == {"0", "2", "4"}
+    assert {one.digest for one in farthest_first(front, 3)} == {"0", "2", "4"}
 
 
 # In the order in which networks arrived at the rung of 50 steps; what the rule must say, worked
@@ -183,12 +190,12 @@ def test_the_largest_rung_is_ranked_at_once() -> None:
     one.
     """
     chance = random.Random(0)
-    standings = [
+    entries = [
         RungEntry(psnr_db=chance.uniform(15, 25), latency_ms=chance.uniform(1, 100), digest=f"{i}")
         for i in range(5000)
     ]
-    assert len(named(standings)) == 1667
-    assert sum(len(front) for front in fronts(standings)) == 5000
+    assert len(promoted(entries)) == 1667
+    assert sum(len(front) for front in fronts(entries)) == 5000
     assert all(
-        a.psnr_db <= b.psnr_db for front in fronts(standings) for a, b in itertools.pairwise(front)
+        a.psnr_db <= b.psnr_db for front in fronts(entries) for a, b in itertools.pairwise(front)
     )

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from servers import Line, Server, postgresql
 
 from nas.study import storage as storages
-from nas.study.retrying_storage import NoAnswerError, Retry, RetryingStorage, together
+from nas.study.retrying_storage import NoAnswerError, Retry, RetryingStorage, one_write
 from nas.study.storage import is_storage_error, open_storage
 
 BOTH = ["maximize", "minimize"]
@@ -100,7 +100,7 @@ def test_it_gives_up_in_one_line_and_does_not_wait_again_until_the_database_answ
     locked: tuple[RetryingStorage, sqlite3.Connection], told: list[str]
 ) -> None:
     storage, other = locked
-    storage.patience.give_up_s = 3.0
+    storage.retry.give_up_s = 3.0
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(
         NoAnswerError,
@@ -124,8 +124,8 @@ def test_who_was_asked_to_stop_waits_no_longer_than_a_moment(
     locked: tuple[RetryingStorage, sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, other = locked
-    monkeypatch.setattr("nas.study.retrying_storage.ASKED_GIVE_UP_S", 0.5)
-    asked = storage.patience.asked
+    monkeypatch.setattr("nas.study.retrying_storage.STOP_GIVE_UP_S", 0.5)
+    asked = storage.retry.stop
     asked.deferring = True
     other.execute("BEGIN IMMEDIATE")
     threading.Timer(0.3, asked.stop).start()
@@ -152,7 +152,7 @@ def test_what_is_wrong_for_good_passes_at_once(
 def test_an_older_silence_that_is_being_handled_says_nothing_about_a_new_error(
     tmp_path: Path,
 ) -> None:
-    patience = Retry(
+    retry = Retry(
         explain=lambda error: storages.storage_error(error, "sqlite:///x.db"), give_up_s=0.1
     )
     calls = []
@@ -169,7 +169,7 @@ def test_an_older_silence_that_is_being_handled_says_nothing_about_a_new_error(
                 "INSERT", {}, sqlite3.OperationalError("database is locked")
             )
         except sqlalchemy.exc.OperationalError:
-            patience.call(fails)
+            retry.call(fails)
 
     with pytest.raises(sqlalchemy.exc.IntegrityError):
         handles()
@@ -230,7 +230,7 @@ def test_a_write_whose_answer_was_lost_is_not_made_twice(
 
 
 def give_together(trial: optuna.Trial) -> None:
-    with together(trial):
+    with one_write(trial):
         trial.suggest_float("y", 0.5, 0.5)
         trial.set_user_attr("y", 0.5)
 
@@ -242,7 +242,7 @@ def test_what_is_given_together_is_stored_together_or_not_at_all(server: Server)
     )
     seen = optuna.load_study(study_name="together", storage=open_storage(server.url))
     first = study.ask()
-    with together(first):
+    with one_write(first):
         first.suggest_categorical("word", ["a", "b"])
         first.suggest_int("number", 2, 8, step=2)
         first.set_user_attr("who", "us")
@@ -256,20 +256,20 @@ def test_what_is_given_together_is_stored_together_or_not_at_all(server: Server)
         "who": "us"
     }
     second = study.ask()
-    with pytest.raises(KeyboardInterrupt), together(second):
+    with pytest.raises(KeyboardInterrupt), one_write(second):
         second.suggest_categorical("word", ["a", "b"])
         raise KeyboardInterrupt
     with (
         pytest.raises(
             ValueError, match="CategoricalDistribution does not support dynamic value space"
         ),
-        together(second),
+        one_write(second),
     ):
         second.suggest_categorical("word", ["a", "c"])
     second.set_user_attr("after", 1)  # nothing is kept back any more
     assert (seen.trials[1].params, seen.trials[1].user_attrs) == ({}, {"after": 1})
     study.tell(second, state=TrialState.FAIL)
-    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError), together(second):
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError), one_write(second):
         second.suggest_float("x", 0, 1)
 
 

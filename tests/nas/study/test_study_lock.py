@@ -1,5 +1,5 @@
-"""One process at a time asks a study: real processes, folders and databases, and some that are
-killed inside.
+"""One process at a time proposes trials of a study: real processes, folders and databases, and
+some that are killed inside.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROGRAM = """
 import os, sys, time
 from pathlib import Path
 import optuna
-from nas.study.lock import asking
+from nas.study.lock import study_lock
 from nas.study.storage import open_storage, quiet_optuna
 quiet_optuna()
 url, folder, shared, rounds = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
@@ -34,14 +34,14 @@ study = optuna.load_study(study_name="s", storage=open_storage(url))
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(rounds):
-    with asking(folder, study):
+    with study_lock(folder, study):
         os.close(os.open(shared / "inside", os.O_CREAT | os.O_EXCL))
         count = int((shared / "count").read_text())
         study.ask()
         (shared / "count").write_text(str(count + 1))
         (shared / "inside").unlink()
 if not rounds:
-    with asking(folder, study):
+    with study_lock(folder, study):
         print("inside", flush=True)
         time.sleep(600)
 """

@@ -1,17 +1,16 @@
-"""The picture of a front, from a study that only looks like one of nas.search: the contract, not
-the code.
+"""What is read of a study, and its front, from one that only looks like one of nas.search: the
+contract, not the code.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
 from pathlib import Path
 
 import optuna
+import plotly.graph_objects as go
 import pytest
 
-from dashboards.front import draw_front, main
+from dashboards.plots.front import compute_front, draw_front
 from dashboards.study.records import read_records
 
 # (baseline, psnr_db, latency_ms, kind, repeat_of)
@@ -64,6 +63,11 @@ def url(tmp_path: Path) -> str:
     return url
 
 
+def drawn(url: str) -> go.Figure:
+    study = optuna.load_study(study_name="dark", storage=url)
+    return draw_front(compute_front(read_records(study)))
+
+
 def test_what_is_on_the_front(url: str) -> None:
     front = read_records(optuna.load_study(study_name="dark", storage=url))
     assert [(p.number, p.on_front) for p in front.points] == [
@@ -97,18 +101,18 @@ def test_a_limit_holds_for_the_front(url: str) -> None:
     study = optuna.load_study(study_name="dark", storage=url)
     study.set_user_attr("config", {"latency_limit_ms": 100})
     assert [p.number for p in read_records(study).points if p.on_front] == [2, 0]
-    figure = draw_front(read_records(study))
+    figure = drawn(url)
     assert [shape.x0 for shape in figure.layout.shapes] == [100]
 
 
 def test_the_axis_holds_all_networks_and_little_else(url: str) -> None:
-    axis = draw_front(read_records(optuna.load_study(study_name="dark", storage=url))).layout.xaxis
+    axis = drawn(url).layout.xaxis
     assert 10 < 10 ** axis.range[0] < 20 and 300 < 10 ** axis.range[1] < 400
     assert list(axis.tickvals) == [20, 50, 100, 200]
 
 
-def test_the_picture_shows_every_network_once_and_names_the_seeds(url: str) -> None:
-    figure = draw_front(read_records(optuna.load_study(study_name="dark", storage=url)))
+def test_the_picture_shows_every_network_once_and_names_the_baselines(url: str) -> None:
+    figure = drawn(url)
     others, front, baselines = figure.data
     assert (
         list(others.x) == [60.0]
@@ -119,66 +123,3 @@ def test_the_picture_shows_every_network_once_and_names_the_seeds(url: str) -> N
         "784,768 parameters, 1.29 GMAC" in front.hovertext[0]
         and "(0.40 x MO)" in front.hovertext[0]
     )
-
-
-def test_html_stands_alone(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "front.html"
-    assert main(["--study", "dark", "--storage", url, "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"wrote {out}\n"
-    text = out.read_text()
-    assert "Pareto front" in text and not re.search(r"<script[^>]*src=", text)
-
-
-@pytest.mark.slow
-def test_svg_is_drawn_or_its_missing_tool_named(
-    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "front.svg"
-    status = main(["--study", "dark", "--storage", url, "--out", str(out)])
-    if status == 0:
-        assert out.read_text().startswith("<svg")
-    else:
-        assert not any(shutil.which(name) for name in ("google-chrome", "chromium"))
-        told = capsys.readouterr().err
-        assert (
-            told.startswith("error: svg pictures need kaleido and Chromium, but: ")
-            and told.count("\n") == 1
-        )
-
-
-@pytest.mark.parametrize(
-    ("flags", "told"),
-    [
-        (["--study", "dork"], "there is no study 'dork' in sqlite:///"),
-        (
-            ["--storage", "sqlite:////no/where.db"],
-            "there is no study at sqlite:////no/where.db; run python -m",
-        ),
-        (["--storage", "what"], "storage must be an SQLAlchemy URL such as"),
-        (["--out", "front.gif"], "--out must end in .html, .svg, .png, but got front.gif"),
-        (
-            ["--out", "/no/where/front.html"],
-            "--out needs a folder that exists, but there is no /no/where",
-        ),
-        (
-            ["--colour", "red"],
-            "unrecognized arguments: --colour red; see python -m dashboards.front --help",
-        ),
-    ],
-)
-def test_bad_input_is_one_line(
-    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
-) -> None:
-    words = ["--study", "dark", "--storage", url, "--out", str(tmp_path / "f.html"), *flags]
-    assert main(words) == 2
-    line = capsys.readouterr().err
-    assert line.startswith("error: ") and told in line and line.count("\n") == 1
-
-
-def test_a_study_without_finished_trials(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    url = f"sqlite:///{tmp_path}/empty.db"
-    optuna.create_study(study_name="dark", storage=url, directions=["maximize", "minimize"])
-    assert main(["--study", "dark", "--storage", url, "--out", str(tmp_path / "f.html")]) == 2
-    assert "study 'dark' must have finished trials, but has none" in capsys.readouterr().err
