@@ -1,4 +1,4 @@
-"""The storage behind the served page shows the live front and refuses every write."""
+"""The storage behind the served page: finished trials once, the live front, no writes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from studies import Made, baselines, make_file
 
 from dashboards.server.live_front import KEY, LiveFront
 from dashboards.study.read_only import ReadOnlyError, ReadOnlyStorage
 from nas.study.storage import open_to_look
+
+
+def test_finished_trials_are_read_once(tmp_path: Path) -> None:
+    url = make_file([*baselines(), Made(kind="running")], tmp_path)
+    storage = ReadOnlyStorage(open_to_look(url))
+    first = storage.get_all_trials(1, deepcopy=False)
+    optuna.load_study(study_name="dark", storage=url).add_trial(create_trial(values=[1.0, 2.0]))
+    second = storage.get_all_trials(1, deepcopy=False)
+    assert len(second) == len(first) + 1
+    for before, after in zip(first, second, strict=False):
+        assert (before is after) == before.state.is_finished()
 
 
 def test_the_storage_shows_the_front_and_refuses_every_write(tmp_path: Path) -> None:
