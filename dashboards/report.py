@@ -36,18 +36,19 @@ def check_out(out: Path) -> None:
         )
     if out.suffix.lower() not in (".html", ".htm"):
         raise DashboardError(f"--out must end in .html, but got {out}; rename it")
-    if out.exists():
-        try:
+    head = b""
+    try:
+        if out.exists():
             with out.open("rb") as file:
                 head = file.read(HEAD)
-        except OSError as error:
-            raise DashboardError(
-                f"{out} must be readable, but: {error.strerror}; choose another --out"
-            ) from error
-        if head and GENERATOR.encode() not in head:
-            raise DashboardError(
-                f"--out must be new or an earlier report, but {out} is another page; rename it"
-            )
+    except OSError as error:
+        raise DashboardError(
+            f"{out} must be readable, but: {error.strerror}; choose another --out"
+        ) from error
+    if head and GENERATOR.encode() not in head:
+        raise DashboardError(
+            f"--out must be new or an earlier report, but {out} is another page; rename it"
+        )
 
 
 def write(page: str, out: Path) -> None:
@@ -79,7 +80,7 @@ def _main(argv: Sequence[str]) -> int:
         "--artifacts",
         type=Path,
         metavar="DIR",
-        help="where its trials' pictures and drawings lie (default: RUNS/STUDY/artifacts)",
+        help="folder of its trials' pictures and drawings (default: RUNS/STUDY/artifacts)",
     )
     parser.add_argument(
         "--out",

@@ -6,12 +6,14 @@ thinned out or never written: nothing is raised for that, what could not be read
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from dashboards.study.records import Record
 from nas.study.schema import ARTIFACTS
@@ -82,16 +84,13 @@ class Artifacts:
 
 
 def artifacts_folder(study: str, runs: Path, storage: str | None) -> Path:
-    """Where a study's artifacts are by default: beside its SQLite file where `storage` names one,
-    else in its folder.
+    """Where a study's artifacts are by default: next to its SQLite file where `storage` names
+    one, else in its folder.
     """
-    if storage is not None:
-        try:
-            url = make_url(storage)
-        except Exception:  # open_study says what is wrong with it
-            return runs / study / ARTIFACTS
+    with contextlib.suppress(ArgumentError, ValueError):  # open_study explains a bad URL
+        url = make_url(storage or "sqlite://")
         if url.get_backend_name() == "sqlite" and url.database and "uri" not in url.query:
-            beside = Path(url.database).parent / ARTIFACTS
-            if beside.is_dir():
-                return beside
+            folder = Path(url.database).parent / ARTIFACTS
+            if folder.is_dir():
+                return folder
     return runs / study / ARTIFACTS

@@ -1,7 +1,7 @@
-"""A storage that can be looked at and not be changed: every read passes, every write is refused.
+"""A storage that can be read and not be changed: every read passes, every write is refused.
 
-Finished trials are read once (Optuna's own cache). A study's system attributes may be shown with
-more than is stored (`also`: the live front).
+Finished trials are read once (Optuna's own cache). System attributes that are not stored may be
+added to a study's (`also`: the live front).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ Attributes = dict[str, Any]
 
 
 class ReadOnlyError(RuntimeError):
-    """Something tried to change what is only shown."""
+    """Something tried to write."""
 
 
 class ReadOnlyStorage(_CachedStorage):
     """`storage` as a dashboard sees it. Writes raise ReadOnlyError unless `writable`;
-    `also(storage, study_id)` gives system attributes that are shown beside the stored ones.
+    `also(storage, study_id)` gives system attributes in addition to the stored ones.
     """
 
     def __init__(

@@ -91,28 +91,18 @@ class StudyConfig:
                 "train.crop must be a multiple of 64, which every network of the space can take, "
                 f"but got {self.train.crop}; change it"
             )
-        check_ranges(self._flat())
+        values = self.to_dict()
+        check_ranges(values | _flat(values))
         rung_steps(self.train.steps, self.train.first_rung)
 
     def for_trial(self) -> TrialConfig:
         """What one trial needs to know."""
-        return TrialConfig(
-            data=self.data,
-            train=self.train,
-            latency=self.latency,
-            seed=self.seed,
-            device=self.device,
-        )
+        sections = {section: getattr(self, section) for section in SECTIONS}
+        return TrialConfig(seed=self.seed, device=self.device, **sections)
 
     def to_dict(self) -> dict[str, Any]:
         """All keys as plain JSON values."""
         return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
-
-    def _flat(self) -> dict[str, Any]:
-        flat = dict(vars(self))
-        for section in SECTIONS:
-            flat |= {f"{section}.{key}": value for key, value in vars(flat[section]).items()}
-        return flat
 
     def fixed(self) -> dict[str, Any]:
         """The keys that may not change in a study, flat ("train.steps"), as plain JSON values.
@@ -120,33 +110,31 @@ class StudyConfig:
         "device" is only its kind, so that a study may go on on another GPU of the machine; "space"
         is a digest of the genes and their choices, which change when the program does.
         """
-        values = self.to_dict()
-        flat: dict[str, Any] = {
-            "seed": self.seed,
-            "device": self.device.partition(":")[0],
-            "space": space_digest(),
-        }
-        for section in SECTIONS:
-            flat |= {f"{section}.{key}": value for key, value in values[section].items()}
-        return flat
+        device = self.device.partition(":")[0]
+        own = {"seed": self.seed, "device": device, "space": space_digest()}
+        return own | _flat(self.to_dict())
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{section}.{key}": value for section in SECTIONS for key, value in values[section].items()
+    }
 
 
 def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyConfig:
-    """The study that a name (of nas/studies/) or a path to a TOML file means, with `changes` from
-    flags.
+    """The study that a name (of nas/studies/) or a path to a TOML file means.
 
-    `changes` are flat keys as in `StudyConfig.fixed`; None means "as the file says". Raises
-    InputError where there is no such study, or a key is unknown, ill-typed or out of range.
+    `changes` come from flags, flat as in `StudyConfig.fixed`; None means "as the file says".
+    Raises InputError where there is no such study, or a key is unknown, ill-typed or out of range.
     """
     path = _find(study)
     values = _read(path)
-    flags = any(value is not None for value in (changes or {}).values())
-    for key, value in (changes or {}).items():
-        if value is not None:
-            section, _, name = key.rpartition(".")
-            place = values.setdefault(section, {}) if section else values
-            if isinstance(place, dict):
-                place[name] = value
+    flags = {key: value for key, value in (changes or {}).items() if value is not None}
+    for key, value in flags.items():
+        section, _, name = key.rpartition(".")
+        table = values.setdefault(section, {}) if section else values
+        if isinstance(table, dict):
+            table[name] = value
     if "name" in values:
         raise InputError(
             f"{path}: unknown key 'name'; a study is named after its file, so rename that"
@@ -280,8 +268,8 @@ def _source(source: str) -> str:
     folder = Path(os.path.expanduser(source))
     if not source or not os.path.isdir(folder):
         raise InputError(
-            f"there is no data folder {source or '(its name is empty)'}; give one in SID's layout, "
-            f"or --data {SYNTHETIC}"
+            f"there is no data folder {source or '(its name is empty)'}; give one in SID's "
+            f"layout, or --data {SYNTHETIC}"
         )
     return str(folder.resolve())
 
@@ -310,7 +298,7 @@ _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def _typed(key: str, value: Any, hint: Any) -> Any:
-    """`value` as `hint` wants it (an int is also a float, a list a tuple), or InputError."""
+    """`value` as `hint` wants it: an int is also a float, a list a tuple; or InputError."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _typed(key, value, next(arg for arg in args if arg is not types.NoneType))

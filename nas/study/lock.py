@@ -113,14 +113,12 @@ class _ServerLock:
                 )
                 self._connection.exec_driver_sql(f"SELECT {', '.join(sets)}")
             self._connection.exec_driver_sql(f"SELECT pg_advisory_lock({self._key})")
-        except sqlalchemy.exc.DBAPIError as error:
-            # psycopg and psycopg2 name the state, others tell it in the error's text.
-            state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-            if _LOCK_TIMEOUT in (state or str(error.orig)):
+        except BaseException as error:
+            # psycopg and psycopg2 name the state, others have it in the error's text.
+            cause = getattr(error, "orig", None)
+            state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+            if _LOCK_TIMEOUT in (state or str(cause)):
                 return False
-            self.free()
-            raise
-        except BaseException:
             self.free()
             raise
         return True

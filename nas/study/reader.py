@@ -37,14 +37,14 @@ def load_study(name: str, storage: BaseStorage, url: str) -> optuna.Study:
     """
     import optuna
 
-    from nas.study.storage import is_storage_error, shown, storage_error
+    from nas.study.storage import is_storage_error, mask_password, storage_error
 
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
         names = ", ".join(sorted(study.study_name for study in storage.get_all_studies()))
         raise InputError(
-            f"there is no study {name!r} in {shown(url)}; there are: {names or 'none'}"
+            f"there is no study {name!r} in {mask_password(url)}; there are: {names or 'none'}"
         ) from error
     except Exception as error:
         if is_storage_error(error):

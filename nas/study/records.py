@@ -75,50 +75,43 @@ def read_rows(study: optuna.Study) -> list[Row]:
     ratio.
     """
     final = study_attrs(study).get("final_latency", {})
+    trials = study.get_trials(deepcopy=False)
+    mo_ms = next((ms for ms in map(_mo_latency_ms, trials) if ms), None)
     cache = _CACHES.setdefault(study._storage, {}).setdefault(study._study_id, _Cache())
-    measured = [cache.measured(trial) for trial in study.get_trials(deepcopy=False)]
-    mo_ms = mo_latency_ms(measured)
-    if (mo_ms, final) != (cache.mo_ms, cache.final):
-        cache.rows, cache.mo_ms, cache.final = {}, mo_ms, final
-    return [cache.counted(row) for row in measured]
+    if (cache.mo_ms, cache.final) != (mo_ms, final):
+        cache.mo_ms, cache.final, cache.rows = mo_ms, final, {}
+    for trial in trials:
+        known, _ = cache.rows.get(trial.number, (None, None))
+        if known is not trial or not trial.state.is_finished():
+            row = _remeasured(read_row(trial), final)
+            latency_ms = on_mos_clock(row.latency_ms, row.ratio_to_mo, mo_ms)
+            cache.rows[trial.number] = trial, replace(row, latency_ms=latency_ms)
+    return [cache.rows[trial.number][1] for trial in trials]
 
 
 @dataclass
 class _Cache:
-    """The rows of one study: a finished trial changes no more, and its storage gives the same
-    object again.
+    """The rows of one study with the MO and the front's measurement that they were read with: a
+    finished trial changes no more, and its storage gives the same object again.
 
     Without it each reading of 10,000 trials took 140 ms, and there are five a trial.
     """
 
-    trials: dict[int, tuple[FrozenTrial, Row]] = field(default_factory=dict)
-    """By number: a trial and its row, as it was measured."""
-    rows: dict[int, tuple[Row, Row]] = field(default_factory=dict)
-    """By number: a row as it was measured, and with the latency that counts."""
+    rows: dict[int, tuple[FrozenTrial, Row]] = field(default_factory=dict)
     mo_ms: float | None = None
     final: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def measured(self, trial: FrozenTrial) -> Row:
-        """`trial` as it was measured."""
-        known = self.trials.get(trial.number)
-        if known is not None and known[0] is trial and trial.state.is_finished():
-            return known[1]
-        row = read_row(trial)
-        self.trials[trial.number] = trial, row
-        return row
-
-    def counted(self, row: Row) -> Row:
-        """`row` with the latency that counts."""
-        known = self.rows.get(row.number)
-        if known is None or known[0] is not row:
-            again = _remeasured(row, self.final)
-            latency_ms = on_mos_clock(again.latency_ms, again.ratio_to_mo, self.mo_ms)
-            known = self.rows[row.number] = row, replace(again, latency_ms=latency_ms)
-        return known[1]
 
 
 # By storage, for as long as that lives, and by the study's id.
 _CACHES: WeakKeyDictionary[BaseStorage, dict[int, _Cache]] = WeakKeyDictionary()
+
+
+def _mo_latency_ms(trial: FrozenTrial) -> float | None:
+    attrs = trial_attrs(trial)
+    if attrs.get("baseline") != "MO":
+        return None
+    latency_ms: float | None = (attrs.get("latency") or {}).get("median_ms")
+    return latency_ms
 
 
 def on_mos_clock(

@@ -315,7 +315,7 @@ def _retrying(name: str) -> Any:
 
 
 # Reads, and writes that are the same when made twice.
-PLAIN = (
+PLAIN = [
     "get_study_id_from_name",
     "get_study_name_from_id",
     "get_all_studies",
@@ -335,7 +335,7 @@ PLAIN = (
     "_get_best_trial_id",
     "record_heartbeat",
     "_get_stale_trial_ids",
-)
+]
 for _name in PLAIN:
     setattr(RetryingStorage, _name, _retrying(_name))
 

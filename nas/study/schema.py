@@ -5,8 +5,8 @@ Both objectives are Optuna's values: psnr_db (maximised) and latency_ms (minimis
 in one hour than in the next does not reorder the networks. A stopped trial has no values; its
 psnr_db, ssim and images are those of its last rung.
 
-A trial's artifacts lie in the folder ARTIFACTS of the study (optuna.artifacts), by file name as
-far as it has them: drawing.svg, preview.png (rows: amplified only, restored, ground truth),
+A trial's artifacts are in the study's folder ARTIFACTS (optuna.artifacts), by file name as far as
+it has them: drawing.svg, preview.png (rows: amplified only, restored, ground truth),
 curve.csv (step, loss, lr, seconds), curve.svg, genome.json, weights.safetensors. Notes on the
 study and its trials are system attributes in optuna-dashboard's form.
 """
@@ -77,7 +77,7 @@ class StudyAttrs(TypedDict, total=False):
     device_ratio_to_mo (trials.LatencyRatio, the latter or None), latency (trials.Latency) and
     measured_at; the same run's MO under "mo"."""
     proxy: dict[str, Any]
-    """What nas.proxy found."""
+    """What nas.proxy measured."""
 
 
 class RungAttrs(TypedDict, total=False):

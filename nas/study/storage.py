@@ -1,5 +1,5 @@
-"""The database that holds a study: opened once, then asked with retries, and each way to fail
-told in one line. A password in its URL is never shown.
+"""The database of a study: opened once, then called with retries, and each way to fail explained
+in one line, without the password that its URL may hold.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def default_url(folder: Path) -> str:
     return URL.create("sqlite", database=str(folder / "study.db")).render_as_string()
 
 
-def shown(url: str) -> str:
+def mask_password(url: str) -> str:
     """`url` fit for a terminal or a log, with stars for its password, wherever it has one."""
     try:
         parsed = make_url(url)
@@ -76,11 +76,11 @@ def open_storage(
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and (parsed.database in (None, "", ":memory:")):
         raise InputError(
-            f"storage must be a database that lasts, but {shown(url)!r} is in memory; "
+            f"storage must be a database that lasts, but {mask_password(url)!r} is in memory; "
             f"give e.g. {EXAMPLE}"
         )
     retry = Retry(
-        name=f"storage {shown(url)}",
+        name=f"storage {mask_password(url)}",
         explain=functools.partial(storage_error, url=url),
         report=report or to_stderr,
         stop=stop or StopSignal(),
@@ -138,8 +138,8 @@ def check_there(url: str) -> URL:
     is_file = parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query
     if is_file and not (parsed.database and Path(parsed.database).is_file()):
         raise InputError(
-            f"there is no study at {shown(url)}; run python -m nas.search first, or give its "
-            "--storage or --runs"
+            f"there is no study at {mask_password(url)}; run python -m nas.search first, or give "
+            "its --storage or --runs"
         )
     return parsed
 
@@ -149,11 +149,11 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except Exception as error:
         raise InputError(
-            f"storage must be an SQLAlchemy URL such as {EXAMPLE}, but got {shown(url)!r}"
+            f"storage must be an SQLAlchemy URL such as {EXAMPLE}, but got {mask_password(url)!r}"
         ) from error
     if _has_raw_at(url, parsed):
         raise InputError(
-            f"storage {shown(url)} must have one @, before the host, but it has "
+            f"storage {mask_password(url)} must have one @, before the host, but it has "
             f"{url.count('@')}; write those of the password as %40 (and a / as %2F)"
         )
     return parsed
@@ -165,7 +165,9 @@ def _escaped(url: URL) -> str:
 
 
 def _open(url: URL, retry: Retry, heartbeat_s: float) -> RetryingStorage:
-    for attempts_left in range(TABLES_ATTEMPTS - 1, -1, -1):
+    attempts_left = TABLES_ATTEMPTS
+    while True:
+        attempts_left -= 1
         try:
             return RetryingStorage(
                 _escaped(url),
@@ -180,7 +182,6 @@ def _open(url: URL, retry: Retry, heartbeat_s: float) -> RetryingStorage:
             if not raced or not attempts_left:
                 raise
         time.sleep(random.uniform(0.05, 0.3))
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _engine_options(url: URL) -> dict[str, Any]:
@@ -215,10 +216,10 @@ def storage_error(error: BaseException, url: str) -> InputError:
     """The one line for anything that a database raised."""
     if isinstance(error, NoAnswerError):
         return error
-    name, why = f"storage {shown(url)}", _without_password(_reason(error), url)
+    name, why = f"storage {mask_password(url)}", _without_password(_reason(error), url)
     low = why.lower()
     if is_disk_full(error):
-        text = f"the disk that holds {shown(url)} is full; free some space, then run this again"
+        text = f"the disk with {name} is full; free some space, then run this again"
     elif "readonly" in low or "read-only" in low:
         text = f"{name} is read-only; make it writable, or give another --storage"
     elif "unable to open database file" in low:

@@ -25,7 +25,7 @@ from nas.study.schema import (
     study_attrs,
     trial_attrs,
 )
-from nas.study.storage import is_storage_error, shown, storage_error
+from nas.study.storage import is_storage_error, mask_password, storage_error
 from space import BASELINES, DesignSpace, Genome, InputError
 
 
@@ -129,20 +129,20 @@ def _load_or_create(storage: RDBStorage, name: str) -> optuna.Study:
 
 
 def _check_ours(study: optuna.Study, url: str) -> None:
+    name = f"study {study.study_name!r} in {mask_password(url)}"
     directions = tuple(direction.name.lower() for direction in study.directions)
     schema = study_attrs(study).get("schema")
     # An empty one is ours too: its process was killed right after making it.
     is_used = bool(study.user_attrs or study.get_trials(deepcopy=False))
     if directions != DIRECTIONS or (schema is None and is_used):
         raise InputError(
-            f"study {study.study_name!r} in {shown(url)} was not made by nas.search (its "
-            f"objectives: {', '.join(directions)}); give another --storage, or rename the study's "
-            "TOML file"
+            f"{name} was not made by nas.search (its objectives: {', '.join(directions)}); give "
+            "another --storage, or rename the study's TOML file"
         )
     if schema not in (None, SCHEMA):
         raise InputError(
-            f"study {study.study_name!r} in {shown(url)} has schema {schema}, not {SCHEMA}; "
-            "use the version that made it, or give another --runs"
+            f"{name} has schema {schema}, not {SCHEMA}; use the version that made it, or give "
+            "another --runs"
         )
 
 
@@ -156,7 +156,7 @@ def _check_fixed(study: optuna.Study, config: StudyConfig, url: str, folder: Pat
         raise InputError(
             f"study {study.study_name!r} has trials made with another config ({changes}), which "
             "would not compare; give the old values again, start another study with --runs DIR, "
-            f"or delete {folder} ({shown(url)})"
+            f"or delete {folder} ({mask_password(url)})"
         )
 
 

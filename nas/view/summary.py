@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from nas.loop.search_loop import SearchOutcome
 from nas.study.config import SYNTHETIC, StudyConfig
-from nas.study.storage import default_url, shown
+from nas.study.storage import default_url, mask_password
 from nas.view.state import SearchState
 from nas.view.tables import figure, front_table, milliseconds
 from nas.view.terminal import HYPERVOLUME_UNIT
@@ -57,7 +57,7 @@ def report(
             highlight=False,
         )
     console.print()
-    lines = [("everything lies in", str(folder)), ("the study is in", shown(url))]
+    lines = [("everything lies in", str(folder)), ("the study is in", mask_password(url))]
     if board.done:
         more = again(argv, max(2 * config.trials, board.done))
         lines.append(
@@ -74,7 +74,7 @@ def report(
             "--study",
             config.name,
             *([] if folder.parent == Path("runs") else ["--runs", folder.parent]),
-            *([] if url == default_url(folder) else ["--storage", shown(url)]),
+            *([] if url == default_url(folder) else ["--storage", mask_password(url)]),
         ]
         lines += [
             ("the best on your pairs", _python("nas.evaluate", "--model", model, "--data", data)),
@@ -100,9 +100,9 @@ def again(argv: Sequence[str], trials: int | None) -> str:
             flag, is_pair, value = word.partition("=")
             # A storage's password must not be shown; its user knows it.
             kept.append(
-                f"{flag}={shown(value)}"
+                f"{flag}={mask_password(value)}"
                 if is_pair and flag == "--storage"
-                else shown(word)
+                else mask_password(word)
                 if kept and kept[-1] == "--storage"
                 else word
             )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.cli.parser import one_line
-from nas.study.storage import shown
+from nas.study.storage import mask_password
 from nas.workers.allocation import LOCAL
 from space import InputError
 
@@ -145,13 +145,13 @@ def hide(url: str) -> None:
     """Rewrites this process's command line where it holds a password: Ray reads it there, keeps it
     and shows it on its dashboard. Raises InputError where that can't be done.
     """
-    if shown(url) == url or not any(url in word for word in command_line()):
+    if mask_password(url) == url or not any(url in word for word in command_line()):
         return
     with suppress(
         AttributeError, ImportError
     ):  # an inner function of Ray's; whether it did its work is seen below
         inner: Any = importlib.import_module("ray._raylet")
-        inner.setproctitle(" ".join(word.replace(url, shown(url)) for word in command_line()))
+        inner.setproctitle(" ".join(word.replace(url, mask_password(url)) for word in command_line()))
     if any(url in word for word in command_line()):
         raise InputError(
             "this Ray would show the storage's password to the whole cluster, as part of "

@@ -23,7 +23,7 @@ from typing import Any
 from nas.cli.parser import EXIT_INPUT, explain, one_line
 from nas.cli.signals import StopSignal
 from nas.loop.search_loop import SearchOutcome
-from nas.study.storage import shown
+from nas.study.storage import mask_password
 from nas.workers.ray_mailbox import Mailbox
 from nas.workers.worker import Assignment, Tell
 
@@ -154,7 +154,7 @@ class RayTask:
         self._ended = True
         if error := told.get("error"):
             url = self._assignment.storage
-            self._error = (error.replace(url, shown(url)) if url else error)[:300]
+            self._error = (error.replace(url, mask_password(url)) if url else error)[:300]
         else:
             self._events.append(
                 {"event": "end", "reason": told["reason"], "status": told["status"]}

@@ -1,8 +1,7 @@
-"""A study's search as stored figures, its Pareto picture, which genes matter, and the winners'
-names.
+"""A study's search as stored figures, its Pareto picture, which genes matter, and names.
 
-    python -m nas.search --study dark --steps 900 --stopping off --workers 2 --runs DIR python
-    tests/benchmarks/dark_search.py store DIR/dark --command "python -m nas.search ..." --json FILE
+    python -m nas.search --study dark --steps 900 --stopping off --workers 2 --runs DIR
+    python tests/benchmarks/dark_search.py store DIR/dark --command "..." --json FILE
     python tests/benchmarks/dark_search.py draw FILE --out dashboards/pictures/dark_search.svg
     python tests/benchmarks/dark_search.py name FILE --trials 41 77 --names F1 F2
 

@@ -1,11 +1,11 @@
-"""The seeds and the front of a finished default run, judged on real pairs too; the README's set-up
-section quotes how long it took.
+"""The baselines and the front of a finished default run, scored on real pairs too; the README's
+set-up section quotes how long it took.
 
     python -m nas.search --study dark
     python tests/benchmarks/default_run.py runs/dark ../shared/sid-sample
 
 Writes tests/benchmarks/results/default_run.json and prints a table; tests/test_readme.py compares
-the README. Real pairs are only judged on: the networks were trained on synthetic data.
+the README. Real pairs are only scored on: the networks were trained on synthetic data.
 """
 
 import argparse

@@ -35,7 +35,7 @@ import torch
 from safetensors.torch import save_file
 
 from nas import search
-from nas.loop import objective
+from nas.loop import objective, search_loop
 from space import BASELINES, Genome, count_cost
 from trials import Latency, LatencyRatio, TrialResult
 from trials.data.scenes import draw_scene
@@ -145,18 +145,12 @@ class Runner:
             "ratio_to_mo": measured,
         }
         if latency_limit_ms is not None and self.mo_ms * measured.value > latency_limit_ms:
-            message = (
-                f"{self.mo_ms * measured.value:.2f} ms is over the limit of "
-                f"{latency_limit_ms:g} ms: not trained"
-            )
+            limit = f"the limit of {latency_limit_ms:g} ms"
+            message = f"{self.mo_ms * measured.value:.2f} ms is over {limit}: not trained"
             return TrialResult(kind="over_limit", message=message, **found)
         if noise.random() < 0.01:
-            return TrialResult(
-                kind="diverged",
-                message="the loss ran away or was no number at step 60",
-                train_seconds=4.0,
-                **found,
-            )
+            message = "the loss ran away or was no number at step 60"
+            return TrialResult(kind="diverged", message=message, train_seconds=4.0, **found)
         scores, stopped = self.rungs(psnr_db, self.mo_ms * measured.value, noise, decide)
         steps, psnr_db, seconds = scores[-1].step, scores[-1].psnr_db, scores[-1].seconds
         self.leave(directory, genome, psnr_db, steps, seconds, noise)
@@ -169,11 +163,7 @@ class Runner:
             )
             for n, one in enumerate(apart)
         ]
-        message = (
-            f"stopped at step {steps} of {STEPS}: not among the best third there"
-            if stopped
-            else ""
-        )
+        why = f"stopped at step {steps} of {STEPS}: not among the best third there"
         return TrialResult(
             kind="stopped" if stopped else "complete",
             psnr_db=psnr_db,
@@ -181,7 +171,7 @@ class Runner:
             images=images,
             rungs=scores,
             train_seconds=seconds,
-            message=message,
+            message=why if stopped else "",
             **found,
         )
 
@@ -191,11 +181,8 @@ class Runner:
         """The trial's rungs until the search stops it, and whether it did."""
         scores: list[RungScore] = []
         for step in rung_steps(STEPS):
-            here = (
-                18.0
-                + (psnr_db - 18.0) * (step / STEPS) ** 0.25
-                + (0 if step == STEPS else noise.gauss(0, 0.15))
-            )
+            here = 18.0 + (psnr_db - 18.0) * (step / STEPS) ** 0.25
+            here += 0 if step == STEPS else noise.gauss(0, 0.15)
             scores.append(
                 RungScore(
                     step=step,
@@ -223,14 +210,8 @@ class Runner:
             writer = csv.writer(file)
             writer.writerow(["step", "loss", "lr", "seconds"])
             for step in range(10, steps + 1, 10):
-                writer.writerow(
-                    [
-                        float(step),
-                        0.35 * step**-0.35 * math.exp(noise.gauss(0, 0.06)),
-                        2e-3,
-                        seconds * step / steps,
-                    ]
-                )
+                loss = 0.35 * step**-0.35 * math.exp(noise.gauss(0, 0.06))
+                writer.writerow([float(step), loss, 2e-3, seconds * step / steps])
         grain = np.random.default_rng(noise.randrange(2**32))
         rows = []
         for truth in self.scenes:
@@ -240,14 +221,8 @@ class Runner:
                 torch.from_numpy(np.float32(p)).permute(2, 0, 1)[None]
                 for p in (dark, restored, truth)
             )
-            rows.append(
-                np.hstack(
-                    [
-                        _panel(picture, title)
-                        for picture, title in zip(pictures, TITLES, strict=True)
-                    ]
-                )
-            )
+            panels = zip(pictures, TITLES, strict=True)
+            rows.append(np.hstack([_panel(picture, title) for picture, title in panels]))
         cv2.imwrite(str(directory / "preview.png"), np.vstack(rows)[:, :, ::-1])
         save_file(
             {"made_up": torch.rand(500)},
@@ -280,11 +255,8 @@ class Clock:
     def mean_ms(self, label: str, end: int) -> float:
         """Milliseconds a trial, the mean of the fifty before trial `end`."""
         first = max(0, end - 50)
-        return (
-            1000
-            * sum(seconds for number, seconds in self.spent[label] if first <= number < end)
-            / (end - first)
-        )
+        spent_s = sum(seconds for number, seconds in self.spent[label] if first <= number < end)
+        return 1000 * spent_s / (end - first)
 
     def table(self, ends: list[int]) -> str:
         lines = [
@@ -316,14 +288,10 @@ def measured_again(mo_ms: float) -> Callable[..., Any]:
     def measure(reference: Any, models: list[Any], config: Any, **_: Any) -> Any:
         noise, found = random.Random(1), []
         for model in models:
-            ratio = timed_ratio(
-                made_up(model.genome, count_cost(model.genome, 512, 512).macs)[1], noise
-            )
-            found.append(
-                SimpleNamespace(
-                    latency=latency(mo_ms * ratio.value), ratio=ratio, device_ratio=None
-                )
-            )
+            macs = count_cost(model.genome, 512, 512).macs
+            ratio = timed_ratio(made_up(model.genome, macs)[1], noise)
+            again = latency(mo_ms * ratio.value)
+            found.append(SimpleNamespace(latency=again, ratio=ratio, device_ratio=None))
         return latency(mo_ms), found
 
     return measure
@@ -351,7 +319,7 @@ def main() -> int:
     torch.set_num_threads(1)
     clock = Clock()
     clock.wrap(optuna.Study, "ask", "ask")
-    clock.wrap(search.Search, "_one", "whole trial", ends_trial=True)
+    clock.wrap(search_loop.Search, "_one", "whole trial", ends_trial=True)
     clock.wrap(objective.Objective, "propose", "propose (one write a gene)")
     clock.wrap(objective, "leave", "artifacts")
     clock.wrap(objective, "note_trial", "note")
@@ -360,36 +328,29 @@ def main() -> int:
     )
     clock.wrap(optuna.Study, "tell", "tell")
     clock.wrap(Runner, "__call__", "stand-in for timing and training")
-    started, said = time.perf_counter(), io.StringIO()
-    with contextlib.redirect_stdout(said):
+    flags = {
+        "--study": toml,
+        "--runs": args.out,
+        "--trials": args.trials,
+        "--device": "cpu",
+        "--sampler": args.sampler,
+        "--steps": STEPS,
+        "--latency-limit-ms": args.latency_limit_ms,
+        "--stopping": args.stopping,
+    }
+    started, printed = time.perf_counter(), io.StringIO()
+    with contextlib.redirect_stdout(printed):
         status = search.main(
-            [
-                "--study",
-                str(toml),
-                "--runs",
-                str(args.out),
-                "--trials",
-                str(args.trials),
-                "--device",
-                "cpu",
-                "--sampler",
-                args.sampler,
-                "--steps",
-                str(STEPS),
-                "--latency-limit-ms",
-                str(args.latency_limit_ms),
-                "--stopping",
-                args.stopping,
-            ],
+            [str(word) for flag in flags.items() for word in flag],
             runner=Runner(30.6),
             load=loaded,
             measure=measured_again(30.6),
         )
     took = time.perf_counter() - started
     clock.trials -= 1  # the last was none: it found the budget spent
-    (args.out / "search.log").write_text(said.getvalue())
+    (args.out / "search.log").write_text(printed.getvalue())
     if status or clock.trials < 1:
-        print(said.getvalue()[-2000:])
+        print(printed.getvalue()[-2000:])
         return 1
     print(
         f"{clock.trials:,} trials in {took:.0f} s, {1000 * took / clock.trials:.0f} ms a "

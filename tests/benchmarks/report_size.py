@@ -4,9 +4,9 @@ The report is made as a user makes it, by the command in a fresh process; then a
 (where there is one) opens it offline until all plots are drawn. The study is one made by
 tests/benchmarks/many_trials.py, or any other.
 
-    python tests/benchmarks/many_trials.py --trials 2000 --out /tmp/many python
-    tests/benchmarks/report_size.py --study many --runs /tmp/many --json
-    tests/benchmarks/results/report_size.json
+    python tests/benchmarks/many_trials.py --trials 2000 --out /tmp/many
+    python tests/benchmarks/report_size.py --study many --runs /tmp/many \\
+        --json tests/benchmarks/results/report_size.json
 
 On one CPU core: about a minute.
 """
@@ -38,20 +38,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = args.out or Path(folder) / "report.html"
         started = time.perf_counter()
-        words = [
-            sys.executable,
-            "-m",
-            "dashboards.report",
-            "--study",
-            args.study,
-            "--runs",
-            str(args.runs),
-            "--out",
-            str(out),
-        ]
-        said = subprocess.run(
-            words, check=True, capture_output=True, text=True, cwd=ROOT
-        ).stdout.strip()
+        words = ["-m", "dashboards.report", "--study", args.study, "--runs", args.runs]
+        command = [sys.executable, *words, "--out", out]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        said = done.stdout.strip()
         seconds = time.perf_counter() - started
         found = {
             "said": said,

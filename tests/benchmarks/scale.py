@@ -4,12 +4,12 @@ and 10,000 trials.
     python tests/benchmarks/scale.py --workers 1 8 64 --json scale.json
     python tests/benchmarks/scale.py --growth 1000 3000 10000 --profile 10000
 
-The search is real (nas.loop.Search: asking, recovery, samplers, the stopping rule, storage, notes,
-artifacts), training and timing are a sleep. The first part tells trials per second and where a
-worker's time goes, in shares that sum to one; a machine with few cores is soon the limit, so
-processor time is told too, of workers and of the server. The second fills a study up and tells
-what one more trial costs the search (its suggestion, its rungs, its end; without the training),
-and what a worker that starts anew waits for.
+The search is real (proposals, recovery, samplers, the stopping rule, storage, notes, artifacts),
+training and timing are a sleep. The first part measures trials per second and where a worker's
+time goes, in shares that sum to one; a machine with few cores is soon the limit, so processor time
+is given too, of workers and of the server. The second fills a study up and measures what one more
+trial costs the search (its suggestion, its rungs, its end; without the training), and what a
+worker that starts anew waits for.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from stand_ins import Runner
 
 from nas.loop import objective
 from nas.loop import search_loop as loop
-from nas.study import ranking as stopping
+from nas.study import ranking
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
 from nas.study.retrying_storage import RetryingStorage
@@ -114,9 +114,7 @@ class Sleeper(Runner):
 def metered(meter: Meter) -> None:
     """Puts `meter` around what the shares are told of."""
     meter.wrap_all(_CachedStorage, "storage")
-    meter.wrap(
-        RetryingStorage, "set_trial_at_once", "storage"
-    )  # what nas.patient.together kept back
+    meter.wrap(RetryingStorage, "set_trial_at_once", "storage")  # what one_write collected
     for sampler in (
         loop.ImputingSampler,
         optuna.samplers.TPESampler,
@@ -124,13 +122,13 @@ def metered(meter: Meter) -> None:
         optuna.samplers.RandomSampler,
     ):
         meter.wrap_all(sampler, "sampling")
-    # NSGA-II and TPE of a foresighted study read a storage in memory: that is sampling too.
+    # Samplers with imputation read a storage in memory: that is sampling too.
     meter.wrap_all(optuna.storages.InMemoryStorage, "sampling")
     meter.wrap(objective, "leave", "artifacts")
     meter.wrap(objective, "note_trial", "notes")
     meter.wrap(loop, "read_rows", "reading rows")
     meter.wrap(objective, "read_rows", "reading rows")
-    meter.wrap(stopping, "named", "stopping rule")
+    meter.wrap(ranking, "promoted", "stopping rule")
     study_lock = loop.study_lock
     loop.study_lock = lambda *args: TimedLock(meter, study_lock(*args))  # type: ignore[assignment]
 
@@ -177,8 +175,8 @@ def searching(
 def throughput(workers: int, args: argparse.Namespace) -> dict[str, Any]:
     """Trials per second of so many workers, and where their time goes."""
     with tempfile.TemporaryDirectory() as place, serving(Path(place)) as server:
-        folder, told = Path(place) / "runs" / "scale", Path(place) / "told"
-        told.mkdir()
+        folder, results = Path(place) / "runs" / "scale", Path(place) / "results"
+        results.mkdir()
         in_fork(
             lambda: searching(server.url, folder, Sleeper(meter=Meter()), "tpe", 1e-6).run().status
         )
@@ -196,13 +194,13 @@ def throughput(workers: int, args: argparse.Namespace) -> dict[str, Any]:
             meter.take()
             used = cpu_s()
             searched.run()
-            kept = {
+            result = {
                 "seconds": meter.take(),
                 "calls": dict(meter.calls),
                 "cpu_s": cpu_s() - used,
                 "trials": len(searched.objective.runner.calls),
             }  # type: ignore[attr-defined]
-            (told / f"{index}.json").write_text(json.dumps(kept))
+            (results / f"{index}.json").write_text(json.dumps(result))
             return 0
 
         server_before, started = server_cpu_s(server), time.monotonic()
@@ -212,7 +210,7 @@ def throughput(workers: int, args: argparse.Namespace) -> dict[str, Any]:
         if any(statuses):
             raise RuntimeError(f"a worker failed:\n{log.read_text()[-3000:]}")
         wall_s = time.monotonic() - started
-        found = [json.loads(path.read_text()) for path in told.iterdir()]
+        found = [json.loads(path.read_text()) for path in results.iterdir()]
         rows = in_fork(
             lambda: finished(
                 read_rows(optuna.load_study(study_name="scale", storage=open_storage(server.url)))

@@ -1,9 +1,8 @@
-"""A study filled up to thousands of finished trials in seconds, by rows that look like those of
-trials that really ran.
+"""A study filled up to thousands of finished trials in seconds, with rows like those of real ones.
 
-What is copied are trials that the search itself has run (with a stand-in for training); network,
-figures, and what is stored with them are made anew for each. Written in bulk, past Optuna, into
-the tables of its own models.
+Copied are trials that the search itself has run (with a stand-in for training); network, figures,
+and what is stored with them are made anew for each. Written in bulk into the tables of Optuna's
+own models.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""How many worker processes one SQLite file bears: `python tests/benchmarks/sqlite_workers.py
-[--workers 1 4 8] [--seconds 30]`.
+"""How many worker processes one SQLite file bears.
 
-Each process asks, sets and tells trials through Optuna as a search does (under the study's lock,
-49 parameters and 25 attributes a trial, the table read three times), each trial lasting 2 s
-without the storage's part, which is what is measured. Real trials last minutes; then the file
-bears as much more.
+    python tests/benchmarks/sqlite_workers.py [--workers 1 4 8] [--seconds 30]
+
+Each process runs trials through Optuna as a search does (under the study's lock, 49 parameters and
+25 attributes a trial, the table read three times), each lasting 2 s without the storage's part,
+which is what is measured. Real trials last minutes; then the file bears as much more.
 """
 
 from __future__ import annotations
@@ -108,22 +108,22 @@ def measure(count: int, seconds: float, within: Path) -> dict[str, Any]:
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        told = [json.loads(process.communicate(timeout=600)[0]) for process in processes]
+        results = [json.loads(process.communicate(timeout=600)[0]) for process in processes]
         numbers = [trial.number for trial in study.get_trials(deepcopy=False)]
         assert numbers == list(range(len(numbers))), "two trials have the same number"
         assert all(
             len(trial.params) == PARAMS for trial in study.trials if trial.state.is_finished()
         )
-    total = sum(one["trials"] for one in told)
+    total = sum(one["trials"] for one in results)
     return {
         "workers": count,
         "trials": total,
-        "per_s": sum(one["trials"] / one["seconds"] for one in told),
-        "storage_s": sum(one["in_storage"] for one in told) / max(1, total),
-        "longest": max(one["longest"] for one in told),
-        "over_1_s": sum(one["over_1_s"] for one in told),
-        "notices": sum(len(one["notices"]) for one in told),
-        "errors": [error for one in told for error in one["errors"]],
+        "per_s": sum(one["trials"] / one["seconds"] for one in results),
+        "storage_s": sum(one["in_storage"] for one in results) / max(1, total),
+        "longest": max(one["longest"] for one in results),
+        "over_1_s": sum(one["over_1_s"] for one in results),
+        "notices": sum(len(one["notices"]) for one in results),
+        "errors": [error for one in results for error in one["errors"]],
     }
 
 
@@ -138,15 +138,8 @@ def main() -> None:
     options = parser.parse_args()
     quiet_optuna()
     if options.url:
-        print(
-            json.dumps(
-                work(
-                    options.url,
-                    Path(options.url.removeprefix("sqlite:///")).parent,
-                    options.seconds,
-                )
-            )
-        )
+        folder = Path(options.url.removeprefix("sqlite:///")).parent
+        print(json.dumps(work(options.url, folder, options.seconds)))
         return
     print(
         f"{PARAMS} parameters and {ATTRIBUTES} attributes a trial, trials of {TRIAL_S:g} "

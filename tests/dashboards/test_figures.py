@@ -57,12 +57,8 @@ def test_the_example_of_its_help_runs(folder: Path) -> None:
 
 
 def test_the_data_is_what_is_drawn(url: str, tmp_path: Path) -> None:
-    assert (
-        main(
-            ["--study", "dark", "--storage", url, "--out", str(tmp_path / "f"), "--format", "csv"]
-        )
-        == 0
-    )
+    words = ["--study", "dark", "--storage", url, "--out", str(tmp_path / "f"), "--format", "csv"]
+    assert main(words) == 0
     with (tmp_path / "f" / "front.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == ["3", "0", "1", "2"]
@@ -75,10 +71,8 @@ def test_pictures_are_drawn(url: str, tmp_path: Path, capsys: pytest.CaptureFixt
     import cv2
 
     out = tmp_path / "f"
-    assert (
-        main(["--study", "dark", "--storage", url, "--out", str(out), "--format", "png", "svg"])
-        == 0
-    )
+    words = ["--study", "dark", "--storage", url, "--out", str(out), "--format", "png", "svg"]
+    assert main(words) == 0
     assert "front: front.svg, front.png, front.csv" in capsys.readouterr().out
     for name, height in (("front", 460), ("ratio", 460), ("hypervolume", 460), ("parallel", 460)):
         assert (out / f"{name}.svg").read_text().startswith("<svg")
@@ -90,22 +84,10 @@ def test_pictures_are_drawn(url: str, tmp_path: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 def test_a_missing_browser_is_one_line_and_the_data_is_there(url: str, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "dashboards.figures",
-        "--study",
-        "dark",
-        "--storage",
-        url,
-        "--out",
-        str(tmp_path / "f"),
-    ]
-    env = {
-        "PYTHONPATH": str(ROOT),
-        "BROWSER_PATH": str(tmp_path / "no-browser"),
-        "HOME": str(tmp_path),
-    }
+    words = [sys.executable, "-m", "dashboards.figures", "--study", "dark", "--storage", url]
+    words += ["--out", str(tmp_path / "f")]
+    home = {"BROWSER_PATH": str(tmp_path / "no-browser"), "HOME": str(tmp_path)}
+    env = {"PYTHONPATH": str(ROOT), **home}
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=env)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("error: svg pictures need kaleido and Chromium, but: ")

@@ -1,6 +1,4 @@
-"""A real PostgreSQL server for tests, in a folder of its own, and a line to it that can be cut at
-the worst moment.
-"""
+"""A real PostgreSQL server for tests, and a line to it that can be cut at the worst moment."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ PASSWORD = "s3cret/w:rd @%?#&='\"\\{}"
 
 
 class Server:
-    """PostgreSQL on a loopback port, with password log-in. It won't run as root, so root lends it
-    the user postgres.
-    """
+    """PostgreSQL on a loopback port, with password log-in; as user postgres where this is root."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,18 +38,8 @@ class Server:
         if os.getuid() == 0:
             for path in (folder, folder / "password"):
                 shutil.chown(path, "postgres")
-        self._run(
-            "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "nas",
-            "-A",
-            "scram-sha-256",
-            "--no-sync",
-            "--pwfile",
-            folder / "password",
-        )
+        flags = "-D data -U nas -A scram-sha-256 --no-sync --pwfile password"
+        self._run("initdb", *flags.split())
 
     @property
     def url(self) -> str:
@@ -67,7 +53,8 @@ class Server:
         port: int | None = None,
         database: str | None = None,
     ) -> str:
-        return f"postgresql+psycopg://nas:{quote(password, safe='')}@{host}:{port or self.port}/{database or self.database}"
+        place = f"{host}:{port or self.port}/{database or self.database}"
+        return f"postgresql+psycopg://nas:{quote(password, safe='')}@{place}"
 
     def make_database(self) -> None:
         """`url` is a fresh, empty database from now on."""
@@ -86,35 +73,19 @@ class Server:
 
     def start(self) -> None:
         options = (
-            f"-p {self.port} -c listen_addresses=127.0.0.1 -c "
-            f"unix_socket_directories={self.folder} -c fsync=off "
-            "-c max_connections=300"
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 "
+            f"-c unix_socket_directories={self.folder}"
         )
-        self._run(
-            "pg_ctl",
-            "-D",
-            self.folder / "data",
-            "-w",
-            "-l",
-            self.folder / "log",
-            "-o",
-            options,
-            "start",
-        )
+        self._run("pg_ctl", *"-D data -w -l log -o".split(), options, "start")
 
     def stop(self, how: str = "immediate") -> None:
-        self._run("pg_ctl", "-D", self.folder / "data", "-w", "-m", how, "stop")
+        self._run("pg_ctl", *"-D data -w -m".split(), how, "stop")
 
-    def _run(self, program: str, *words: object) -> None:
+    def _run(self, program: str, *words: str) -> None:
         as_postgres = ["runuser", "-u", "postgres", "--"] if getpass.getuser() == "root" else []
-        command = [*as_postgres, str(self.bin / program), *map(str, words)]
-        subprocess.run(
-            command,
-            check=True,
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command = [*as_postgres, str(self.bin / program), *words]
+        silent = subprocess.DEVNULL
+        subprocess.run(command, check=True, cwd=self.folder, stdout=silent, stderr=silent)
 
 
 @contextlib.contextmanager
@@ -204,15 +175,9 @@ def _shut(one: socket.socket) -> None:
 
 def shows_password(text: str, password: str = PASSWORD) -> bool:
     """Whether any spelling of it, or half of it, is in `text`."""
-    half = password[: len(password) // 2], password[len(password) // 2 :]
-    spellings = [
-        password,
-        repr(password)[1:-1],
-        quote(password, safe=""),
-        quote(password),
-        quote_plus(password),
-        *half,
-    ]
+    middle = len(password) // 2
+    spellings = [password, repr(password)[1:-1], quote(password), quote(password, safe="")]
+    spellings += [quote_plus(password), password[:middle], password[middle:]]
     return any(spelling in text for spelling in spellings)
 
 
@@ -221,8 +186,8 @@ import sys
 sys.path[:0] = [{root!r}, {here!r}]
 from stand_ins import Loader, Measure, Runner
 from nas import cli, search
-run = lambda argv: search.main(argv, runner=Runner(seconds={seconds}, steps=20), load=Loader(), measure=Measure())
-sys.exit(cli.run(run, sys.argv[1:]))
+parts = dict(runner=Runner(seconds={seconds}, steps=20), load=Loader(), measure=Measure())
+sys.exit(cli.run(lambda argv: search.main(argv, **parts), sys.argv[1:]))
 """
 Searches = Callable[..., subprocess.Popen[str]]
 
@@ -244,21 +209,12 @@ def server(shared_server: Server) -> Server:
 
 @pytest.fixture
 def search(server: Server, tiny: Path, runs: Path) -> Searches:
-    """Starts a search in the server's database; `runs` another folder makes it another machine's."""
+    """Starts a search in the server's database; another folder `runs` is another machine's."""
 
     def start(seconds: float, *flags: object, runs: Path = runs) -> subprocess.Popen[str]:
         program = SEARCH.format(root=str(ROOT), here=str(Path(__file__).parent), seconds=seconds)
-        words = [
-            "--study",
-            tiny,
-            "--runs",
-            runs,
-            "--device",
-            "cpu",
-            "--storage",
-            server.url,
-            *flags,
-        ]
+        words = ["--study", tiny, "--runs", runs, "--device", "cpu", "--storage", server.url]
+        words += flags
         return subprocess.Popen(
             [sys.executable, "-c", program, *map(str, words)],
             cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Quick stand-ins for data and training, so that the study's own behaviour is tested in seconds."""
+"""Quick stand-ins for data and training, so that the study's behaviour is tested in seconds."""
 
 from __future__ import annotations
 
@@ -79,10 +79,7 @@ class Result:
 @dataclass
 class Runner:
     """Stands in for trials.run_trial; `script` gives the kind (or an exception) of the n-th call,
-    "complete" after.
-
-    At `rungs` it is judged on its way: PSNR is then the final one less 1 dB for each rung that is
-    left.
+    "complete" after. At each of `rungs` PSNR is the final one less 1 dB for each rung to come.
     """
 
     script: list[str | BaseException] = field(default_factory=list)
@@ -111,9 +108,7 @@ class Runner:
         self.calls.append(genome)
         self.directories.append(directory)
         self.rough.append(rough_first)
-        told = (
-            self.script[len(self.calls) - 1] if len(self.calls) <= len(self.script) else "complete"
-        )
+        kind = ([*self.script, *["complete"] * len(self.calls)])[len(self.calls) - 1]
         psnr_db, latency_ms = figures(genome)
         (directory / "genome.json").write_text(genome.to_json())
         if latency_limit_ms is not None and latency_ms > latency_limit_ms:
@@ -151,19 +146,18 @@ class Runner:
                 return Result(
                     "stopped", genome, scores[-1].psnr_db, 0.7, latency_ms, message, scores
                 )
-        if isinstance(told, BaseException):
-            raise told
-        if told != "complete":
-            return Result(
-                told, genome, None, None, latency_ms if told == "diverged" else None, f"it {told}"
-            )
+        if isinstance(kind, BaseException):
+            raise kind
+        if kind != "complete":
+            timed_ms = latency_ms if kind == "diverged" else None
+            return Result(kind, genome, None, None, timed_ms, f"it {kind}")
         (directory / "result.json").write_text(json.dumps({"psnr_db": psnr_db}))
         return Result("complete", genome, psnr_db, 0.7, latency_ms, rungs=scores)
 
 
 @dataclass
 class Measure:
-    """Stands in for trials.measure_all: each ratio is `factor` times what the runner told."""
+    """Stands in for trials.measure_all: each ratio is `factor` times the runner's."""
 
     factor: float = 1.0
     fails: Callable[[int], BaseException | None] = lambda networks: None
@@ -240,8 +234,7 @@ ROOT = Path(__file__).parents[2]
 
 def start(words: list[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    # A shell's background job has Ctrl-C switched off, and its children inherit that: here it must
-    # work.
+    # A shell's background job has Ctrl-C switched off, and its children inherit that.
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=ROOT,
@@ -258,7 +251,7 @@ PIXEL = b"\x89PNG some picture"
 
 @dataclass
 class Leaving(Runner):
-    """A runner whose trials leave what real ones do."""
+    """A runner whose trials write the outputs of real ones."""
 
     def __call__(self, genome: Genome, config: Any, *, directory: Path, **more: Any) -> Result:
         result = super().__call__(genome, config, directory=directory, **more)
@@ -276,7 +269,7 @@ class Leaving(Runner):
 
 
 class Costed(Result):
-    """A result whose cost tells its parts."""
+    """A result whose cost has its parts."""
 
     def __init__(self, result: Result) -> None:
         super().__init__(**vars(result))

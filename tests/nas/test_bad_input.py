@@ -16,7 +16,7 @@ import pytest
 from stand_ins import Command, Loader, Runner
 
 from nas.study.retrying_storage import Retry
-from nas.study.storage import default_url, shown
+from nas.study.storage import default_url, mask_password
 
 Read = Callable[[], optuna.Study]
 
@@ -84,8 +84,8 @@ def test_a_server_that_is_not_there(refused: Callable[..., str]) -> None:
 
 
 def test_a_password_is_never_shown() -> None:
-    assert shown("postgresql://me:geheim@host/x") == "postgresql://me:***@host/x"
-    assert "geheim" not in shown("me:geheim@host")
+    assert mask_password("postgresql://me:geheim@host/x") == "postgresql://me:***@host/x"
+    assert "geheim" not in mask_password("me:geheim@host")
 
 
 def test_a_file_that_is_no_database(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_front_is_what_nothing_dominates(some: list[tuple[float, float]]) ->
 
 @given(points)
 def test_the_hypervolume_is_the_dominated_area(some: list[tuple[float, float]]) -> None:
-    """Cuts the plane along every point's coordinates and adds the cells that some point dominates."""
+    """Cuts the plane along every point's coordinates and adds the dominated cells."""
     gains = [REFERENCE.gains(*p) for p in some]
     heights = sorted({0.0, *(max(0.0, gain[0]) for gain in gains)})
     widths = sorted({0.0, *(max(0.0, gain[1]) for gain in gains)})

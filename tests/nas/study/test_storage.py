@@ -12,8 +12,8 @@ import pytest
 from nas.study.storage import (
     MOST_SQLITE_WORKERS,
     check_workers,
+    mask_password,
     open_storage,
-    shown,
     storage_error,
 )
 from space import InputError
@@ -74,7 +74,7 @@ def test_processes_that_open_a_fresh_file_at_the_same_time_all_get_it(tmp_path: 
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, seen: str) -> None:
-    assert shown(url) == seen
+    assert mask_password(url) == seen
 
 
 @pytest.mark.parametrize(
