@@ -15,7 +15,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards.server.serve import ADDRESS, listen, make_app
+from dashboards.server import ADDRESS, listen, make_app
 from dashboards.study.artifacts import artifacts_folder
 from dashboards.study.reader import Parser, run, url_of
 from nas.study.reader import load_study

@@ -44,7 +44,8 @@ class CachedAnswers:
             finally:
                 self._forget()
         study = STUDY.fullmatch(environ["PATH_INFO"])
-        if study is None or environ.get("QUERY_STRING", "") not in WHOLE:
+        whole = environ["REQUEST_METHOD"] == "GET" and environ.get("QUERY_STRING", "") in WHOLE
+        if study is None or not whole:
             return self._app(environ, start_response)
         study_id = int(study[1])
         answer = self._answers.get(study_id)
@@ -75,7 +76,7 @@ class CachedAnswers:
                     with self._making_of(study_id):
                         self._make(study_id, environ)
                     answered, seconds = state, time.monotonic() - started
-            except Exception:  # of the database: the application tells it to who asks
+            except Exception:  # of the database: the application reports it on request
                 answered = None
                 self._answers.pop(study_id, None)
             time.sleep(max(REST_S, REST_SHARE * seconds))
@@ -85,12 +86,12 @@ class CachedAnswers:
         answer = call(self._app, environ)
         slow = time.monotonic() - started >= SLOW_S
         with self._lock:
-            kept = slow and answer.status.startswith("200") and writes == self._writes
-            if kept:
+            cacheable = slow and answer.status.startswith("200") and writes == self._writes
+            if cacheable:
                 self._answers[study_id] = answer
             else:
                 self._answers.pop(study_id, None)
-        if kept:
+        if cacheable:
             self.follow(study_id)
         return answer
 

@@ -12,7 +12,7 @@ from browser import Tab, open_tab
 from studies import Made, make_study, rung
 from test_report import HOSTILE, networks, with_artifacts
 
-from dashboards.page.build import build_page
+from dashboards.page import build_page
 from dashboards.study.artifacts import Artifacts
 from dashboards.study.records import read_records
 
