@@ -7,20 +7,16 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from dashboards.plots.plot import Data, Plot, Table
-from dashboards.plots.points import add_networks, none_finished, stopped_records, table_of
-from dashboards.plots.style import add_line, empty_figure, log_ticks
-from dashboards.study.records import Record, StudyRecords
+from dashboards.plots.plot import Plot
+from dashboards.plots.points import PointsData, draw_points, none_finished, stopped_records
+from dashboards.plots.style import add_line, log_ticks
+from dashboards.study.records import StudyRecords
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrontData(Data):
-    """`points` fastest first (with `on_front`), `stopped` those that were stopped early, `timed`
-    frame and device of the latencies in words.
-    """
+class FrontData(PointsData):
+    """The networks with a latency; `timed` is frame and device of the latencies in words."""
 
-    points: tuple[Record, ...] = ()
-    stopped: tuple[Record, ...] = ()
     latency_limit_ms: float | None = None
     timed: str = ""
 
@@ -30,9 +26,6 @@ class FrontData(Data):
         records = (*self.points, *self.stopped)
         latencies = [one.latency_ms for one in records if one.latency_ms is not None]
         return min(latencies) / 1.2, max(latencies) * 1.2
-
-    def table(self) -> Table:
-        return table_of((*self.points, *self.stopped))
 
 
 def compute_front(study: StudyRecords) -> FrontData:
@@ -51,14 +44,10 @@ def compute_front(study: StudyRecords) -> FrontData:
 
 def draw_front(data: FrontData) -> go.Figure:
     """The plot, on a logarithmic axis of latency."""
-    figure = empty_figure()
-    low, high = data.bounds_ms
-    add_networks(
-        figure,
-        data.points,
-        data.stopped,
+    figure = draw_points(
+        data,
         lambda record: (record.latency_ms, record.latency_low_ms, record.latency_high_ms),
-        high / low,
+        data.bounds_ms,
     )
     if data.latency_limit_ms is not None:
         # Plotly takes a shape's x in milliseconds but an annotation's in powers of ten, so that
@@ -73,13 +62,8 @@ def draw_front(data: FrontData) -> go.Figure:
             xanchor="left",
             yanchor="top",
         )
-    figure.update_xaxes(
-        title=f"latency, ms<br><sup>{data.timed}</sup>",
-        type="log",
-        range=[math.log10(low), math.log10(high)],
-        tickvals=log_ticks(low, high),
-    )
-    return figure.update_yaxes(title="PSNR on the held-out pairs, dB")
+    title = f"latency, ms<br><sup>{data.timed}</sup>"
+    return figure.update_xaxes(title=title, tickvals=log_ticks(*data.bounds_ms))
 
 
 def _caption(study: StudyRecords, stopped: int) -> str:

@@ -12,7 +12,7 @@ from dashboards.plots.plot import Data, Plot, Table
 from dashboards.plots.points import none_finished
 from dashboards.plots.style import BLUE, VERMILLION, add_line, empty_figure
 from dashboards.study.records import Record, StudyRecords
-from nas.study.pareto import Reference, hypervolume, pareto_front
+from nas.study.pareto import Reference, front_rows, rows_hypervolume
 
 # From how many seconds on a unit is used, its seconds, its name.
 UNITS = ((2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
@@ -64,14 +64,14 @@ def compute_hypervolume(study: StudyRecords) -> HypervolumeData:
         for record in study.records
         if record.ended_at is not None and record.kind not in ("waiting", "running")
     ]
-    steps, front, seconds, area = [], list[tuple[float, float]](), 0.0, 0.0
+    limit_ms = study.latency_limit_ms
+    steps, front, seconds, area = [], list[Record](), 0.0, 0.0
     for count, (_, _, record) in enumerate(sorted(ended, key=lambda one: one[:2]), 1):
         # A repeat took another trial's values: it trained nothing.
         seconds += 0.0 if record.repeat_of is not None else record.train_seconds or 0.0
-        points = [*front, *_counted_point(record, study)]
-        grown = hypervolume(points, reference)
+        grown = rows_hypervolume([*front, record], reference, limit_ms) or 0.0
         if grown > area:
-            front = [points[index] for index in pareto_front(points)]
+            front = front_rows([*front, record], limit_ms)
         steps.append(
             Growth(
                 number=record.number,
@@ -84,8 +84,7 @@ def compute_hypervolume(study: StudyRecords) -> HypervolumeData:
             )
         )
         area = grown
-    points = [point for record in study.baselines for point in _counted_point(record, study)]
-    alone = hypervolume(points, reference) if points else None
+    alone = rows_hypervolume(study.baselines, reference, limit_ms) or None
     caption = _caption(steps, alone, reference)
     return HypervolumeData(steps=tuple(steps), baselines_alone=alone, caption=caption)
 
@@ -130,15 +129,6 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
         )
     figure.update_xaxes(title=f"training spent, {unit}", rangemode="tozero")
     return figure.update_yaxes(title="hypervolume, dB × octaves", rangemode="tozero")
-
-
-def _counted_point(record: Record, study: StudyRecords) -> list[tuple[float, float]]:
-    """The record's point where it counts: a network with both objectives, within the limit."""
-    if not record.is_point or record.psnr_db is None or record.latency_ms is None:
-        return []
-    limit = study.latency_limit_ms
-    within = limit is None or record.latency_ms <= limit
-    return [(record.psnr_db, record.latency_ms)] if within else []
 
 
 def _unit(seconds: float) -> tuple[float, str]:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
-from dashboards.plots.plot import Table
-from dashboards.plots.style import BLUE, GRAY, VERMILLION, error_bars
+from dashboards.plots.plot import Data, Table
+from dashboards.plots.style import BLUE, GRAY, VERMILLION, empty_figure, error_bars
 from dashboards.study.records import Record, StudyRecords
 
 # A dot's share of a plot's width: intervals within it would only be clutter.
@@ -19,7 +20,22 @@ DOT_SHARE = 1 / 80
 COLUMNS = ["name", "kind", "on_front", "psnr_db", "ssim"]
 COLUMNS += ["latency_ms", "latency_low_ms", "latency_high_ms"]
 COLUMNS += ["ratio_to_mo", "ratio_low", "ratio_high", "parameters", "macs"]
+# Of one record: the value, and the ends of its 95 % interval.
 Interval = Callable[[Record], tuple[float | None, float | None, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsData(Data):
+    """`points` fastest first (with `on_front`), `stopped` those that were stopped early."""
+
+    points: tuple[Record, ...] = ()
+    stopped: tuple[Record, ...] = ()
+
+    def table(self) -> Table:
+        """The networks with their objectives, intervals and costs."""
+        records = (*self.points, *self.stopped)
+        rows = [[one.number, *(getattr(one, name) for name in COLUMNS)] for one in records]
+        return ["trial", *COLUMNS], rows
 
 
 def stopped_records(study: StudyRecords) -> list[Record]:
@@ -31,19 +47,14 @@ def stopped_records(study: StudyRecords) -> list[Record]:
     ]
 
 
-def add_networks(
-    figure: go.Figure,
-    points: Sequence[Record],
-    stopped: Sequence[Record],
-    interval: Interval,
-    span: float,
-) -> None:
-    """Adds the dots: the stopped (faint, where there are any), the searched, the front as a line,
-    the baselines with their names.
-
-    `interval` gives a record's value and the ends of its 95 % interval; `span` is the x axis'
-    highest value divided by its lowest, which decides what intervals are visible.
+def draw_points(data: PointsData, interval: Interval, bounds: tuple[float, float]) -> go.Figure:
+    """A figure with the dots: the stopped (faint, where there are any), the searched, the front as
+    a line, the baselines with their names; x is logarithmic and has these `bounds`.
     """
+    figure, points, stopped = empty_figure(), data.points, data.stopped
+    figure.update_xaxes(type="log", range=[math.log10(bound) for bound in bounds])
+    figure.update_yaxes(title="PSNR on the held-out pairs, dB")
+    span = bounds[1] / bounds[0]
 
     def dots(records: Sequence[Record], name: str, **marker: Any) -> go.Scatter:
         return _dots(records, name, [interval(record) for record in records], span, marker)
@@ -73,7 +84,7 @@ def add_networks(
         textposition=[f"bottom {side}" for side in sides],
         textfont={"color": VERMILLION, "size": 14},
     )
-    figure.add_trace(baselines)
+    return figure.add_trace(baselines)
 
 
 def hover_text(point: Record) -> str:
@@ -88,12 +99,6 @@ def hover_text(point: Record) -> str:
     if point.parameters is not None and point.macs is not None:
         lines.append(f"{point.parameters:,} parameters, {point.macs / 1e9:.2f} GMAC")
     return "<br>".join(lines)
-
-
-def table_of(points: Sequence[Record]) -> Table:
-    """The networks with their objectives, intervals and costs."""
-    rows = [[point.number, *(getattr(point, name) for name in COLUMNS)] for point in points]
-    return ["trial", *COLUMNS], rows
 
 
 def none_finished(study: StudyRecords) -> str:

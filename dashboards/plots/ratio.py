@@ -9,27 +9,21 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from dashboards.plots.plot import Data, Plot, Table
-from dashboards.plots.points import add_networks, none_finished, stopped_records, table_of
-from dashboards.plots.style import add_line, empty_figure
+from dashboards.plots.plot import Plot
+from dashboards.plots.points import PointsData, draw_points, none_finished, stopped_records
+from dashboards.plots.style import add_line
 from dashboards.study.records import Record, StudyRecords
 
 
 @dataclass(frozen=True, kw_only=True)
-class RatioData(Data):
-    """`points` (fastest first) and `stopped` networks that were timed in turn with MO."""
-
-    points: tuple[Record, ...] = ()
-    stopped: tuple[Record, ...] = ()
+class RatioData(PointsData):
+    """The networks that were timed in turn with MO."""
 
     @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest ratio of the axis; MO's 1 is always in it."""
         ratios = [1.0, *(one.ratio_to_mo or 1.0 for one in (*self.points, *self.stopped))]
         return min(ratios) / 1.2, max(ratios) * 1.2
-
-    def table(self) -> Table:
-        return table_of((*self.points, *self.stopped))
 
 
 def compute_ratio(study: StudyRecords) -> RatioData:
@@ -47,25 +41,12 @@ def compute_ratio(study: StudyRecords) -> RatioData:
 
 def draw_ratio(data: RatioData) -> go.Figure:
     """The plot; on its axis each tick is half or twice the one before."""
-    figure = empty_figure()
-    low, high = data.bounds
+    figure = draw_points(
+        data, lambda record: (record.ratio_to_mo, record.ratio_low, record.ratio_high), data.bounds
+    )
     add_line(figure, x=1, dash="dot", width=1)
-    add_networks(
-        figure,
-        data.points,
-        data.stopped,
-        lambda record: (record.ratio_to_mo, record.ratio_low, record.ratio_high),
-        high / low,
-    )
-    ticks, labels = octave_ticks(low, high)
-    figure.update_xaxes(
-        title="latency, times MO's",
-        type="log",
-        tickvals=ticks,
-        ticktext=labels,
-        range=[math.log10(low), math.log10(high)],
-    )
-    return figure.update_yaxes(title="PSNR on the held-out pairs, dB")
+    ticks, labels = octave_ticks(*data.bounds)
+    return figure.update_xaxes(title="latency, times MO's", tickvals=ticks, ticktext=labels)
 
 
 def octave_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
