@@ -167,7 +167,7 @@ def test_bad_input_is_told_in_one_line(here: Path, refused: Refuse) -> None:
         in refused(*out)
     )
     assert "not allowed with argument" in refused("--trial", 1, "--front", *out)
-    assert "there is no runs/none/study.db" in refused("--study", "none", "--front", *out)
+    assert "there is no study at sqlite:///runs/none/study.db" in refused("--study", "none", "--front", *out)
     (here / "a").touch()
     assert "a is a file; give another --out" in refused("--trial", 0, "--out", "a/b")
     assert "must be" in refused("--trial", 0, *out, "--data", here / "no")
