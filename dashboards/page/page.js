@@ -18,7 +18,7 @@
   const narrow = matchMedia("(max-width: 900px)");
   const webp = (base64) => `data:image/webp;base64,${base64}`;
 
-  // ---- Drawings: a group is inflated when one of their drawings is wanted.
+  // ---- Drawings: a group is inflated when one of its drawings is needed.
 
   const inflated = new Map();
   const inflate = (group) => {
