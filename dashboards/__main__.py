@@ -15,7 +15,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards.server.serve import ADDRESS, listen, make_app
+from dashboards.server import ADDRESS, listen, make_app
 from dashboards.study.artifacts import artifacts_folder
 from dashboards.study.reader import Parser, run, url_of
 from nas.study.internals import study_id
@@ -59,7 +59,7 @@ def _main(argv: Sequence[str]) -> int:
         port = server.server_port
         server.set_app(
             make_app(
-                storage, artifacts=artifacts, port=port, shown_first=number, writable=args.writable
+                storage, artifacts=artifacts, port=port, first_study=number, writable=args.writable
             )
         )
         page = f"http://{ADDRESS}:{port}/dashboard/studies/{number}"

@@ -14,10 +14,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from dashboards.plots import PLOTS
-from dashboards.plots.picture import FORMATS, write_pictures
-from dashboards.plots.plot import Data
-from dashboards.plots.style import PAPER_LIGHT
+from dashboards.plots import FORMATS, PAPER_LIGHT, PLOTS, Data, write_pictures
 from dashboards.study.reader import DashboardError, Parser, open_study, run, url_of
 from dashboards.study.records import read_records
 

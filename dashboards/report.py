@@ -13,8 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards.page.build import GENERATOR, LIMIT, build_page
-from dashboards.page.words import counted, size
+from dashboards.page import GENERATOR, LIMIT, build_page, counted, size
 from dashboards.study.artifacts import Artifacts, artifacts_folder
 from dashboards.study.reader import DashboardError, Parser, open_study, run, url_of
 from dashboards.study.records import read_records

@@ -1,7 +1,5 @@
-"""Many small texts that resemble each other, deflated a few dozen at a time: 2,000 drawings of 8
-kB take 1.6 MB of a page.
-
-The page inflates a pack (DecompressionStream, "deflate") when it needs one of its texts.
+"""Many small texts that resemble each other, compressed a few dozen at a time: 2,000 drawings of
+8 kB take 1.6 MB of a page. The page inflates a group when it needs one of its texts.
 """
 
 from __future__ import annotations
@@ -11,23 +9,16 @@ import json
 import zlib
 from collections.abc import Sequence
 
-# Texts in a pack: more are smaller together, but all of a pack is inflated to show one.
-TOGETHER = 40
+# Texts in a group: more are smaller together, but all of a group is inflated to show one.
+GROUP_SIZE = 40
 
 
-def compress(texts: Sequence[str], together: int = TOGETHER) -> list[str]:
-    """Packs of `together` texts each: JSON lists, deflated, in base64. Text n is in pack n //
-    together.
+def compress(texts: Sequence[str]) -> list[str]:
+    """Groups of GROUP_SIZE texts each as JSON lists, deflated, in base64; text n is in group
+    n // GROUP_SIZE.
     """
-    groups = (texts[start : start + together] for start in range(0, len(texts), together))
+    groups = (texts[start : start + GROUP_SIZE] for start in range(0, len(texts), GROUP_SIZE))
     return [
         base64.b64encode(zlib.compress(json.dumps(list(group)).encode(), 9)).decode("ascii")
         for group in groups
-    ]
-
-
-def decompress(compressed: Sequence[str]) -> list[str]:
-    """The texts again, in their order."""
-    return [
-        text for one in compressed for text in json.loads(zlib.decompress(base64.b64decode(one)))
     ]

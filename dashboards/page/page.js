@@ -1,40 +1,40 @@
-// The report's behaviour. Everything shown comes from the <script type="application/json"> islands; nothing is fetched.
+// The report's behaviour. Everything shown comes from its <script type="application/json"> elements; nothing is fetched.
 (() => {
   "use strict";
   const $ = (selector, within = document) => within.querySelector(selector);
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const island = (name) => JSON.parse($(`#data-${name}`).textContent);
+  const embedded = (name) => JSON.parse($(`#data-${name}`).textContent);
   const make = (tag, attributes = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), attributes);
     element.append(...children);
     return element;
   };
-  const say = (text) => { $("#said").textContent = text; };
+  const say = (text) => { $("#status").textContent = text; };
 
-  const trials = island("trials"); // by number: {name, mark, figures: [[what, value]], words, message}
-  const gallery = island("gallery"); // see dashboards/page/gallery.py
-  const plots = island("plots"); // by name: {data, layout, numbers}
-  const templates = island("templates"); // light and dark
+  const trials = embedded("trials"); // by number: {name, mark, figures: [[what, value]], words, message}
+  const gallery = embedded("gallery"); // see dashboards/page/gallery.py
+  const plots = embedded("plots"); // by name: {data, layout, numbers}
+  const templates = embedded("templates"); // light and dark
   const narrow = matchMedia("(max-width: 900px)");
   const webp = (base64) => `data:image/webp;base64,${base64}`;
 
-  // ---- Drawings: packs are inflated when one of their drawings is wanted.
+  // ---- Drawings: a group is inflated when one of its drawings is needed.
 
   const inflated = new Map();
-  const unpack = (pack) => {
-    if (!inflated.has(pack)) {
-      const bytes = Uint8Array.from(atob(gallery.packs[pack]), (character) => character.charCodeAt(0));
+  const inflate = (group) => {
+    if (!inflated.has(group)) {
+      const bytes = Uint8Array.from(atob(gallery.compressed[group]), (character) => character.charCodeAt(0));
       const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-      inflated.set(pack, new Response(stream).json());
+      inflated.set(group, new Response(stream).json());
     }
-    return inflated.get(pack);
+    return inflated.get(group);
   };
   const drawingOf = async (number) => {
     const place = gallery.drawings[number];
     if (place === undefined) return null;
-    const texts = await unpack(Math.floor(place / gallery.together));
+    const texts = await inflate(Math.floor(place / gallery.group_size));
     // As an <img> a drawing can run no script, whatever it holds.
-    return `data:image/svg+xml,${encodeURIComponent(texts[place % gallery.together])}`;
+    return `data:image/svg+xml,${encodeURIComponent(texts[place % gallery.group_size])}`;
   };
 
   // ---- Light and dark: the page by its colours' variables, the plots by their template.
@@ -79,10 +79,10 @@
     const steps = curve.map(([step]) => step), losses = curve.map(([, loss]) => Math.log(Math.max(loss, 1e-9)));
     const [low, high, last] = [Math.min(...losses), Math.max(...losses), steps.at(-1)];
     const line = curve.map((_, i) => `${(300 * steps[i] / last).toFixed(1)},${(42 - 40 * (losses[i] - low) / (high - low || 1)).toFixed(1)}`);
-    const told = `loss while training, logarithmic: ${curve[0][1]} to ${curve.at(-1)[1]} in ${last} steps`;
+    const text = `loss while training, logarithmic: ${curve[0][1]} to ${curve.at(-1)[1]} in ${last} steps`;
     const picture = make("div", { className: "loss" });
-    picture.innerHTML = `<svg viewBox="0 0 300 44" role="img" aria-label="${told}"><polyline points="${line.join(" ")}"/></svg>`;
-    return make("figure", {}, picture, make("figcaption", {}, told)); // numbers only: nothing here can be markup
+    picture.innerHTML = `<svg viewBox="0 0 300 44" role="img" aria-label="${text}"><polyline points="${line.join(" ")}"/></svg>`;
+    return make("figure", {}, picture, make("figcaption", {}, text)); // numbers only: nothing here can be markup
   };
   const show = async (number) => {
     if (!card || shown === number) return;
@@ -216,10 +216,10 @@
       Plotly.restyle(charts[name], { selectedpoints: selected }, traces.map(([, index]) => index));
     }
     const total = plots.parallel.numbers.length;
-    const told = chosen === null ? `all ${total} networks` : `${chosen.size} of ${total} networks chosen, the others dimmed`;
-    $("#brushed").textContent = told;
+    const text = chosen === null ? `all ${total} networks` : `${chosen.size} of ${total} networks chosen, the others dimmed`;
+    $("#brushed").textContent = text;
     $("#clear").disabled = chosen === null;
-    say(told);
+    say(text);
   };
   const followBrush = (chart) => {
     chart.on?.("plotly_restyle", () => showBrush(chart));
@@ -290,11 +290,11 @@
     }
     $(".of.a", stage).textContent = nameOf(left.value);
     $(".of.b", stage).textContent = nameOf(right.value);
-    const told = [left, right].filter((one) => trials[one.value]).map((one) => {
+    const sentences = [left, right].filter((one) => trials[one.value]).map((one) => {
       const trial = trials[one.value];
       return `${trial.name} (trial ${one.value}): ${trial.figures.map(([what, value]) => `${what} ${value}`).join(", ")}.`;
     });
-    $("#told").replaceChildren(...told.map((text) => make("p", {}, text)));
+    $("#compared").replaceChildren(...sentences.map((text) => make("p", {}, text)));
   };
   if (stage) {
     const input = $("input", stage);

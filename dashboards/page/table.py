@@ -1,4 +1,4 @@
-"""The table of the front and the seeds, each with the command that exports it."""
+"""The table of the front and the baselines, each with the command that exports it."""
 
 from __future__ import annotations
 
@@ -28,43 +28,28 @@ def export_command(study: str, trial: int, runs: Path, storage: str | None) -> s
     """The command that writes trial `trial` as a folder; with --runs and --storage where they
     aren't the default.
     """
-    words = [
-        "python",
-        "-m",
-        "nas.export",
-        "--study",
-        study,
-        "--trial",
-        str(trial),
-        "--out",
-        f"exports/trial-{trial:04d}",
-    ]
-    if runs != Path("runs"):
-        words += ["--runs", str(runs)]
-    if storage is not None:
-        words += ["--storage", storage]
+    words = ["python", "-m", "nas.export", "--study", study, "--trial", str(trial)]
+    words += ["--out", f"exports/trial-{trial:04d}"]
+    words += ["--runs", str(runs)] if runs != Path("runs") else []
+    words += ["--storage", storage] if storage is not None else []
     return shlex.join(words)
 
 
 def front_table(records: Sequence[Record], commands: Sequence[str]) -> str:
-    """The rows as HTML: each network's figures, and under them its command with a button that
+    """The table as HTML: each network's figures, and under them its command with a button that
     copies it.
     """
     head = "".join(
-        f'<th scope="col" '
-        f'aria-sort="{"ascending" if title == "latency" else "none"}"><button '
-        f'type="button" data-sort="'
-        f'{"number" if numeric else "text"}">{escape(title)}<small>{escape(unit)}</small></button></th>'
+        f'<th scope="col" aria-sort="{"ascending" if title == "latency" else "none"}">'
+        f'<button type="button" data-sort="{"number" if numeric else "text"}">{escape(title)}'
+        f"<small>{escape(unit)}</small></button></th>"
         for title, unit, numeric in COLUMNS
     )
-    rows = "".join(
-        _rows(record, command) for record, command in zip(records, commands, strict=True)
-    )
+    rows = "".join(map(_rows, records, commands))
     return f"<table><thead><tr>{head}</tr></thead>{rows}</table>"
 
 
 def _rows(record: Record, command: str) -> str:
-    mark = "front" if record.on_front else "not on the front"
     cells: list[tuple[str, float | str | None]] = [
         (str(record.number), float(record.number)),
         (number(record.psnr_db, 2), record.psnr_db),
@@ -78,16 +63,15 @@ def _rows(record: Record, command: str) -> str:
         f'<td class="number" data-value="{"" if value is None else value}">{escape(text)}</td>'
         for text, value in cells
     )
-    words = escape(network_in_words(record.genome))
+    kind, mark = ("on-front", "front") if record.on_front else ("off-front", "not on the front")
+    name, words = escape(record.name), escape(network_in_words(record.genome))
+    trial, command = record.number, escape(command)
     return (
-        f'<tbody data-trial="{record.number}" '
-        f'class="{"on-front" if record.on_front else "off-front"}"><tr>'
-        f'<th scope="row" data-value="{escape(record.name)}"><button type="button" '
-        f'class="link" data-pin="{record.number}">'
-        f"{escape(record.name)}</button> <small>{mark}</small></th>{figures}<td "
-        f'class="words" data-value="{words}">{words}</td></tr>'
-        f'<tr class="command"><td colspan="{len(COLUMNS)}"><div><code>{escape(command)}</code>'
-        f'<button type="button" data-copy="{escape(command)}" aria-label="copy the export '
-        f'command of trial {record.number}">copy'
-        "</button></div></td></tr></tbody>"
+        f'<tbody data-trial="{trial}" class="{kind}"><tr><th scope="row" data-value="{name}">'
+        f'<button type="button" class="link" data-pin="{trial}">{name}</button> '
+        f'<small>{mark}</small></th>{figures}<td class="words" data-value="{words}">{words}</td>'
+        f'</tr><tr class="command"><td colspan="{len(COLUMNS)}"><div><code>{command}</code>'
+        f'<button type="button" data-copy="{command}" '
+        f'aria-label="copy the export command of trial {trial}">copy</button></div></td></tr>'
+        "</tbody>"
     )

@@ -1,4 +1,4 @@
-"""A network and its figures in words, as the page's table and card say them."""
+"""A network and its figures in words, as the page's table and card show them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from typing import Any
 from dashboards.study.records import Record
 
 NONE = "–"
-# What became of a trial that is no network on the plots.
+# Kinds of trials that are no network on the plots.
 KINDS = {
     "stopped": "stopped early at a rung",
     "over_limit": "slower than the limit, not trained",
     "out_of_memory": "out of memory",
-    "diverged": "its training diverged",
+    "diverged": "diverged in training",
     "error": "failed",
     "fail": "failed",
     "interrupted": "killed, and tried again",
-    "running": "running",
-    "waiting": "waiting",
-    "pruned": "pruned",
 }
+HEADS = {"none": "no head", "add": "head added", "concat": "head concatenated"}
 
 
 def network_in_words(genome: Mapping[str, Any] | None) -> str:
@@ -28,47 +26,41 @@ def network_in_words(genome: Mapping[str, Any] | None) -> str:
     if not genome:
         return ""
     branches = [_branch(branch) for branch in genome.get("branches") or ()]
+    deep = " + ".join(branches) or "no deep branch"
+    if len(branches) > 1:
+        deep += f", fused by {genome.get('fusion')}"
     trunk = f"trunk {genome.get('skip_width', '?')} wide"
     if genome.get("skip_blocks"):
         trunk += f", {genome['skip_blocks']} {genome.get('skip_block')}"
-    deep = " + ".join(branches) if branches else "no deep branch"
-    if len(branches) > 1:
-        deep += f", meeting by {genome.get('fusion')}"
-    head = {"none": "no head", "add": "head added", "concat": "head concatenated"}.get(
-        str(genome.get("head")), ""
-    )
     fine = f"stage at 4x {genome['fine_width']} wide" if genome.get("fine_width") else ""
     if fine and genome.get("fine_blocks"):
         fine += f", {genome['fine_blocks']} {genome.get('fine_block')}"
+    head = HEADS.get(str(genome.get("head")), "")
     return "; ".join(part for part in (deep, trunk, fine, head) if part)
 
 
 def _branch(branch: Mapping[str, Any]) -> str:
-    blocks, block = (
-        branch.get("blocks"),
-        {"rdb": "RDB"}.get(str(branch.get("block")), branch.get("block")),
-    )
-    chain = f"{blocks} {block}" if blocks else "no blocks"
+    blocks, block = branch.get("blocks"), branch.get("block")
+    words = f"{blocks} {'RDB' if block == 'rdb' else block}" if blocks else "no blocks"
     if branch.get("growth") and blocks:
         layers, first = branch.get("layers"), branch.get("first_layers")
         dense = layers if first in (None, layers) or blocks == 1 else f"{first}/{layers}"
-        chain += f" of {dense} layers, growth {branch['growth']}"
-    return f"{branch.get('scale')}x: {chain}, {branch.get('width')} wide" + (
-        ", refined" if branch.get("refine") else ""
-    )
+        words += f" of {dense} layers, growth {branch['growth']}"
+    refined = ", refined" if branch.get("refine") else ""
+    return f"{branch.get('scale')}x: {words}, {branch.get('width')} wide{refined}"
 
 
 def figures_in_words(record: Record) -> list[tuple[str, str]]:
-    """(what, value with its unit) of one trial, for its card; what is unknown is left out."""
-    told = [
+    """(name, value with its unit) of one trial, for its card; what is unknown is left out."""
+    figures = [
         ("PSNR", decibels(record.psnr_db)),
         ("SSIM", number(record.ssim, 3)),
-        ("latency", milliseconds(record)),
+        ("latency", milliseconds(record.latency_ms)),
         ("times MO", ratio(record)),
         ("work", gmac(record)),
         ("parameters", millions(record)),
     ]
-    return [(what, value) for what, value in told if value != NONE]
+    return [(name, value) for name, value in figures if value != NONE]
 
 
 def number(value: float | None, decimals: int) -> str:
@@ -80,25 +72,16 @@ def decibels(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f} dB"
 
 
-def milliseconds(record: Record) -> str:
-    """Three digits; with the interval where there is one."""
-    value = record.latency_ms
-    if value is None:
-        return NONE
-    return f"{value:.{1 if value >= 10 else 2}f} ms"
+def milliseconds(value: float | None) -> str:
+    return NONE if value is None else f"{value:.{1 if value >= 10 else 2}f} ms"
 
 
 def ratio(record: Record) -> str:
-    """To MO, with its 95 % interval."""
-    if record.ratio_to_mo is None:
-        return NONE
-    if (
-        record.ratio_low is None
-        or record.ratio_high is None
-        or record.ratio_low == record.ratio_high
-    ):
-        return f"{record.ratio_to_mo:.2f}"
-    return f"{record.ratio_to_mo:.2f} ({record.ratio_low:.2f} to {record.ratio_high:.2f})"
+    """The latency ratio to MO, with its 95 % interval where there is one."""
+    value, low, high = record.ratio_to_mo, record.ratio_low, record.ratio_high
+    if value is None or low is None or high is None or low == high:
+        return number(value, 2)
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def gmac(record: Record) -> str:
@@ -110,7 +93,7 @@ def millions(record: Record) -> str:
 
 
 def _small(value: float) -> str:
-    """Two decimals; four below 0.1, so that the smallest networks are told apart."""
+    """Two decimals; four below 0.1, so that the smallest networks differ."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.4f}"
 
 
@@ -121,9 +104,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
+def counted(count: int, one: str) -> str:
     """ "1 network", "2,000 networks"."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {one if count == 1 else one + 's'}"
 
 
 def size(count: int) -> str:

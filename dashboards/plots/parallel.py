@@ -9,46 +9,38 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from dashboards.plots import points as dots
-from dashboards.plots.genes import BELOW, Value, flat, levels, summary
+from dashboards.plots.genes import OFF, Value, choices_of, flat, summary
 from dashboards.plots.importance import compute_importance
 from dashboards.plots.plot import Data, Plot, Table
-from dashboards.plots.ratio import octaves
-from dashboards.plots.style import BLUE, GRAY, VERMILLION, figure, ticks
+from dashboards.plots.points import none_finished
+from dashboards.plots.ratio import octave_ticks
+from dashboards.plots.style import BLUE, GRAY, VERMILLION, empty_figure, log_ticks
 from dashboards.study.records import Record, StudyRecords
 
 GENES = 6
 GROUPS = ("searched", "front", "baseline")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Axis:
-    """One axis: `values` are what is shown, `heights` where they lie on it, `tick_heights` and
-    `tick_texts` its labels.
+    """One axis: `heights` are where the values lie on it, `ticks` (height, text) its labels;
+    `column` is its name in the table, with its unit.
     """
 
     label: str
     column: str
-    """The name of its column in the table, with its unit."""
     values: tuple[Any, ...]
     heights: tuple[float, ...]
-    tick_heights: tuple[float, ...]
-    tick_texts: tuple[str, ...]
+    ticks: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelData(Data):
-    """`numbers` the trials in the order of the lines, `groups` searched, front or seed (index of
-    GROUPS) of each.
-    """
+    """`numbers` are the trials in the order of the lines, `groups` the index in GROUPS of each."""
 
     numbers: tuple[int, ...] = ()
     groups: tuple[int, ...] = ()
     axes: tuple[Axis, ...] = ()
-
-    @property
-    def width_px(self) -> int:
-        return 76 * len(self.axes)
 
     def table(self) -> Table:
         rows = zip(self.numbers, *(axis.values for axis in self.axes), strict=True)
@@ -56,168 +48,129 @@ class ParallelData(Data):
 
 
 def compute_parallel(study: StudyRecords) -> ParallelData:
-    """The networks of `study` in the order of their numbers, so that the front's and the seeds'
-    come out as they are.
-    """
-    networks = sorted(study.points, key=lambda r: r.number)
+    """The networks of `study` in the order of their numbers."""
+    networks = sorted(study.points, key=lambda record: record.number)
     if not networks:
-        return ParallelData(missing=dots.none_finished(study))
-    groups = [2 if r.baseline else 1 if r.on_front else 0 for r in networks]
-    axes = [_words("group", "group", [GROUPS[g] for g in groups], list(GROUPS))]
-    axes += [_linear("PSNR, dB", "psnr_db", [r.psnr_db or 0.0 for r in networks])]
-    axes += _figures(networks)
-    genomes = [r.genome for r in networks if r.genome is not None]
-    chosen = ""
+        return ParallelData(missing=none_finished(study))
+    groups = [2 if record.baseline else 1 if record.on_front else 0 for record in networks]
+    axes = [_categories("group", "group", [GROUPS[g] for g in groups], GROUPS)]
+    axes += [_linear("PSNR, dB", "psnr_db", [record.psnr_db or 0.0 for record in networks])]
+    axes += _cost_axes(networks)
+    genomes = [record.genome for record in networks if record.genome is not None]
+    which = ""
     if len(genomes) == len(networks):
         importance = compute_importance(study)
-        rows: list[dict[str, Value]]
-        if importance.missing:
-            rows, names = [summary(g) for g in genomes], list(summary(genomes[0]))
-        else:
-            rows, names = [flat(g) for g in genomes], list(importance.genes[:GENES])
-            chosen = f" The genes are the {len(names)} that matter most, the most important first."
+        rows = [(summary if importance.missing else flat)(genome) for genome in genomes]
+        names = list(rows[0] if importance.missing else importance.genes[:GENES])
+        if not importance.missing:
+            which = f" The genes are the {len(names)} that matter most, the most important first."
         axes += [_gene(name, rows) for name in names]
     caption = (
-        f"{len(networks)} lines, one for each network, front and seeds in colour. Drag "
-        f"along an axis to keep only the "
-        f"networks that pass there; drag an axis' name to move it.{chosen}"
+        f"{len(networks)} lines, one for each network, front and baselines in colour. Drag along "
+        "an axis to keep only the networks that pass there; drag an axis' name to move it."
     )
     return ParallelData(
-        numbers=tuple(r.number for r in networks),
+        numbers=tuple(record.number for record in networks),
         groups=tuple(groups),
         axes=tuple(axes),
-        caption=caption,
+        caption=caption + which,
     )
 
 
 def draw_parallel(data: ParallelData) -> go.Figure:
-    """The picture; the order of the lines is that of `data.numbers` (Plotly keeps no customdata
-    here).
-    """
-    drawn = figure()
-    thirds = [
-        [0, GRAY],
-        [1 / 3, GRAY],
-        [1 / 3, BLUE],
-        [2 / 3, BLUE],
-        [2 / 3, VERMILLION],
-        [1, VERMILLION],
+    """The plot, its lines in the order of `data.numbers` (Plotly keeps no customdata here)."""
+    colours = [
+        [(index + end) / 3, colour]
+        for index, colour in enumerate((GRAY, BLUE, VERMILLION))
+        for end in (0, 1)
     ]
-    drawn.add_trace(
-        go.Parcoords(
-            line={
-                "color": list(data.groups),
-                "colorscale": thirds,
-                "cmin": -0.5,
-                "cmax": 2.5,
-                "showscale": False,
-            },
-            dimensions=[
-                {
-                    "label": a.label,
-                    "values": list(a.heights),
-                    "tickvals": list(a.tick_heights),
-                    "ticktext": list(a.tick_texts),
-                }
-                for a in data.axes
-            ],
-            labelangle=-20,
-            labelside="top",
-        )
+    groups = list(data.groups)
+    parcoords = go.Parcoords(
+        line={
+            "color": groups,
+            "colorscale": colours,
+            "cmin": -0.5,
+            "cmax": 2.5,
+            "showscale": False,
+        },
+        dimensions=[
+            {
+                "label": axis.label,
+                "values": list(axis.heights),
+                "tickvals": [height for height, _ in axis.ticks],
+                "ticktext": [text for _, text in axis.ticks],
+            }
+            for axis in data.axes
+        ],
+        labelangle=-20,
+        labelside="top",
     )
-    drawn.update_layout(margin={"l": 70, "r": 50, "t": 90, "b": 20})
-    return drawn
+    figure = empty_figure().add_trace(parcoords)
+    return figure.update_layout(margin={"l": 70, "r": 50, "t": 90, "b": 20})
 
 
-def _figures(networks: Sequence[Record]) -> list[Axis]:
-    """Latency (or the ratio to MO), parameters and multiply-accumulates, as far as all networks
-    have them.
+def _cost_axes(networks: Sequence[Record]) -> list[Axis]:
+    """The ratio to MO (or the latency), parameters and multiply-accumulates, as far as all
+    networks have them.
     """
-    axes = []
-    if all(r.ratio_to_mo for r in networks):
-        axes.append(
-            _logarithmic(
-                "times MO's latency",
-                "ratio_to_mo",
-                [r.ratio_to_mo or 1.0 for r in networks],
-                octaves,
-            )
-        )
+    if all(record.ratio_to_mo for record in networks):
+        ratios = [record.ratio_to_mo or 1.0 for record in networks]
+        axes = [_logarithmic("times MO's latency", "ratio_to_mo", ratios, octave_ticks)]
     else:
-        axes.append(
-            _logarithmic("latency, ms", "latency_ms", [r.latency_ms or 1.0 for r in networks])
-        )
-    if all(r.parameters for r in networks):
-        axes.append(
-            _logarithmic(
-                "parameters, M", "parameters_m", [(r.parameters or 1) / 1e6 for r in networks]
-            )
-        )
-    if all(r.macs for r in networks):
-        axes.append(_logarithmic("GMAC", "gmac", [(r.macs or 1) / 1e9 for r in networks]))
+        latencies = [record.latency_ms or 1.0 for record in networks]
+        axes = [_logarithmic("latency, ms", "latency_ms", latencies)]
+    for label, column, values in (
+        ("parameters, M", "parameters_m", [(one.parameters or 0) / 1e6 for one in networks]),
+        ("GMAC", "gmac", [(one.macs or 0) / 1e9 for one in networks]),
+    ):
+        if all(values):
+            axes.append(_logarithmic(label, column, values))
     return axes
 
 
 def _linear(label: str, column: str, values: Sequence[float]) -> Axis:
     low, high = min(values), max(values)
     decade = 10.0 ** math.floor(math.log10((high - low) or 1.0))
-    step = next(
-        decade * part
-        for part in (1, 0.5, 0.2)
-        if (high - low) / (decade * part) >= 3 or part == 0.2
-    )
+    steps = [decade * part for part in (1, 0.5, 0.2)]
+    step = next((one for one in steps if (high - low) / one >= 3), steps[-1])
     marks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)] or [low]
-    return Axis(
-        label=label,
-        column=column,
-        values=tuple(values),
-        heights=tuple(values),
-        tick_heights=tuple(marks),
-        tick_texts=tuple(f"{mark:g}" for mark in marks),
-    )
+    ticks = tuple((mark, f"{mark:g}") for mark in marks)
+    return Axis(label, column, tuple(values), tuple(values), ticks)
 
 
-def _plain(low: float, high: float) -> tuple[list[float], list[str]]:
-    found = ticks(low, high) if high / low > 1.2 else [low]
-    return found, [f"{mark:.3g}" for mark in found]
+def _plain_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    ticks = log_ticks(low, high) if high / low > 1.2 else [low]
+    return ticks, [f"{tick:.3g}" for tick in ticks]
 
 
 def _logarithmic(
     label: str,
     column: str,
     values: Sequence[float],
-    marks: Callable[[float, float], tuple[list[float], list[str]]] = _plain,
+    ticks_of: Callable[[float, float], tuple[list[float], list[str]]] = _plain_ticks,
 ) -> Axis:
-    places, words = marks(min(values), max(values))
+    ticks, texts = ticks_of(min(values), max(values))
+    heights = tuple(map(math.log2, values))
     return Axis(
-        label=label,
-        column=column,
-        values=tuple(values),
-        heights=tuple(map(math.log2, values)),
-        tick_heights=tuple(map(math.log2, places)),
-        tick_texts=tuple(words),
+        label,
+        column,
+        tuple(values),
+        heights,
+        tuple(zip(map(math.log2, ticks), texts, strict=True)),
     )
 
 
-def _words(label: str, column: str, values: Sequence[Value], order: Sequence[Value]) -> Axis:
-    place = {value: float(index) for index, value in enumerate(order)}
-    return Axis(
-        label=label,
-        column=column,
-        values=tuple(values),
-        heights=tuple(place[v] for v in values),
-        tick_heights=tuple(place.values()),
-        tick_texts=tuple(map(str, order)),
-    )
+def _categories(label: str, column: str, values: Sequence[Value], order: Sequence[Value]) -> Axis:
+    height = {value: float(index) for index, value in enumerate(order)}
+    ticks = tuple((height[value], str(value)) for value in order)
+    return Axis(label, column, tuple(values), tuple(height[value] for value in values), ticks)
 
 
 def _gene(name: str, rows: Sequence[Mapping[str, Value]]) -> Axis:
-    """A gene's choices at even distances; those networks on which it doesn't act lie below them."""
-    values = [row.get(name, BELOW) for row in rows]
-    order = [BELOW] * (BELOW in values) + [
-        choice for choice in levels(rows, name) if choice != BELOW
-    ]
-    return _words(name, name, values, order)
+    """A gene's choices at even distances; those networks on which it doesn't act lie below."""
+    values = [row.get(name, OFF) for row in rows]
+    order = [OFF] * (OFF in values) + [c for c in choices_of(rows, name) if c != OFF]
+    return _categories(name, name, values, order)
 
 
 PARALLEL = Plot("parallel", "Each network a line", compute_parallel, draw_parallel)

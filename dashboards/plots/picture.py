@@ -1,4 +1,4 @@
-"""Figures as picture files for papers: kaleido draws them, all in one Chromium of its own."""
+"""Figures as picture files for papers: kaleido renders them, all in one Chromium of its own."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def write_pictures(pictures: Sequence[tuple[go.Figure, Path]], otherwise: str) -
         raise DashboardError(
             f"{path} must be writable, but: {error.strerror}; choose another --out"
         ) from error
+    failure: Exception | None = None
     try:
         plotly.io.write_images(
             fig=[figure for figure, _ in pictures],
@@ -36,18 +37,13 @@ def write_pictures(pictures: Sequence[tuple[go.Figure, Path]], otherwise: str) -
             scale=[2 if path.suffix == ".png" else 1 for _, path in pictures],
         )
     except Exception as error:  # of kaleido, its browser, or the system
-        raise _not_drawn(
-            pictures[0][1], " ".join(str(error).split())[:160] or type(error).__name__, otherwise
-        ) from error
-    for _, path in pictures:
-        if not path.is_file():
-            raise _not_drawn(path, f"{path.name} was not drawn", otherwise)
-
-
-def _not_drawn(path: Path, why: str, otherwise: str) -> DashboardError:
-    kind = path.suffix.lstrip(".")
-    return DashboardError(
-        f"{kind} pictures need kaleido and Chromium, but: {why.partition('. ')[0]}; run "
-        f"pip install "
-        f"'.[pictures]' and install Chromium, or {otherwise}"
-    )
+        failure = error
+    missing = [path for _, path in pictures if not path.is_file()]
+    if failure or missing:
+        path = missing[0] if missing else pictures[0][1]
+        reason = " ".join(str(failure or f"{path.name} was not written").split())[:160]
+        raise DashboardError(
+            f"{path.suffix.lstrip('.')} pictures need kaleido and Chromium, but: "
+            f"{reason.partition('. ')[0] or type(failure).__name__}; run pip install "
+            f"'.[pictures]' and install Chromium, or {otherwise}"
+        ) from failure

@@ -1,9 +1,7 @@
-"""What a plot is: one function that computes its data from a study, and another that draws the
-data.
+"""What a plot is: one function that computes its data from a study, and one that draws the data.
 
-The data is plain values with a sentence to read and a table to save; drawing it looks nothing up
-any more. So figures can be checked as numbers, and the report, the command and a notebook draw the
-same ones.
+The data is plain values with a caption and a table, and drawing looks nothing else up. So figures
+can be tested as numbers, and the report, the command and a notebook draw the same ones.
 """
 
 from __future__ import annotations
@@ -33,11 +31,6 @@ class Data(ABC):
     def height_px(self) -> int:
         """A height that suits the plot where its width is free."""
         return 460
-
-    @property
-    def width_px(self) -> int:
-        """The least width in which the plot can be read."""
-        return 300
 
     @abstractmethod
     def table(self) -> Table:

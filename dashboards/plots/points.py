@@ -6,77 +6,88 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
-from dashboards.plots.plot import Table
-from dashboards.plots.style import BLUE, GRAY, VERMILLION
+from dashboards.plots.plot import Data, Table
+from dashboards.plots.style import BLUE, GRAY, VERMILLION, empty_figure, error_bars
 from dashboards.study.records import Record, StudyRecords
 
 # A dot's share of a plot's width: intervals within it would only be clutter.
 DOT_SHARE = 1 / 80
-Reach = Callable[[Record], tuple[float | None, float | None, float | None]]
+COLUMNS = ["name", "kind", "on_front", "psnr_db", "ssim"]
+COLUMNS += ["latency_ms", "latency_low_ms", "latency_high_ms"]
+COLUMNS += ["ratio_to_mo", "ratio_low", "ratio_high", "parameters", "macs"]
+# Of one record: the value, and the ends of its 95 % interval.
+Interval = Callable[[Record], tuple[float | None, float | None, float | None]]
 
 
-def stopped(study: StudyRecords) -> list[Record]:
-    """The networks whose training was stopped early: timed, with the PSNR of their last rung."""
+@dataclass(frozen=True, kw_only=True)
+class PointsData(Data):
+    """`points` fastest first (with `on_front`), `stopped` those that were stopped early."""
+
+    points: tuple[Record, ...] = ()
+    stopped: tuple[Record, ...] = ()
+
+    def table(self) -> Table:
+        """The networks with their objectives, intervals and costs."""
+        records = (*self.points, *self.stopped)
+        rows = [[one.number, *(getattr(one, name) for name in COLUMNS)] for one in records]
+        return ["trial", *COLUMNS], rows
+
+
+def stopped_records(study: StudyRecords) -> list[Record]:
+    """The networks whose training was stopped early, with the PSNR of their last rung."""
     return [
-        r
-        for r in study.records
-        if r.kind == "stopped" and r.repeat_of is None and r.psnr_db is not None
+        record
+        for record in study.records
+        if record.kind == "stopped" and record.repeat_of is None and record.psnr_db is not None
     ]
 
 
-def add_networks(
-    figure: go.Figure,
-    points: Sequence[Record],
-    stopped: Sequence[Record],
-    reach: Reach,
-    span: float,
-) -> None:
-    """Adds the dots: the stopped, faint, where there are any, the searched, the front as a line,
-    the seeds named.
-
-    `reach` gives a record's value and the ends of its 95 % interval; `span` is the x axis' highest
-    value divided by its lowest, which says what intervals can be seen.
+def draw_points(data: PointsData, interval: Interval, bounds: tuple[float, float]) -> go.Figure:
+    """A figure with the dots: the stopped (faint, where there are any), the searched, the front as
+    a line, the baselines with their names; x is logarithmic and has these `bounds`.
     """
+    figure, points, stopped = empty_figure(), data.points, data.stopped
+    figure.update_xaxes(type="log", range=[math.log10(bound) for bound in bounds])
+    figure.update_yaxes(title="PSNR on the held-out pairs, dB")
+    span = bounds[1] / bounds[0]
+
+    def dots(records: Sequence[Record], name: str, **marker: Any) -> go.Scatter:
+        return _dots(records, name, [interval(record) for record in records], span, marker)
+
     if stopped:
-        faint = _dots(
-            stopped,
-            "stopped early (PSNR so far)",
-            reach,
-            span,
-            {"color": GRAY, "size": 6, "symbol": "circle-open"},
+        faint = dots(
+            stopped, "stopped early (PSNR so far)", color=GRAY, size=6, symbol="circle-open"
         )
-        faint.update(opacity=0.55, legendrank=1100)  # drawn beneath the others, but told last
-        figure.add_trace(faint)
-    others = [p for p in points if not p.on_front and not p.baseline]
-    trace = _dots(others, "searched", reach, span, {"color": GRAY, "size": 7})
-    figure.add_trace(trace)
-    front = _dots(
-        [p for p in points if p.on_front], "Pareto front", reach, span, {"color": BLUE, "size": 9}
-    )
+        # Drawn beneath the others, but last in the legend.
+        figure.add_trace(faint.update(opacity=0.55, legendrank=1100))
+    others = [point for point in points if not point.on_front and not point.baseline]
+    figure.add_trace(dots(others, "searched", color=GRAY, size=7))
+    front = dots([p for p in points if p.on_front], "Pareto front", color=BLUE, size=9)
     front.update(mode="lines+markers", line={"color": BLUE, "width": 2, "shape": "hv"})
     figure.add_trace(front)
-    named = [p for p in points if p.baseline]
-    baselines = _dots(
-        named,
-        ", ".join(p.name for p in named) or "MO, M1, M2",
-        reach,
-        span,
-        {"color": VERMILLION, "size": 11, "symbol": "diamond"},
+    named = [point for point in points if point.baseline]
+    names = [point.name for point in named]
+    # Names go to the right of their diamonds, but not over the right edge of the plot.
+    edge = 0.8 * max((interval(point)[0] or 0.0 for point in points), default=0.0)
+    sides = ["left" if (interval(point)[0] or 0.0) > edge else "right" for point in named]
+    baselines = dots(
+        named, ", ".join(names) or "MO, M1, M2", color=VERMILLION, size=11, symbol="diamond"
     )
     baselines.update(
         mode="markers+text",
-        text=[p.name for p in named],
-        textposition=_sides(named, reach, points),
+        text=names,
+        textposition=[f"bottom {side}" for side in sides],
         textfont={"color": VERMILLION, "size": 14},
     )
-    figure.add_trace(baselines)
+    return figure.add_trace(baselines)
 
 
-def hover(point: Record) -> str:
+def hover_text(point: Record) -> str:
     """A record in a few lines."""
     lines = [f"<b>{point.name}</b> (trial {point.number})", f"{point.psnr_db:.2f} dB"]
     if point.kind == "stopped" and point.rungs:
@@ -90,93 +101,41 @@ def hover(point: Record) -> str:
     return "<br>".join(lines)
 
 
-def table_of(points: Sequence[Record]) -> Table:
-    """The networks with their objectives, intervals and costs."""
-    columns = [
-        "trial",
-        "name",
-        "kind",
-        "on_front",
-        "psnr_db",
-        "ssim",
-        "latency_ms",
-        "latency_low_ms",
-        "latency_high_ms",
-        "ratio_to_mo",
-        "ratio_low",
-        "ratio_high",
-        "parameters",
-        "macs",
-    ]
-    rows: list[list[Any]] = [
-        [
-            p.number,
-            p.name,
-            p.kind,
-            p.on_front,
-            p.psnr_db,
-            p.ssim,
-            p.latency_ms,
-            p.latency_low_ms,
-            p.latency_high_ms,
-            p.ratio_to_mo,
-            p.ratio_low,
-            p.ratio_high,
-            p.parameters,
-            p.macs,
-        ]
-        for p in points
-    ]
-    return columns, rows
-
-
 def none_finished(study: StudyRecords) -> str:
     """The sentence for a study without a network that has both objectives."""
     if not study.ours and study.records:
         return (
-            f"Study {study.study} has no networks with a PSNR and a latency: it was not made "
-            f"by nas.search."
+            f"Study {study.study} has no networks with a PSNR and a latency: it was not made by "
+            "nas.search."
         )
-    under_way = sum(r.kind in ("running", "waiting") for r in study.records)
-    more = f"{under_way} under way" if under_way else "none under way"
+    running = sum(record.kind in ("running", "waiting") for record in study.records)
     return (
-        f"Study {study.study} has no finished network yet ({more}); run python -m nas.search "
-        f"--study {study.study}."
+        f"Study {study.study} has no finished network yet ({running or 'none'} under way); run "
+        f"python -m nas.search --study {study.study}."
     )
 
 
-def _sides(named: Sequence[Record], reach: Reach, points: Sequence[Record]) -> list[str]:
-    """Names go to the right of their diamonds, but not over the right edge of the plot."""
-    furthest = max((value for value, _, _ in map(reach, points) if value is not None), default=0.0)
-    return [
-        "bottom left" if (reach(p)[0] or 0.0) > 0.8 * furthest else "bottom right" for p in named
-    ]
-
-
 def _dots(
-    points: Sequence[Record], name: str, reach: Reach, span: float, marker: dict[str, Any]
+    records: Sequence[Record],
+    name: str,
+    intervals: Sequence[tuple[float | None, float | None, float | None]],
+    span: float,
+    marker: dict[str, Any],
 ) -> go.Scatter:
-    reached = [reach(p) for p in points]
-    bars: list[tuple[float, float]] = []
-    for value, low, high in reached:
-        seen = value and low and high and math.log(high / low) > DOT_SHARE * math.log(span)
-        bars.append((value - low, high - value) if value and low and high and seen else (0.0, 0.0))
+    above, below = [], []
+    for value, low, high in intervals:
+        bar = value and low and high and math.log(high / low) > DOT_SHARE * math.log(span)
+        above.append(high - value if bar and value and high else 0.0)
+        below.append(value - low if bar and value and low else 0.0)
+    visible = any((*above, *below))
     return go.Scatter(
-        x=[value for value, _, _ in reached],
-        y=[p.psnr_db for p in points],
+        x=[value for value, _, _ in intervals],
+        y=[record.psnr_db for record in records],
         mode="markers",
         name=name,
         marker=marker,
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [up for _, up in bars],
-            "arrayminus": [down for down, _ in bars],
-            "thickness": 1,
-            "width": 2,
-            "visible": any(up or down for down, up in bars),
-        },
-        hovertext=[hover(p) for p in points],
+        error_x=error_bars(above, below, thickness=1, width=2, visible=visible),
+        hovertext=[hover_text(record) for record in records],
         hoverinfo="text",
-        customdata=[p.number for p in points],
+        customdata=[record.number for record in records],
     )

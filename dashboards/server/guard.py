@@ -1,62 +1,44 @@
-"""What may reach the server: requests to this machine's own address, and unless it is writable
-only those that read.
+"""Which requests reach the server: those to this machine's own address, and only reading ones
+unless it is writable.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+
+from dashboards.server.wsgi import Answer, Application, Environ, StartResponse
 
 READS = ("GET", "HEAD")
 REASON = "this dashboard is read-only; start it with --writable to change the study"
 
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
 
 def guard(app: Application, *, port: int, writable: bool = False) -> Application:
-    """`app`, behind two questions. 403 where another site's name was asked for (a page that has
-    its own name point to 127.0.0.1 could read the study), 405 for a method that writes; both with
-    {"reason": ...} as JSON.
+    """`app` behind two checks, refusals as JSON: 403 for a foreign Host or Origin (a page whose
+    name resolves to 127.0.0.1 could read the study), 405 for a method that writes.
     """
-    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"} | (
-        {"127.0.0.1", "localhost"} if port == 80 else set()
-    )
-    origins = {f"http://{host}" for host in hosts}
+    hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+    if port == 80:
+        hosts |= {"127.0.0.1", "localhost"}
+    origins = {None, *(f"http://{host}" for host in hosts)}
 
-    def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        method, host, origin = (
-            environ["REQUEST_METHOD"],
-            environ.get("HTTP_HOST", ""),
-            environ.get("HTTP_ORIGIN"),
-        )
-        if host not in hosts:
-            return _refuse(
-                start_response,
-                "403 Forbidden",
-                f"this dashboard is at http://127.0.0.1:{port} only",
-                [],
+    def guarded(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        reads = environ["REQUEST_METHOD"] in READS
+        if environ.get("HTTP_HOST", "") not in hosts:
+            refusal = _refusal(
+                "403 Forbidden", f"this dashboard is at http://127.0.0.1:{port} only"
             )
-        if method not in READS:
-            if not writable:
-                return _refuse(
-                    start_response, "405 Method Not Allowed", REASON, [("Allow", ", ".join(READS))]
-                )
-            if origin is not None and origin not in origins:
-                return _refuse(
-                    start_response, "403 Forbidden", "another site may not change this study", []
-                )
-        return app(environ, start_response)
+        elif not reads and not writable:
+            refusal = _refusal("405 Method Not Allowed", REASON, ("Allow", ", ".join(READS)))
+        elif not reads and environ.get("HTTP_ORIGIN") not in origins:
+            refusal = _refusal("403 Forbidden", "another site may not change this study")
+        else:
+            return app(environ, start_response)
+        return refusal.send(start_response)
 
     return guarded
 
 
-def _refuse(
-    start_response: Callable[..., Any], status: str, reason: str, headers: list[tuple[str, str]]
-) -> Iterable[bytes]:
+def _refusal(status: str, reason: str, *headers: tuple[str, str]) -> Answer:
     body = json.dumps({"reason": reason}).encode()
-    start_response(
-        status,
-        [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *headers],
-    )
-    return [body]
+    return Answer(status, [("Content-Type", "application/json"), *headers], body)

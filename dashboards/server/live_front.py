@@ -1,9 +1,8 @@
-"""The front with MO, M1 and M2 marked, for the page of a study: optuna-dashboard's own Pareto plot
+"""The front with MO, M1 and M2 marked, for a study's page: optuna-dashboard's own Pareto plot
 can't tell them apart.
 
-optuna-dashboard draws figures that it finds among a study's system attributes. This one is put
-there for the reader only (read_only.ReadOnlyStorage), computed anew when a trial has finished;
-nothing is stored.
+optuna-dashboard draws figures that it finds among a study's system attributes. This one is added
+for the reader only (study/read_only.py) when trials have finished; nothing is stored.
 """
 
 from __future__ import annotations
@@ -25,67 +24,53 @@ INK, GRID = "#808b96", "rgba(128,139,150,0.3)"
 
 
 class LiveFront:
-    """What a study's page shows beside what is stored; empty for a study that nas.search didn't
-    make.
-    """
+    """System attributes that a study's page shows beside the stored ones."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._drawn: dict[int, tuple[object, dict[str, Any]]] = {}
+        self._figures: dict[int, tuple[object, dict[str, Any]]] = {}
 
     def attributes(self, storage: BaseStorage, study_id: int) -> dict[str, Any]:
-        """The system attribute that holds the figure, as it is now; empty too where the study
-        can't be read as one of ours: the rest of the page must not suffer for it.
+        """The attribute that holds the current figure. Empty where nas.search didn't make the
+        study or it can't be read as one of ours: the rest of the page must still work.
         """
         try:
-            return self._attributes(storage, study_id)
+            user_attrs = storage.get_study_user_attrs(study_id)
+            if "schema" not in user_attrs:
+                return {}
+            with self._lock:
+                trials = storage.get_all_trials(study_id, deepcopy=False)
+                state = (
+                    sum(trial.state.is_finished() for trial in trials),
+                    json.dumps([user_attrs.get("final_latency"), user_attrs.get("config")]),
+                )
+                if self._figures.get(study_id, (None,))[0] != state:
+                    name = storage.get_study_name_from_id(study_id)
+                    study = read_records(optuna.load_study(study_name=name, storage=storage))
+                    figure = str(draw_live_front(study, study_id).to_json())
+                    self._figures[study_id] = state, {KEY: figure}
+                return self._figures[study_id][1]
         except (KeyError, TypeError, ValueError):
             return {}
 
-    def _attributes(self, storage: BaseStorage, study_id: int) -> dict[str, Any]:
-        user_attrs = storage.get_study_user_attrs(study_id)
-        if "schema" not in user_attrs:
-            return {}
-        with self._lock:
-            finished = sum(
-                t.state.is_finished() for t in storage.get_all_trials(study_id, deepcopy=False)
-            )
-            state = (
-                finished,
-                json.dumps([user_attrs.get("final_latency"), user_attrs.get("config")]),
-            )
-            if study_id not in self._drawn or self._drawn[study_id][0] != state:
-                study = optuna.load_study(
-                    study_name=storage.get_study_name_from_id(study_id), storage=storage
-                )
-                self._drawn[study_id] = (
-                    state,
-                    {KEY: str(draw_live(read_records(study), study_id).to_json())},
-                )
-            return self._drawn[study_id][1]
 
-
-def draw_live(study: StudyRecords, study_id: int) -> go.Figure:
-    """The front as all our plots draw it, on whatever ground; the seeds' names lead to their
-    trials.
-    """
+def draw_live_front(study: StudyRecords, study_id: int) -> go.Figure:
+    """The front on a light or dark page; the baselines' names link to their trials."""
     data = compute_front(study)
     if data.missing:
-        figure = go.Figure()
-        figure.add_annotation(
-            text="No network has been both timed and trained yet.", showarrow=False
-        )
+        text = "No network has been both timed and trained yet."
+        figure = go.Figure().add_annotation(text=text, showarrow=False)
         figure.update_layout(xaxis_visible=False, yaxis_visible=False)
     else:
         figure = draw_front(data)
+        page = f"/dashboard/studies/{study_id}/trials?numbers="
         for trace in figure.select_traces({"mode": "markers+text"}):
             trace.text = [
-                f'<a href="/dashboard/studies/{study_id}/trials?numbers={number}" '
-                f'target="_self">{name}</a>'
+                f'<a href="{page}{number}" target="_self">{name}</a>'
                 for number, name in zip(trace.customdata, trace.text, strict=True)
             ]
     # No title: on a narrow page it would lie across the legend, which says as much.
     figure.update_layout(font_color=INK, margin={"t": 60, "b": 60})
-    figure.update_xaxes(gridcolor=GRID, linecolor=INK)
-    figure.update_yaxes(gridcolor=GRID, linecolor=INK)
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(gridcolor=GRID, linecolor=INK)
     return figure

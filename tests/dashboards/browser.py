@@ -1,8 +1,4 @@
-"""A real Chromium, driven by Playwright: what a page says on its console and raises is kept, to be
-looked at.
-
-A test that needs it is skipped only where Chromium or Playwright is missing.
-"""
+"""A real Chromium, driven by Playwright; tests are skipped only where one of them is missing."""
 
 from __future__ import annotations
 
@@ -10,8 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -22,49 +17,35 @@ FLAGS = (
     "--enable-unsafe-swiftshader",
     "--ignore-gpu-blocklist",
 )
+# How many points optuna-dashboard's Pareto plot has.
+POINTS = """() => { const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    return plots.find(p => p.id.includes('pareto'))?.querySelectorAll('.point').length ?? 0; }"""
 
 
 @dataclass
 class Tab:
-    """One open page, and what it complained of: console errors, exceptions, answers of 400 and
-    more, failed requests.
-    """
+    """One open page and its errors: on the console, exceptions, answers of 400 and more."""
 
     page: Any
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def listen(self) -> None:
-        page = self.page
-        page.on(
-            "console",
-            lambda said: (
-                self.complaints.append(f"console: {said.text}") if said.type == "error" else None
-            ),
-        )
-        page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
-        page.on(
-            "response",
-            lambda got: (
-                self.complaints.append(f"{got.status}: {got.url}") if got.status >= 400 else None
-            ),
-        )
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.errors.append(f"exception: {error}"))
+        self.page.on("response", self._on_response)
 
-    def picture(self, path: Path) -> None:
-        """What the window shows, as a PNG."""
-        self.page.screenshot(path=str(path))
+    def _on_console(self, message: Any) -> None:
+        if message.type == "error":
+            self.errors.append(f"console: {message.text}")
+
+    def _on_response(self, response: Any) -> None:
+        if response.status >= 400:
+            self.errors.append(f"{response.status}: {response.url}")
 
 
 @contextmanager
-def open_tab(
-    *,
-    width: int = 1280,
-    height: int = 900,
-    scheme: Literal["light", "dark"] = "light",
-    offline: bool = False,
-) -> Iterator[Tab]:
-    """A fresh tab of that size in CSS pixels; skips the test where there is no Chromium or no
-    Playwright.
-    """
+def open_tab(*, offline: bool = False) -> Iterator[Tab]:
+    """A fresh tab of 1280 x 900 CSS pixels."""
     chromium = shutil.which("chromium")
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
     if chromium is None:
@@ -72,12 +53,8 @@ def open_tab(
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         try:
-            context = browser.new_context(
-                viewport={"width": width, "height": height},
-                color_scheme=scheme,
-                offline=offline,
-                accept_downloads=True,
-            )
+            size = {"width": 1280, "height": 900}
+            context = browser.new_context(viewport=size, color_scheme="light", offline=offline)
             tab = Tab(context.new_page())
             tab.listen()
             yield tab

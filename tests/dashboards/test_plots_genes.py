@@ -14,13 +14,15 @@ from studies import Made, baselines, genomes, make_study, rung
 from dashboards.plots import PLOTS
 from dashboards.plots.effects import compute_effects, draw_effects, effects_of
 from dashboards.plots.forest import explain
-from dashboards.plots.genes import flat, levels, summary, varying
+from dashboards.plots.genes import choices_of, flat, summary, varying
 from dashboards.plots.importance import compute_importance, draw_importance
 from dashboards.study.records import StudyRecords, read_records
 from space import BASELINES
 
+MO = json.loads(BASELINES["MO"].to_json())
 
-def known(count: int, *, noise_db: float = 0.1, psnr: bool = True) -> StudyRecords:
+
+def study_of(count: int, *, psnr: bool = True) -> StudyRecords:
     """Networks whose PSNR goes with the trunk's width (or with nothing), and whose latency doubles
     with a branch at 32x.
     """
@@ -28,49 +30,29 @@ def known(count: int, *, noise_db: float = 0.1, psnr: bool = True) -> StudyRecor
     made = list(baselines()) if psnr else []  # they stand out
     for genome in genomes(count):
         deep = any(branch.scale == 32 for branch in genome.branches)
-        psnr_db = 25 + chance.gauss(0, noise_db) + (genome.skip_width / 16 if psnr else 0)
-        made.append(
-            Made(
-                genome=genome,
-                psnr_db=psnr_db,
-                latency_ms=(40.0 if deep else 20.0) * 2 ** chance.gauss(0, 0.1),
-            )
-        )
+        psnr_db = 25 + chance.gauss(0, 0.1) + (genome.skip_width / 16 if psnr else 0)
+        latency_ms = (40.0 if deep else 20.0) * 2 ** chance.gauss(0, 0.1)
+        made.append(Made(genome=genome, psnr_db=psnr_db, latency_ms=latency_ms))
     return read_records(make_study(made))
 
 
 @pytest.fixture(scope="module")
 def study() -> StudyRecords:
-    return known(150)
+    return study_of(150)
 
 
 def test_a_genome_as_a_row() -> None:
-    row = flat(json.loads(BASELINES["MO"].to_json()))
-    assert (
-        row["32x branch"] == "yes"
-        and row["8x branch"] == "no"
-        and "8x blocks" not in row
-        and "fusion" not in row
-    )
-    assert (
-        row["32x blocks"],
-        row["32x layers"],
-        row["32x shorter first block"],
-        row["32x refine"],
-    ) == (3, 5, "yes", "no")
-    assert (
-        row["4x stage"] == "no" and flat({"fine_width": 8, "fine_blocks": 0})["4x stage"] == "yes"
-    )
-    assert (
-        row["skip width"] == 64
-        and row["merge shuffle"] == "yes"
-        and "schema" not in row
-        and "32x first layers" not in row
-    )
+    row = flat(MO)
+    expected = {"32x branch": "yes", "8x branch": "no", "4x stage": "no", "skip width": 64}
+    expected |= {"32x blocks": 3, "32x layers": 5, "32x shorter first block": "yes"}
+    expected |= {"32x refine": "no", "merge shuffle": "yes"}
+    assert {key: row[key] for key in expected} == expected
+    assert not {"8x blocks", "fusion", "schema", "32x first layers"} & set(row)
+    assert flat({"fine_width": 8, "fine_blocks": 0})["4x stage"] == "yes"
 
 
 def test_a_genome_in_a_few_figures() -> None:
-    assert summary(json.loads(BASELINES["MO"].to_json())) == {
+    assert summary(MO) == {
         "scales": "32x",
         "branches": 1,
         "dense blocks": 3,
@@ -84,26 +66,20 @@ def test_a_genome_in_a_few_figures() -> None:
 
 
 def test_choices_in_order_and_genes_that_vary() -> None:
-    rows = [{"a": 8, "b": "x", "c": 1}, {"a": 16, "c": 1}, {"a": 4, "b": "y", "c": 1}]
-    assert (
-        levels(rows, "a") == [4, 8, 16]
-        and levels(rows, "b") == ["x", "y"]
-        and varying(rows) == ["a", "b"]
-    )
+    rows = [{"a": 8, "b": "y", "c": 1}, {"a": 16, "c": 1}, {"a": 4, "b": "x", "c": 1}]
+    assert choices_of(rows, "a") == [4, 8, 16] and choices_of(rows, "b") == ["x", "y"]
+    assert varying(rows) == ["a", "b"]
 
 
 def test_effects_by_hand() -> None:
-    """Of ten networks with the gene five are wide: 2 dB better and an octave slower than the
-    others.
-    """
+    """Of ten networks with the gene five are wide: 2 dB better and an octave slower."""
     rows = [{"width": 8}] * 5 + [{"width": 16}] * 5 + [{"other": 1}] * 4
     figures = np.array([[20.0, 0.0]] * 5 + [[22.0, 1.0]] * 5 + [[90.0, 9.0]] * 4)
     narrow, wide = effects_of("width", rows, figures)
     assert (narrow.choice, narrow.networks, wide.choice, wide.networks) == (8, 5, 16, 5)
     assert narrow.psnr_db and wide.psnr_db and wide.octaves
-    assert (narrow.psnr_db.mean, wide.psnr_db.mean, wide.octaves.mean) == pytest.approx(
-        (-1, 1, 0.5)
-    )
+    means = narrow.psnr_db.mean, wide.psnr_db.mean, wide.octaves.mean
+    assert means == pytest.approx((-1, 1, 0.5))
     assert wide.psnr_db.low < 1 < wide.psnr_db.high
 
 
@@ -112,40 +88,35 @@ def test_a_choice_of_four_networks_has_no_interval() -> None:
     assert few.psnr_db is None and few.networks == 4 and many.psnr_db is not None
 
 
-def test_the_interval_of_an_effect_holds_the_truth_as_often_as_it_says() -> None:
-    """40 studies in which a choice does nothing: nearly all intervals must hold 0, and a few may
-    not.
-    """
+def test_intervals_of_effects_contain_the_truth_as_often_as_they_claim() -> None:
+    """40 studies in which a choice does nothing: nearly all intervals must contain 0."""
     chance = np.random.default_rng(3)
-    rows = [{"a": place % 2} for place in range(60)]
-    held = 0
+    rows = [{"a": index % 2} for index in range(60)]
+    contain = 0
     for _ in range(40):
-        found = effects_of("a", rows, chance.normal(size=(60, 2)))[0].psnr_db
-        held += found is not None and found.low <= 0 <= found.high
-    assert 34 <= held <= 40
+        psnr_db = effects_of("a", rows, chance.normal(size=(60, 2)))[0].psnr_db
+        contain += psnr_db is not None and psnr_db.low <= 0 <= psnr_db.high
+    assert 34 <= contain <= 40
 
 
 def test_shares_are_those_of_the_variance() -> None:
-    """y = 3a + 2b + noise of independent genes: their shares are 9/14 and 4/14, and nothing goes
-    with c.
-    """
+    """y = 3a + 2b + noise of independent genes: the shares are 9/14 and 4/14, and c has none."""
     chance = np.random.default_rng(0)
     genes = chance.integers(0, 2, size=(600, 3))
-    rows = [{"a": int(a), "b": int(b), "c": int(c)} for a, b, c in genes]
+    rows = [dict(zip("abc", map(int, row), strict=True)) for row in genes]
     values = 3 * genes[:, 0] + 2 * genes[:, 1] + chance.normal(0, 0.5, 600)
-    found = explain(rows, ["a", "b", "c"], list(values))
+    explained = explain(rows, ["a", "b", "c"], list(values))
     variance = values.var()
-    assert found.r2 == pytest.approx(1 - 0.25 / variance, abs=0.03)
+    assert explained.r2 == pytest.approx(1 - 0.25 / variance, abs=0.03)
     for gene, weight in (("a", 9), ("b", 4), ("c", 0)):
-        assert found.share[gene] == pytest.approx(weight / 4 / variance, abs=0.06), gene
-    assert found.low["a"] > 0.4 and found.low["b"] > 0.1 and found.low["c"] <= 0.01
-    assert found.low["a"] < found.share["a"] < found.high["a"]
+        assert explained.share[gene] == pytest.approx(weight / 4 / variance, abs=0.06), gene
+    low = explained.low
+    assert low["a"] > 0.4 and low["b"] > 0.1 and low["c"] <= 0.01
+    assert low["a"] < explained.share["a"] < explained.high["a"]
 
 
-def test_a_gene_that_only_says_whether_a_branch_is_there_gets_nothing() -> None:
-    """With a branch y is 5 higher; its width, known only with the branch, does nothing and must
-    not stand in for it.
-    """
+def test_a_gene_known_only_with_a_branch_does_not_stand_in_for_it() -> None:
+    """With a branch y is 5 higher; its width does nothing and must get no share."""
     chance = np.random.default_rng(0)
     rows = [
         {"branch": "yes", "width": int(chance.integers(1, 5))}
@@ -154,8 +125,8 @@ def test_a_gene_that_only_says_whether_a_branch_is_there_gets_nothing() -> None:
         for _ in range(300)
     ]
     values = [5.0 * ("width" in row) + chance.normal() for row in rows]
-    found = explain(rows, ["branch", "width"], values)
-    assert found.share["branch"] > 0.6 and abs(found.share["width"]) < 0.05
+    share = explain(rows, ["branch", "width"], values).share
+    assert share["branch"] > 0.6 and abs(share["width"]) < 0.05
 
 
 def test_importance_finds_what_a_study_was_made_of(study: StudyRecords) -> None:
@@ -164,81 +135,72 @@ def test_importance_finds_what_a_study_was_made_of(study: StudyRecords) -> None:
     assert max(data.psnr.share, key=data.psnr.share.__getitem__) == "skip width"
     assert max(data.latency.share, key=data.latency.share.__getitem__) == "32x branch"
     assert set(data.genes[:2]) == {"skip width", "32x branch"}
-    assert (
-        "the largest shares go with skip width" in data.caption
-        and "the largest shares go with 32x branch" in data.caption
-    )
-    figure = draw_importance(data)
-    assert [trace.marker.symbol for trace in figure.data] == ["circle", "diamond"] and len(
-        figure.data[0].x
-    ) == 12
+    for gene in data.genes[:2]:
+        assert f"the largest shares go with {gene}" in data.caption
+    traces = draw_importance(data).data
+    assert [trace.marker.symbol for trace in traces] == ["circle", "diamond"]
+    assert len(traces[0].x) == 12
 
 
 def test_effects_are_those_of_the_genes_that_matter(study: StudyRecords) -> None:
     data = compute_effects(study)
-    found = {(effect.gene, effect.choice): effect for effect in data.effects}
-    yes, no = found["32x branch", "yes"].octaves, found["32x branch", "no"].octaves
-    assert (
-        yes and no and yes.mean - no.mean == pytest.approx(1, abs=0.15) and yes.low > 0 > no.high
-    )
-    narrow, wide = found["skip width", 16].psnr_db, found["skip width", 64].psnr_db
+    effects = {(effect.gene, effect.choice): effect for effect in data.effects}
+    yes, no = effects["32x branch", "yes"].octaves, effects["32x branch", "no"].octaves
+    assert yes and no and yes.low > 0 > no.high
+    assert yes.mean - no.mean == pytest.approx(1, abs=0.15)
+    narrow, wide = effects["skip width", 16].psnr_db, effects["skip width", 64].psnr_db
     assert narrow and wide and wide.mean - narrow.mean == pytest.approx(3, abs=0.2)
-    assert (
-        len({gene for gene, _ in found}) == 8 and "observations, not experiments" in data.caption
-    )
+    assert len({gene for gene, _ in effects}) == 8
+    assert "observations, not experiments" in data.caption
     labels = draw_effects(data).layout.yaxis.ticktext
-    assert f"no ({found['32x branch', 'no'].networks})" in labels and "<b>skip width</b>" in labels
+    assert {f"no ({effects['32x branch', 'no'].networks})", "<b>skip width</b>"} <= set(labels)
 
 
 def test_the_same_study_gives_the_same_answer_once(study: StudyRecords) -> None:
     first = compute_importance(study)
     assert compute_importance(study) is first
-    again = compute_importance(known(150))
+    again = compute_importance(study_of(150))
     assert again is not first and again.table() == first.table()
 
 
 def test_without_scikit_learn_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        sys.modules, "sklearn", None
-    )  # as Python has it for what can't be imported
-    assert "scikit-learn isn't installed" in (compute_importance(known(40)).missing or "")
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as for what can't be imported
+    assert "scikit-learn isn't installed" in (compute_importance(study_of(40)).missing or "")
 
 
-def test_few_networks_are_told_and_not_drawn() -> None:
-    few = known(26)
+def test_few_networks_are_reported_and_not_drawn() -> None:
+    few = study_of(26)
     for data in (compute_importance(few), compute_effects(few)):
         assert data.missing == "29 of at least 30 networks: too few to tell which gene matters."
 
 
 def test_what_the_genes_do_not_explain_is_hidden() -> None:
-    data = compute_importance(known(60, psnr=False))
-    assert (
-        data.psnr is None and data.latency is not None and "don't tell their PSNR" in data.caption
-    )
+    data = compute_importance(study_of(60, psnr=False))
+    assert data.psnr is None and data.latency is not None
+    assert "don't predict their PSNR" in data.caption
     assert len(draw_importance(data).data) == 1 and data.table()[1][0][1:4] == [None, None, None]
 
 
 def test_stopped_networks_count_for_latency_only() -> None:
     made = [
-        Made(genome=one, psnr_db=25.0 + place % 3, latency_ms=10.0 + one.skip_width)
-        for place, one in enumerate(genomes(40))
+        Made(genome=one, psnr_db=25.0 + index % 3, latency_ms=10.0 + one.skip_width)
+        for index, one in enumerate(genomes(40))
     ]
-    rungs = [rung(9, 20.0, "stopped")]
-    stopped = [
-        Made(
-            kind="stopped", genome=one, psnr_db=20.0, latency_ms=10.0 + one.skip_width, rungs=rungs
-        )
+    stopped = {"kind": "stopped", "psnr_db": 20.0, "rungs": [rung(9, 20.0, "stopped")]}
+    made += [
+        Made(genome=one, latency_ms=10.0 + one.skip_width, **stopped)
         for one in genomes(20, seed=5)
     ]
-    data = compute_importance(read_records(make_study([*made, *stopped])))
-    assert data.networks == (40, 60) and data.caption.endswith(
+    data = compute_importance(read_records(make_study(made)))
+    assert data.networks == (40, 60)
+    assert data.caption.endswith(
         "PSNR leaves out 20 stopped early: what holds among the rest needn't hold for all."
     )
 
 
 @pytest.mark.slow
 def test_2000_networks_take_seconds() -> None:
-    study = known(2000)
+    study = study_of(2000)
     start = time.process_time()
     for plot in PLOTS:
         data = plot.compute(study)

@@ -20,10 +20,9 @@ from studies import Made, baselines, genomes, make_file, make_study, rung
 
 from dashboards.page import gallery, previews
 from dashboards.page.build import LIMIT, build_page
-from dashboards.page.compressed import compress, decompress
+from dashboards.page.compressed import GROUP_SIZE, compress
 from dashboards.page.embedded_json import embed_json
-from dashboards.page.gallery import fill
-from dashboards.page.losses import POINTS, loss_curve
+from dashboards.page.gallery import CURVE_POINTS, fill_gallery, loss_curve
 from dashboards.page.table import export_command
 from dashboards.page.words import duration, network_in_words
 from dashboards.report import EXAMPLE, main
@@ -194,7 +193,7 @@ def test_what_the_front_is_made_of(tmp_path: Path) -> None:
 
 def test_pictures_are_cut_where_the_preview_has_them() -> None:
     for pairs, side in ((1, 40), (2, 48), (3, 56)):
-        pixels = previews.decoded(preview(7, side=side, pairs=pairs))
+        pixels = previews.decode(preview(7, side=side, pairs=pairs))
         assert pixels is not None
         panels = previews.cut(pixels)
         assert len(panels) == pairs
@@ -212,13 +211,13 @@ def test_pictures_are_cut_where_the_preview_has_them() -> None:
     [b"", b"no picture", cv2.imencode(".png", np.zeros((50, 61, 3), np.uint8))[1].tobytes()],
 )
 def test_a_preview_that_is_none_is_left_out(data: bytes) -> None:
-    pixels = previews.decoded(data)
+    pixels = previews.decode(data)
     assert pixels is None or previews.cut(pixels) == []
 
 
 def test_what_all_networks_share_is_stored_once(tmp_path: Path) -> None:
     records, artifacts = records_of(with_artifacts(networks()), tmp_path)
-    shown = fill(records, artifacts, 5_000_000)
+    shown = fill_gallery(records, artifacts, 5_000_000)
     assert set(shown.pairs) == {0, 1, 2, 3, 5} and set(shown.thumbnails) == {4, 6, 7}
     assert len(shown.pictures) == 2 + 2 + 5 * 2, (
         "two amplified, two true, and two of each of five networks"
@@ -228,7 +227,7 @@ def test_what_all_networks_share_is_stored_once(tmp_path: Path) -> None:
         cv2.IMREAD_COLOR,
     )
     assert np.abs(first[:, :, ::-1].astype(int) - picture(30)).mean() < 12
-    texts = decompress(shown.compressed)
+    texts = decompressed(shown.compressed)
     assert {number: texts[place].encode() for number, place in shown.drawings.items()} == {
         n: drawing(n) for n in range(8)
     }
@@ -237,25 +236,29 @@ def test_what_all_networks_share_is_stored_once(tmp_path: Path) -> None:
 def test_a_training_curve_is_thinned() -> None:
     rows = "".join(f"{step}.0,{1 / (step + 1)},1e-3,1.0\n" for step in range(1000))
     curve = loss_curve("step,loss,lr,seconds\n" + rows)
-    assert len(curve) == POINTS and curve[0] == (0, 1.0) and curve[-1] == (999, 0.001)
+    assert len(curve) == CURVE_POINTS and curve[0] == (0, 1.0) and curve[-1] == (999, 0.001)
     assert loss_curve("step,loss\n10,0.5\n20,nan\n30\nx,y\n40,0.25\n") == [(10, 0.5), (40, 0.25)]
     assert loss_curve("") == loss_curve("epoch\n1\n") == []
 
 
-def test_packs_keep_every_text() -> None:
+def decompressed(groups: list[str]) -> list[str]:
+    return [text for one in groups for text in json.loads(zlib.decompress(base64.b64decode(one)))]
+
+
+def test_compressed_groups_keep_every_text() -> None:
     texts = [f"text {n} <>&" * (n % 7) for n in range(101)]
-    compressed = compress(texts, 40)
-    assert len(compressed) == 3 and decompress(compressed) == texts
-    assert json.loads(zlib.decompress(base64.b64decode(compressed[2]))) == texts[80:]
+    groups = compress(texts)
+    assert GROUP_SIZE == 40 and len(groups) == 3 and decompressed(groups) == texts
+    assert decompressed(groups[2:]) == texts[80:]
 
 
 @pytest.mark.parametrize("room", [0, 20_000, 60_000])
 def test_with_little_room_the_far_ones_go_first(tmp_path: Path, room: int) -> None:
     records, artifacts = records_of(with_artifacts(networks(60), side=96), tmp_path)
-    shown = fill(records, artifacts, room)
-    size = len(json.dumps(shown.embed_json()))
+    shown = fill_gallery(records, artifacts, room)
+    size = len(json.dumps(vars(shown)))
     assert size <= room + 30_000, "one network more than fits, never many"
-    assert shown.told and all("to keep this file small" in one for one in shown.told)
+    assert shown.left_out and all("to keep this file small" in one for one in shown.left_out)
     order = [one.number for one in gallery.by_distance(records)]
     assert order[:2] == [6, 7], "half a dB and two behind the front at their latencies come first"
     assert set(shown.thumbnails) == set(order[: len(shown.thumbnails)])
@@ -351,7 +354,7 @@ def test_missing_artifacts_are_told(tmp_path: Path) -> None:
     )
     gone = build_page(records, Artifacts(tmp_path / "nowhere"))
     assert f"there is no folder {tmp_path / 'nowhere'}; give it by --artifacts" in gone
-    assert "No network of the front left pictures" in gone
+    assert "No network of the front has pictures" in gone
     older = build_page(read_records(make_study(networks(), name="older")), Artifacts(tmp_path))
     assert "it was made by a version that stored none" in older
 

@@ -1,6 +1,4 @@
-"""The served pages in a real Chromium: the points of a real study, a click to a trial with its
-note and pictures, live.
-"""
+"""The served pages in a real Chromium: points, a click to a trial with its pictures, live."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from browser import open_tab
+from browser import POINTS, open_tab
 from test_serve import served
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "nas"))
@@ -24,8 +22,8 @@ from nas import cli, search
 
 pytestmark = pytest.mark.slow
 
-POINTS = """() => { const plot = [...document.querySelectorAll('.js-plotly-plot')].find(p => p.id.includes('pareto'));
-                    return plot ? plot.querySelectorAll('.point').length : 0; }"""
+IMAGES = """document.images.length >= 2
+    && [...document.images].every(i => i.complete && i.naturalWidth > 0)"""
 TINY = """
 trials = {trials}
 [data]
@@ -46,8 +44,8 @@ front_seconds = 0.5
 
 
 @dataclasses.dataclass
-class Leaving(Runner):
-    """The stand-in for a trial, which leaves a preview and a curve like a real one."""
+class PictureRunner(Runner):
+    """The stand-in for a trial, which writes a preview and a curve like a real one."""
 
     def __call__(self, genome: Any, config: Any, *, directory: Path, **rest: Any) -> Any:
         result = super().__call__(genome, config, directory=directory, **rest)
@@ -71,41 +69,31 @@ def more_trials(runs: Path, trials: int) -> None:
     toml = runs / "tiny.toml"
     toml.write_text(TINY.format(trials=trials))
     words = ["--study", str(toml), "--runs", str(runs), "--device", "cpu"]
-    assert (
-        cli.run(
-            lambda argv: search.main(argv, runner=Leaving(), load=Loader(), measure=Measure()),
-            words,
-        )
-        == 0
-    )
+    stand_ins = {"runner": PictureRunner(), "load": Loader(), "measure": Measure()}
+    assert cli.run(lambda argv: search.main(argv, **stand_ins), words) == 0
 
 
-def test_the_points_a_click_and_the_trials_pictures(runs: Path, tmp_path: Path) -> None:
-    before = hashlib.sha256((runs / "tiny" / "study.db").read_bytes()).hexdigest()
+def test_the_points_a_click_and_the_trials_pictures(runs: Path) -> None:
+    database = runs / "tiny" / "study.db"
+    before = hashlib.sha256(database.read_bytes()).hexdigest()
     with served(runs, study="tiny") as (_, port, _line), open_tab() as tab:
         page = tab.page
         page.goto(f"http://127.0.0.1:{port}/dashboard/studies/1")
         page.wait_for_function(f"({POINTS})() == 5", timeout=30_000)
         front = page.locator("[id='user-defined-plot:front']")
         front.locator("text=MO").first.wait_for()
-        tab.picture(tmp_path / "front.png")
         page.locator("[id*=pareto] .nsewdrag").first.scroll_into_view_if_needed()
         page.locator("[id*=pareto] .point").first.hover(force=True)
         page.locator("[id*=pareto] .point").first.click(force=True)
         page.wait_for_url("**/trials?numbers=*", timeout=10_000)
         page.get_by_text("PSNR").first.wait_for()
-        page.wait_for_function(
-            "[...document.images].length >= 2 && [...document.images].every(i => "
-            "i.complete && i.naturalWidth > 0)",
-            timeout=15_000,
-        )
-        tab.picture(tmp_path / "trial.png")
-        # The seed's name in our own figure leads to its trial.
+        page.wait_for_function(IMAGES, timeout=15_000)
+        # A baseline's name in our own figure leads to its trial.
         page.goto(f"http://127.0.0.1:{port}/dashboard/studies/1")
         front.locator("a", has_text="MO").first.click(force=True)
         page.wait_for_url("**/trials?numbers=0", timeout=10_000)
-        assert tab.complaints == []
-    assert hashlib.sha256((runs / "tiny" / "study.db").read_bytes()).hexdigest() == before
+        assert tab.errors == []
+    assert hashlib.sha256(database.read_bytes()).hexdigest() == before
 
 
 def test_new_trials_are_shown_without_a_reload(runs: Path) -> None:
@@ -114,4 +102,4 @@ def test_new_trials_are_shown_without_a_reload(runs: Path) -> None:
         tab.page.wait_for_function(f"({POINTS})() == 5", timeout=30_000)
         more_trials(runs, 7)
         tab.page.wait_for_function(f"({POINTS})() == 7", timeout=30_000)
-        assert tab.complaints == []
+        assert tab.errors == []
