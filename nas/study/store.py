@@ -25,33 +25,28 @@ from nas.study.schema import (
     study_attrs,
     trial_attrs,
 )
-from nas.study.storage import is_storage_error, mask_password, storage_error
+from nas.study.storage import mask_password
 from space import BASELINES, DesignSpace, Genome, InputError
 
 
 def open_study(config: StudyConfig, storage: RDBStorage, url: str, folder: Path) -> optuna.Study:
     """The study `config.name` in `storage` (opened from `url`), made where there is none.
 
-    Raises InputError where the storage can't be used, where the study belongs to another
-    program, or where a key that is fixed has changed (each such key is named with both values).
+    Raises InputError where the study belongs to another program, or where a key that is fixed has
+    changed (each such key is named with both values); what the database raises passes.
     """
-    try:
-        study = _load_or_create(storage, config.name)
-        _check_ours(study, url)
-        _check_fixed(study, config, url, folder)
-        study.set_metric_names(list(METRICS))
-        set_study_attrs(
-            study,
-            schema=SCHEMA,
-            fixed=config.fixed(),
-            config=config.to_dict(),
-            # A value never written before, so that a read-only storage is found out now.
-            opened_at=datetime.datetime.now(datetime.UTC).isoformat(),
-        )
-    except Exception as error:
-        if is_storage_error(error) and not isinstance(error, InputError):
-            raise storage_error(error, url) from error
-        raise
+    study = _load_or_create(storage, config.name)
+    _check_ours(study, url)
+    _check_fixed(study, config, url, folder)
+    study.set_metric_names(list(METRICS))
+    set_study_attrs(
+        study,
+        schema=SCHEMA,
+        fixed=config.fixed(),
+        config=config.to_dict(),
+        # A value never written before, so that a read-only storage is found out now.
+        opened_at=datetime.datetime.now(datetime.UTC).isoformat(),
+    )
     return study
 
 

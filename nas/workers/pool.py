@@ -21,9 +21,9 @@ import optuna
 
 from nas.cli.parser import EXIT_INPUT
 from nas.cli.signals import StopSignal
-from nas.view.state import SearchOutcome
 from nas.study.config import StudyConfig
 from nas.study.records import finished, read_rows
+from nas.view.state import SearchOutcome
 from nas.view.terminal import View
 from nas.view.worker_events import EventReplay
 from nas.workers.process import LEAVE_S, MODULE, Assignment, Event, Process, WorkerProcess

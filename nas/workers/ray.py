@@ -17,9 +17,9 @@ import optuna
 
 from nas.cli.parser import one_line
 from nas.cli.signals import StopSignal
-from nas.view.state import SearchOutcome
 from nas.study.config import StudyConfig
 from nas.study.storage import default_url, mask_password
+from nas.view.state import SearchOutcome
 from nas.view.terminal import View
 from nas.workers.pool import PROGRAM, WorkerPool
 from nas.workers.process import MODULE, Assignment, Event

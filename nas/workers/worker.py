@@ -34,7 +34,6 @@ from nas import cli
 from nas.cli.signals import StopSignal
 from nas.loop.objective import Runner
 from nas.loop.run import Load, run_search_process
-from nas.view.state import SearchOutcome
 from nas.study.config import load_config, settle
 from nas.study.records import Row
 from nas.study.storage import (
@@ -45,7 +44,7 @@ from nas.study.storage import (
     storage_error,
 )
 from nas.study.store import make_folder
-from nas.view.state import ALONE, SearchState
+from nas.view.state import ALONE, SearchOutcome, SearchState
 from nas.view.terminal import REFRESH_S
 from nas.workers.process import LEAVE_S, Assignment, Event
 

@@ -246,10 +246,10 @@ def draw(search: dict[str, Any]) -> go.Figure:
     winners.sort(key=lambda one: one[0]["ratio_to_mo"])
     # The slowest has its name on its right, where no front runs, since its neighbour may be close.
     places = [*["top left"] * (len(winners) - 1), "top right"]
-    published = [(one, one["seed"]) for one in shown if one["seed"] in BASELINES]
+    baselines = [(one, one["seed"]) for one in shown if one["seed"] in BASELINES]
     for those, name, place, marker in (
         (winners, "named", places, {"color": "#D55E00", "size": 12, "symbol": "diamond"}),
-        (published, "published", "top center", {"symbol": "star", "size": 14, "color": "#000"}),
+        (baselines, "published", "top center", {"symbol": "star", "size": 14, "color": "#000"}),
     ):
         figure.add_scatter(
             x=[one["ratio_to_mo"] for one, _ in those],

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study of four networks in runs/dark, and two more studies in its database."""
+    """A folder with a study of four networks in runs/dark, and two more in its database."""
     folder = tmp_path_factory.mktemp("figures")
     url = make_file([*baselines(), Made(psnr_db=26.0, latency_ms=12.5)], folder / "runs" / "dark")
     optuna.create_study(study_name="empty", storage=url, directions=["maximize", "minimize"])

@@ -86,7 +86,7 @@ def with_artifacts(made: list[Made], side: int = 48) -> list[Made]:
 
 
 def networks(count: int = 5) -> list[Made]:
-    """The seeds and `count` more; trial 3 is on the front, trial 4 behind it."""
+    """The baselines and `count` more; trial 3 is on the front, trial 4 behind it."""
     figures = [(26.0, 20.0), (24.0, 30.0), (29.0, 300.0), (26.5, 60.0), (25.0, 40.0)]
     more = [
         Made(

@@ -76,10 +76,10 @@ class Server:
             f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 "
             f"-c unix_socket_directories={self.folder}"
         )
-        self._run("pg_ctl", *"-D data -w -l log -o".split(), options, "start")
+        self._run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", options, "start")
 
     def stop(self, how: str = "immediate") -> None:
-        self._run("pg_ctl", *"-D data -w -m".split(), how, "stop")
+        self._run("pg_ctl", "-D", "data", "-w", "-m", how, "stop")
 
     def _run(self, program: str, *words: str) -> None:
         as_postgres = ["runuser", "-u", "postgres", "--"] if getpass.getuser() == "root" else []

@@ -29,10 +29,9 @@ from stand_ins import Command, Loader, Measure
 
 from nas import cli, search
 from nas.cli.signals import StopSignal
-from nas.view.state import SearchOutcome
 from nas.study.config import StudyConfig, load_config, settle
 from nas.study.records import finished, read_rows
-from nas.view.state import SearchState
+from nas.view.state import SearchOutcome, SearchState
 from nas.view.terminal import LogView
 from nas.view.worker_events import EventReplay
 from nas.workers import pool as workers
