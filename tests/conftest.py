@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 # Processes that tests start share the cores with the other workers' (python -m pytest -n).
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A busy machine makes an example slow, not wrong.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 SHARED = Path(__file__).parents[2] / "shared"
 
 

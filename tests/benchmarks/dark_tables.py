@@ -27,7 +27,7 @@ def headline(results: Path) -> str:
     return "\n\n".join(
         [
             paragraph(
-                "**F2, the best network found, restores about as well as the published MO in "
+                "**F2, the best network found, restores about as well as MO, trained alike, in "
                 f"{f2['ratio_to_mo']['value']:.2f} of its time.**"
             ),
             paragraph(

@@ -182,7 +182,7 @@ def test_a_study_is_needed_for_a_trial(capsys: pytest.CaptureFixture[str], tmp_p
 
     assert "got neither --trial nor --genome" in error()
     assert "must come with its --study" in error("--trial", 1)
-    assert "there must be a study to read" in error("--study", "dark", "--trial", 1)
+    assert "there is no study at sqlite:" in error("--study", "dark", "--trial", 1)
     assert "must come from one place" in error(
         "--genome", "MO", "--from-trial-weights", "--weights", "a.safetensors"
     )
