@@ -27,14 +27,15 @@ def headline(results: Path) -> str:
     return "\n\n".join(
         [
             paragraph(
-                "**F2, the best network found, restores about as well as MO, trained alike, in "
-                f"{f2['ratio_to_mo']['value']:.2f} of its time.**"
+                "**F2, the best network found so far, restores about as well as the published MO, both "
+                f"trained alike, in {f2['ratio_to_mo']['value']:.2f} of its time.** (MO is Lamba and "
+                "Mitra, CVPR 2021; M1 and M2 extend it by more deep branches.)"
             ),
             paragraph(
                 f"Trained alike by today's recipe for {f2['steps']:,} steps, F2 leads MO by "
                 f"{gains[0]:+.2f} dB on synthetic scenes and {gains[1]:+.2f} dB on real photos. "
                 "**Most of that lead is MO's slow training under our recipe.** With "
-                f"{other['recipes']['muon']}, which this project does not have yet, it is "
+                f"{other['recipes']['muon']}, which this project does not have yet, the lead is "
                 f"{synthetic[0]:+.2f} dB ({synthetic[1]:+.2f} to {synthetic[2]:+.2f}) and "
                 f"{real[0]:+.2f} dB ({real[1]:.2f} to {real[2]:.2f}) after as many steps "
                 f"(measured by us outside of this release, {row['seeds']} seeds). The speed stays."
@@ -57,7 +58,7 @@ def winners(results: Path) -> str:
     return "\n\n".join(
         [
             markdown(
-                ["network", "times MO", "PSNR minus MO, synthetic", "PSNR minus MO, real"], rows
+                ["network", "times MO", "PSNR, synthetic: minus MO", "PSNR, real: minus MO"], rows
             ),
             paragraph(
                 f"Trained from scratch with {one['seeds']} seeds, on synthetic scenes only; "
@@ -100,9 +101,9 @@ def trust(results: Path) -> str:
         f"score {published:.2f} dB on the real crops, F2 {study['F2']['real']['psnr_db']:.2f}. "
         "Train a winner for long, on your own pairs.",
         "**Deep branches may be worth more than it seems.** From 1,500 to 6,000 steps of the "
-        f"other recipe MO falls from {mo['1500']:.2f} to {mo['6000']:.2f} dB on real crops (*): "
-        "it seems to learn the synthetic scenes by heart. Their verdict on depth may be true of "
-        "them only.",
+        f"recipe with Muon MO falls from {mo['1500']:.2f} to {mo['6000']:.2f} dB on real crops (*): "
+        "it seems to learn the synthetic scenes by heart. That depth does not pay may be true of "
+        "these scenes only.",
         "**Colour.** The synthetic scenes hardly know green and magenta, so that greens turn "
         "olive and magentas blue. The twelve crops, greyish ones, cannot show it, and the "
         "recipe's settings were chosen on them.",
