@@ -75,7 +75,7 @@ def test_the_requested_trials_are_selected() -> None:
         ),
         (
             lambda: selection.best_under(ROWS[5:], 9),
-            "must hold a complete trial to export, but has none",
+            "must have a complete trial, but has none",
         ),
     ],
 )
