@@ -13,6 +13,7 @@ study and its trials are system attributes in optuna-dashboard's form.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, Literal, TypedDict, Unpack, cast
 
 import optuna
@@ -148,11 +149,21 @@ class TrialAttrs(TypedDict, total=False):
     reached: dict[str, Any]
     resumed: dict[str, Any]
     folder: str
+    """The id of the study folder it runs in, and that of its machine (nas/loop/claim.py)."""
     machine: str
     wants_timing: bool
     """Whether it waits for the latency device, whose answer comes in `timed`
     (nas/loop/reference_device.py)."""
     timed: dict[str, Any]
+
+
+def finite(value: Any) -> Any:
+    """`value` with None for every number, however deep, that JSON (and a database) hasn't."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def study_attrs(study: optuna.Study) -> StudyAttrs:

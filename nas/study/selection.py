@@ -41,7 +41,7 @@ def front(rows: Sequence[Row], latency_limit_ms: float | None) -> list[Row]:
 
 
 def fastest_above(rows: Sequence[Row], psnr_db: float) -> Row:
-    """The fastest complete trial of at least `psnr_db`; InputError, naming the nearest, without."""
+    """The fastest complete trial from `psnr_db` on; InputError, naming the nearest, without."""
     complete = _complete(rows)
     good = [row for row in complete if (row.psnr_db or 0.0) >= psnr_db]
     if not good:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import random
 import re
 import time
@@ -163,13 +162,15 @@ def _escaped(url: URL) -> str:
 def _open(url: URL, retry: Retry, heartbeat_s: float) -> RetryingStorage:
     options: dict[str, Any] = {"engine_kwargs": _engine_options(url)}
     options |= {"heartbeat_interval": heartbeat_s, "grace_period": 3 * heartbeat_s}
-    for attempt in itertools.count(1):
+    attempts_left = TABLES_ATTEMPTS
+    while True:
+        attempts_left -= 1
         try:
             return RetryingStorage(_escaped(url), retry=retry, **options)
         except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as error:
             # Another process makes the same tables just now, which no database does atomically.
             raced = re.search("already exists|duplicate|unique", _reason(error), re.IGNORECASE)
-            if not raced or attempt == TABLES_ATTEMPTS:
+            if not raced or not attempts_left:
                 raise
         time.sleep(random.uniform(0.05, 0.3))
 

@@ -92,8 +92,8 @@ def check_data(study: optuna.Study, description: dict[str, Any]) -> None:
     stored = study_attrs(study).get("data", {})
     if stored and _started(study) and (changes := _changes(stored, description)):
         raise InputError(
-            f"the data of study {study.study_name!r} must stay the same, but {changes}; bring the "
-            "old data back, or start another study with --runs DIR"
+            f"the data of study {study.study_name!r} has changed ({changes}); bring the old data "
+            "back, or start another study with --runs DIR"
         )
     set_study_attrs(study, data=description)
 

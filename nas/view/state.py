@@ -42,9 +42,7 @@ class Current:
         self.done, self.total, self.figures = done, total, figures
 
     def left_s(self) -> float | None:
-        """Seconds until its training (or the front's timing) ends, by its pace so far; None before
-        there is one.
-        """
+        """Seconds until its training (or the front's timing) ends, by its pace; None without."""
         done = self.done - self.phase_first  # a phase's first report may come late
         if self.phase not in ("train", "timing") or done <= 0:
             return None
