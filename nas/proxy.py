@@ -104,14 +104,14 @@ def main(
             f"{FEWEST} networks must be trained to the end, but only {len(curves)} were (others "
             "diverged); give a higher --networks"
         )
-    steps, found = config.train.steps, correlations(list(curves.values()))
-    taus = {str(step): {k: vars(tau) for k, tau in of.items()} for step, of in found.items()}
+    steps, by_step = config.train.steps, correlations(list(curves.values()))
+    taus = {str(step): {k: vars(tau) for k, tau in of.items()} for step, of in by_step.items()}
     results = {"networks": trained, "judged": sorted(curves), "steps": steps, "tau": taus}
     set_study_attrs(study, proxy=results)
     title = f"Kendall's tau with the PSNR after {steps} steps, {len(curves)} networks"
     columns = ("rung, steps", "PSNR", "SSIM", "training loss")
     table = plain_table((), columns, title=f"{title} (95 % interval)")
-    for step, measures in found.items():
+    for step, measures in by_step.items():
         table.add_row(str(step), *(measures[name].words() for name in MEASURES))
     console.print(table)
     for line in rung_warnings(study):

@@ -80,10 +80,9 @@ class Objective:
 
     def find_verdict(self, genome: Genome) -> Row | None:
         """The trial with a verdict about this network that still holds under today's limit."""
-        finished = (
-            one for one in self.study.get_trials(deepcopy=False) if one.state.is_finished()
-        )
-        if not any(one.user_attrs.get("digest") == genome.digest for one in finished):
+        trials = self.study.get_trials(deepcopy=False)
+        finished = (trial for trial in trials if trial.state.is_finished())
+        if not any(trial.user_attrs.get("digest") == genome.digest for trial in finished):
             return None  # the usual case, known without reading all rows
         row = known_networks(read_rows(self.study)).get(genome.digest)
         if row is not None and row.kind == "over_limit" and not self._is_over(row.latency_ms):

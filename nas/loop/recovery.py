@@ -5,11 +5,6 @@ A running trial of this folder and machine is dead when its lock is free (nas/lo
 other when Optuna's heartbeat is stale. Its parameters are queued again before it is failed:
 whenever this in turn is killed, nothing is lost or queued twice. The retry resumes from the
 checkpoints, which lie in the folder under the network's digest.
-
-    reached    {"step", "seconds"} of training at its last sign of life before the interruption
-    retry_of   number of the interrupted trial whose parameters this one repeats
-    attempts   how often a process has died with this network
-    resumed    {"from_step", "lost_steps", "lost_s"}: where a retry resumed, and what was lost
 """
 
 from __future__ import annotations
@@ -60,13 +55,9 @@ def recover(
     trials = study.get_trials(deepcopy=False)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     stale = _stale_ids(study) if running else set()
-    # Its state is read again last: a trial that ended between the reading and the check of its
-    # lock is finished, not dead.
-    dead = [
-        trial
-        for trial in running
-        if not _lives(trial, folder, owns_storage, stale) and _still_runs(study, trial)
-    ]
+    silent = [trial for trial in running if not _lives(trial, folder, owns_storage, stale)]
+    # Read again last: a trial that ended before the check of its lock is finished, not dead.
+    dead = [trial for trial in silent if _still_runs(study, trial)]
     queued, failed = {trial.user_attrs.get("retry_of") for trial in trials}, []
     for trial in dead:
         died = trial.number != put_back
@@ -155,14 +146,14 @@ def sweep(study: optuna.Study, folder: Path) -> None:
     for checkpoints in (folder / "checkpoints").glob("*"):
         if checkpoints.name not in needed:
             shutil.rmtree(checkpoints, ignore_errors=True)
-    mine = folder_id(folder)
+    here = folder_id(folder)
     for lock in (folder / "trials").glob("*/lock"):
         number = int(lock.parent.name) if lock.parent.name.isdecimal() else len(trials)
         if number >= len(trials) or not trials[number].state.is_finished():
             continue
         attrs = trials[number].user_attrs
         # A trial that was killed before it could say so names no folder; its lock lies here.
-        if attrs.get("folder", mine) != mine:
+        if attrs.get("folder", here) != here:
             continue
         if attrs.get("kind") == "interrupted":
             shutil.rmtree(lock.parent, ignore_errors=True)

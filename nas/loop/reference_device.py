@@ -3,11 +3,8 @@
 Milliseconds of two devices don't compare, and neither do ratios to MO. So a worker on another
 device than the study's is refused, unless the study names its latency device: then such a worker
 trains, and has its networks timed by the workers that run on that device. It marks its running
-trial, and waits; they look for marked trials between their own.
-
-    wants_timing   True on a running trial whose network is to be timed elsewhere
-    timed          the answer: {"latency": trials.Latency, "ratio_to_mo": trials.LatencyRatio} as
-                   dictionaries, or {"failed": why}
+trial (`wants_timing`), and waits for the answer (`timed`); they look for marked trials between
+their own.
 """
 
 from __future__ import annotations
@@ -49,9 +46,9 @@ def settle_latency_device(
     what the earlier does: `is_begun` says that a trial runs now. Raises InputError where another
     device has timed the study so far.
     """
-    wanted, stored = latency_device or name, study_attrs(study).get("device")
+    timing_name, stored = latency_device or name, study_attrs(study).get("device")
     is_settled = is_begun or any(row.latency_ms for row in read_rows(study))
-    if is_settled and stored and (settled := stored["name"]) != wanted:
+    if is_settled and stored and (settled := stored["name"]) != timing_name:
         if latency_device:
             raise InputError(
                 f"--latency-device must be {settled}, which has timed this study so far, but got "
@@ -62,8 +59,8 @@ def settle_latency_device(
             f"{settled}, but this is {name}; run it there, let this one only train "
             f"(--latency-device {settled!r}), or start another study with --runs DIR"
         )
-    set_study_attrs(study, device={"kind": kind, "name": wanted})
-    return name == wanted
+    set_study_attrs(study, device={"kind": kind, "name": timing_name})
+    return name == timing_name
 
 
 def check_latency_device(study: optuna.Study, name: str) -> None:

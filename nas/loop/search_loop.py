@@ -42,7 +42,7 @@ REPEATS_TILL_END = 100
 ERRORS_TILL_END = 3
 # Seconds between two checks whether the last trials, which run on other machines, are alive.
 WAIT_S = 2.0
-# Phases of a trial that end at a step when the process is asked to stop.
+# Phases of a trial that end at a step when a stop is requested.
 AT_A_STEP = ("resume", "train", "evaluate")
 STOPPED = "stopped; the running trial was put back, and the same command goes on"
 
@@ -91,7 +91,7 @@ class Search:
                     self.view.note(f"timed trial {number}'s network, which runs on another device")
             minutes = self.config.timeout_min
             if minutes is not None and (self.clock() - started) / 60 >= minutes:
-                return SearchOutcome(reason=f"stopped after {minutes:g} minutes, as asked")
+                return SearchOutcome(reason=f"stopped after {minutes:g} minutes, as requested")
             try:
                 kind = self._run_one(random=repeats >= REPEATS_TILL_RANDOM)
             except TakenOverError:

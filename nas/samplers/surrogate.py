@@ -212,9 +212,9 @@ def _pass_probability(
 
 def _best(points: Sequence[tuple[float, float]], count: int) -> list[int]:
     """Indices of `count` or a few more of the (PSNR, latency) `points`, front by front."""
-    rest, found = list(range(len(points))), list[int]()
-    while rest and len(found) < count:
+    rest, chosen = list(range(len(points))), list[int]()
+    while rest and len(chosen) < count:
         front = {rest[k] for k in pareto_front([points[k] for k in rest])}
-        found += sorted(front)
+        chosen += sorted(front)
         rest = [k for k in rest if k not in front]
-    return found
+    return chosen

@@ -60,13 +60,13 @@ class FastStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        wanted = sa.select(TRIALS).where(TRIALS.c.study_id == study_id).order_by(TRIALS.c.trial_id)
+        select = sa.select(TRIALS).where(TRIALS.c.study_id == study_id).order_by(TRIALS.c.trial_id)
         if trial_id_greater_than > -1:
             older = sorted(one for one in included_trial_ids if one <= trial_id_greater_than)
             is_new = TRIALS.c.trial_id > trial_id_greater_than
-            wanted = wanted.where(sa.or_(is_new, TRIALS.c.trial_id.in_(older)))
+            select = select.where(sa.or_(is_new, TRIALS.c.trial_id.in_(older)))
         with self.engine.connect() as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(select).all()
             if states is not None:
                 rows = [row for row in rows if row.state in states]
             if rows:
@@ -120,6 +120,7 @@ def build_trials(
     Those are read first: whatever belongs to a trial that has finished by then is there already.
     """
     ids = [trial.trial_id for trial in trials]
+    included = set(ids)
 
     def rows(model: Any, order: str) -> Iterator[Row[Any]]:
         """The rows of these trials in the model's table, sorted by the column `order`."""
@@ -127,9 +128,9 @@ def build_trials(
         select = sa.select(table).order_by(table.c[order])
         if len(ids) <= MANY:
             return iter(connection.execute(select.where(table.c.trial_id.in_(ids))))
-        mine, wanted = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id), set(ids)
-        found = connection.execute(select.where(table.c.trial_id.in_(mine)))
-        return (row for row in found if row.trial_id in wanted)
+        all_ids = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+        of_study = connection.execute(select.where(table.c.trial_id.in_(all_ids)))
+        return (row for row in of_study if row.trial_id in included)
 
     params: dict[int, dict[str, Any]] = defaultdict(dict)
     distributions: dict[int, dict[str, BaseDistribution]] = defaultdict(dict)

@@ -45,7 +45,7 @@ Answer = TypeVar("Answer")
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 GIVE_UP_S = 15 * 60.0
-# A process that was asked to stop has this long: schedulers kill it soon after.
+# Where a stop was requested it waits no longer: schedulers kill soon after.
 STOP_GIVE_UP_S = 5.0
 # The system attribute of a trial that is unique for each making of one.
 MADE = "made"

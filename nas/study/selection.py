@@ -31,13 +31,13 @@ def by_number(rows: Sequence[Row], number: int) -> Row:
 
 def front(rows: Sequence[Row], latency_limit_ms: float | None) -> list[Row]:
     """The rows on the front, fastest first; InputError where it is empty."""
-    found = front_rows(rows, latency_limit_ms)
-    if not found:
+    chosen = front_rows(rows, latency_limit_ms)
+    if not chosen:
         limit = "" if latency_limit_ms is None else f" within its limit of {latency_limit_ms:g} ms"
         raise InputError(
             f"the front must hold a network, but no trial is complete{limit}; let it run on"
         )
-    return found
+    return chosen
 
 
 def fastest_above(rows: Sequence[Row], psnr_db: float) -> Row:

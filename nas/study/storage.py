@@ -183,14 +183,9 @@ def _engine_options(url: URL) -> dict[str, Any]:
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 10}
     if url.get_driver_name() in ("psycopg", "psycopg2"):
         # A server that vanishes without a word (power, network) must be noticed in a minute.
-        wanted = {
-            "connect_timeout": 10,
-            "keepalives_idle": 30,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 60_000,
-        }
-        options["connect_args"] = {k: v for k, v in wanted.items() if k not in url.query}
+        keepalives = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+        limits = {"connect_timeout": 10, "tcp_user_timeout": 60_000, **keepalives}
+        options["connect_args"] = {k: v for k, v in limits.items() if k not in url.query}
     return options
 
 

@@ -76,13 +76,13 @@ def enqueue_networks(study: optuna.Study, space: DesignSpace, genomes: Sequence[
 
     Raises InputError, before any is queued, where one lies outside of the space.
     """
-    wanted = {genome.digest: (genome, space.encode(genome)) for genome in genomes}
+    new = {genome.digest: (genome, space.encode(genome)) for genome in genomes}
     for trial in study.get_trials(deepcopy=False):
         if text := trial_attrs(trial).get("genome"):
-            wanted.pop(Genome.from_json(text).digest, None)
-    for genome, params in wanted.values():
+            new.pop(Genome.from_json(text).digest, None)
+    for genome, params in new.values():
         study.enqueue_trial(params, user_attrs={"genome": genome.to_json()})
-    return len(wanted)
+    return len(new)
 
 
 def check_data(study: optuna.Study, description: dict[str, Any]) -> None:

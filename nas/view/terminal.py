@@ -128,7 +128,7 @@ class TableView(_ConsoleView):
             self._live.refresh()
 
     def render(self) -> RenderableType:
-        """The whole picture: head line, the trials that fit, and the running ones."""
+        """The table: head line, the trials that fit, and the running ones."""
         state = self.state
         head = f"[bold]{escape(state.study)}[/]  {state.done} of {state.total} trials  "
         head += f"[dim]{escape(state.about)}[/]"
