@@ -18,9 +18,8 @@ def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
         choices: tuple[int | str, ...] = gene.choices
         steps = {int(b) - int(a) for a, b in pairwise(choices)} if gene.ordered else set()
         if len(steps) == 1:
-            by_gene[gene.name] = IntDistribution(
-                int(choices[0]), int(choices[-1]), step=steps.pop()
-            )
+            low, high = int(choices[0]), int(choices[-1])
+            by_gene[gene.name] = IntDistribution(low, high, step=steps.pop())
         else:
             by_gene[gene.name] = CategoricalDistribution(choices)
     return by_gene

@@ -14,10 +14,11 @@ study and its trials are system attributes in optuna-dashboard's form.
 from __future__ import annotations
 
 import math
-from typing import Any, Final, Literal, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, cast
 
-import optuna
-from optuna.trial import FrozenTrial
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
 
 SCHEMA: Final = 1
 ARTIFACTS: Final = "artifacts"
