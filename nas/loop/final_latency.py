@@ -77,14 +77,21 @@ def remeasure(
         on_share((tries - 1 + share) / TRIES)
 
     genomes = [stored_genome(study, row.number) for row in rows]
-    longer = replace(config, max_seconds=config.front_seconds)
+    mo = measured = None
     try:
         with device_errors(device):
-            models = [build_model(genome) for genome in (BASELINES["MO"], *genomes)]
-            mo, measured = measure(models[0], models[1:], longer, device=device, on_round=on_round)
+            # Not by a local name, which would hold the models' memory on the device.
+            mo, measured = measure(
+                build_model(BASELINES["MO"]),
+                [build_model(genome) for genome in genomes],
+                replace(config, max_seconds=config.front_seconds),
+                device=device,
+                on_round=on_round,
+            )
     except DeviceMemoryError:
         if len(rows) == 1:
             return list(rows)
+    if mo is None or measured is None:  # outside the clause, whose error holds the memory
         one_by_one = (remeasure(study, [r], config, device=device, measure=measure) for r in rows)
         return list(itertools.chain.from_iterable(one_by_one))
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -77,8 +77,8 @@ def read_rows(study: optuna.Study) -> list[Row]:
     if (cache.mo_ms, cache.final) != (mo_ms, final):
         cache.mo_ms, cache.final, cache.rows = mo_ms, final, {}
     for trial in trials:
-        known, _ = cache.rows.get(trial.number, (None, None))
-        if known is not trial or not trial.state.is_finished():
+        cached, _ = cache.rows.get(trial.number, (None, None))
+        if cached is not trial or not trial.state.is_finished():
             row = _remeasured(read_row(trial), final)
             latency_ms = on_mos_clock(row.latency_ms, row.ratio_to_mo, mo_ms)
             cache.rows[trial.number] = trial, replace(row, latency_ms=latency_ms)
