@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +60,6 @@ class Search:
     stop: StopSignal = field(default_factory=StopSignal)
     latency_device: str | None = None
     """The name of the device model that must time networks; None: any."""
-    clock: Callable[[], float] = time.monotonic
     _last: int = -1
     _waits: bool = False
 
@@ -76,7 +75,7 @@ class Search:
             return SearchOutcome(reason=STOPPED, status=self.stop.status)
 
     def _run(self) -> SearchOutcome:
-        started, errors, repeats = self.clock(), 0, 0
+        started, errors, repeats = time.monotonic(), 0, 0
         with study_lock(self.folder, self.study):
             self._recover()
             sweep(self.study, self.folder)
@@ -90,7 +89,7 @@ class Search:
                 for number in self.objective.latency_device.serve():
                     self.view.note(f"timed trial {number}'s network, which runs on another device")
             minutes = self.config.timeout_min
-            if minutes is not None and (self.clock() - started) / 60 >= minutes:
+            if minutes is not None and (time.monotonic() - started) / 60 >= minutes:
                 return SearchOutcome(reason=f"stopped after {minutes:g} minutes, as requested")
             try:
                 kind = self._run_one(random=repeats >= REPEATS_TILL_RANDOM)
