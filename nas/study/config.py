@@ -325,15 +325,15 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         if isinstance(value, (list, tuple)) and (args[-1] is Ellipsis or len(args) == len(value)):
             kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
             return tuple(_typed(key, item, kind) for item, kind in zip(value, kinds, strict=True))
-        wanted = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
+        expected = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         # An int beyond floats becomes infinity, which no key takes.
         return float(value) if isinstance(value, float) or abs(value) < 1e300 else math.inf
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     else:
-        wanted = _WORDS.get(hint, "a table")
-    raise InputError(f"{key} must be {wanted}, but got {brief(value)}; change it")
+        expected = _WORDS.get(hint, "a table")
+    raise InputError(f"{key} must be {expected}, but got {brief(value)}; change it")
 
 
 def _plain(value: Any) -> Any:

@@ -74,13 +74,13 @@ def _flock(path: Path) -> Iterator[None]:
 def _server_lock(storage: RetryingStorage, name: str) -> Iterator[None]:
     lock, retry = _ServerLock(storage.engine, name), storage.retry
     try:
-        while not retry.call(lambda _: lock.take()):
+        while not retry.call(lambda _: lock.acquire()):
             pass
         with retry.renewing(lock.renew):
             yield
     finally:
         with retry.stop.defer_signals():
-            lock.free()
+            lock.release()
 
 
 class _ServerLock:
@@ -92,7 +92,7 @@ class _ServerLock:
         self._key = int.from_bytes(digest, signed=True)
         self._connection: Connection | None = None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Waits WAIT_S for the lock; whether it has come. An error closes the connection."""
         try:
             if self._connection is None:
@@ -108,7 +108,7 @@ class _ServerLock:
             state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
             if _LOCK_TIMEOUT in (state or str(cause)):
                 return False
-            self.free()
+            self.release()
             raise
         return True
 
@@ -119,11 +119,11 @@ class _ServerLock:
                 self._connection.exec_driver_sql("SELECT 1")
                 return
             except sqlalchemy.exc.SQLAlchemyError:
-                self.free()  # it is gone, and so is the lock
-        while not self.take():
+                self.release()  # it is gone, and so is the lock
+        while not self.acquire():
             pass
 
-    def free(self) -> None:
+    def release(self) -> None:
         """Gives the lock back with its connection; whatever has become of that."""
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -76,7 +76,7 @@ def open_storage(
     if sqlite and (parsed.database in (None, "", ":memory:")):
         name = mask_password(url)
         raise InputError(
-            f"storage must be a database that lasts, but got {name!r}; e.g. {EXAMPLE}"
+            f"storage must be a database that lasts, but got {name!r}; give e.g. {EXAMPLE}"
         )
     retry = Retry(
         name=f"storage {mask_password(url)}",
