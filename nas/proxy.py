@@ -22,16 +22,17 @@ import optuna
 
 from nas import cli
 from nas.samplers import random_genome
-from nas.study.config import resolve_device
+from nas.study.config import SECTIONS, resolve_device
 from nas.study.ranking import RungEntry, farthest_first
 from nas.study.reader import open_to_read, study_name
 from nas.study.records import read_rows
+from nas.study.schema import set_study_attrs, study_attrs
 from nas.study.store import check_data
-from nas.view.summary import PROXY, rung_warnings
+from nas.view.summary import rung_warnings
 from nas.view.tables import duration, plain_table
 from space import Genome, InputError
 from trials import load_data, train_to_the_end
-from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
+from trials.config import TrialConfig
 
 EXAMPLE = "python -m nas.proxy --study dark --networks 10"
 FEWEST, MOST = 8, 12
@@ -71,54 +72,46 @@ def main(
 ) -> int:
     """Runs the command; `load` and `train` replace trials.load_data and train_to_the_end."""
     args = parse(argv)
-    if not FEWEST <= args.networks <= MOST:
-        raise InputError(
-            f"--networks must be from {FEWEST} to {MOST}, but got {args.networks}; change it"
-        )
+    if not FEWEST <= (got := args.networks) <= MOST:
+        raise InputError(f"--networks must be from {FEWEST} to {MOST}, but got {got}; change it")
     study = open_to_read(args.study, storage=args.storage, runs=args.runs)
     config = _config(study)
     console = cli.make_console()
     chosen = choose(study, args.networks, config.seed)
-    trained: dict[str, Any] = dict(study.user_attrs.get(PROXY, {}).get("networks", {}))
+    trained: dict[str, Any] = dict(study_attrs(study).get("proxy", {}).get("networks", {}))
     curves = {
         digest: rungs
         for digest in chosen
         if (rungs := trained.get(digest) or _finished(study, digest, config.train.steps))
     }
     todo = [genome for digest, genome in chosen.items() if digest not in curves]
-    console.print(
-        f"study {study.study_name}: {len(chosen)} networks, {len(curves)} of them trained to the "
-        "end already"
-    )
+    counts = f"{len(chosen)} networks, {len(curves)} of them trained to the end already"
+    console.print(f"study {study.study_name}: {counts}")
     data: Any = _load(study, config, args, load) if todo else None
     started = time.monotonic()
     for count, genome in enumerate(todo, 1):
         scores = (train or train_to_the_end)(genome, config, data=data)
         if len(scores) and scores[-1].step == config.train.steps:
             curves[genome.digest] = trained[genome.digest] = [one.to_dict() for one in scores]
-            study.set_user_attr(PROXY, {**study.user_attrs.get(PROXY, {}), "networks": trained})
+            earlier = study_attrs(study).get("proxy", {})
+            set_study_attrs(study, proxy={**earlier, "networks": trained})
         psnr = ", ".join(f"{one.psnr_db:.2f}" for one in scores)
         left = duration((time.monotonic() - started) / count * (len(todo) - count))
         name = f"{count} of {len(todo)} {genome.digest[:8]}"
         console.print(f"{name}: {psnr} dB; about {left} left")
     if len(curves) < FEWEST:
         raise InputError(
-            f"a rank correlation needs {FEWEST} networks trained to the end, but only "
-            f"{len(curves)} were (the others diverged); give a higher --networks"
+            f"{FEWEST} networks must be trained to the end, but only {len(curves)} were (others "
+            "diverged); give a higher --networks"
         )
-    steps, found = config.train.steps, correlations(list(curves.values()))
-    taus = {
-        str(step): {name: vars(tau) for name, tau in measures.items()}
-        for step, measures in found.items()
-    }
-    study.set_user_attr(
-        PROXY, {"networks": trained, "judged": sorted(curves), "steps": steps, "tau": taus}
-    )
+    steps, by_step = config.train.steps, correlations(list(curves.values()))
+    taus = {str(step): {k: vars(tau) for k, tau in of.items()} for step, of in by_step.items()}
+    results = {"networks": trained, "judged": sorted(curves), "steps": steps, "tau": taus}
+    set_study_attrs(study, proxy=results)
     title = f"Kendall's tau with the PSNR after {steps} steps, {len(curves)} networks"
-    table = plain_table(
-        (), ("rung, steps", "PSNR", "SSIM", "training loss"), title=f"{title} (95 % interval)"
-    )
-    for step, measures in found.items():
+    columns = ("rung, steps", "PSNR", "SSIM", "training loss")
+    table = plain_table((), columns, title=f"{title} (95 % interval)")
+    for step, measures in by_step.items():
         table.add_row(str(step), *(measures[name].words() for name in MEASURES))
     console.print(table)
     for line in rung_warnings(study):
@@ -130,11 +123,8 @@ def choose(study: optuna.Study, count: int, seed: int) -> dict[str, Genome]:
     """`count` networks by digest: the farthest apart in PSNR and latency of those that reached a
     rung, stopped ones too; random ones of the space where there are too few.
     """
-    rows = {
-        row.digest: row
-        for row in read_rows(study)
-        if row.kind in ("complete", "stopped") and row.repeat_of is None
-    }
+    own = (row for row in read_rows(study) if row.repeat_of is None)
+    rows = {row.digest: row for row in own if row.kind in ("complete", "stopped")}
     trials = study.get_trials(deepcopy=False)
     entries = [
         RungEntry(psnr_db=rungs[0]["psnr_db"], latency_ms=row.latency_ms, digest=digest)
@@ -158,15 +148,14 @@ def correlations(curves: Sequence[Sequence[Mapping[str, Any]]]) -> dict[int, dic
     rungs of one network.
     """
     final = np.array([curve[-1]["psnr_db"] for curve in curves])
-    found: dict[int, dict[str, Tau]] = {}
-    for place, rung in enumerate(curves[0]):
-        found[int(rung["step"])] = {}
-        for name in MEASURES:
-            values = np.array([curve[place][name] for curve in curves], dtype=float)
-            # A low loss should go with a high PSNR.
-            tau = tau_of(-values if name == "loss" else values, final)
-            found[int(rung["step"])][name] = tau
-    return found
+
+    def tau(place: int, name: str) -> Tau:
+        values = np.array([curve[place][name] for curve in curves], dtype=float)
+        # A low loss should go with a high PSNR.
+        return tau_of(-values if name == "loss" else values, final)
+
+    steps = [int(rung["step"]) for rung in curves[0]]
+    return {step: {name: tau(i, name) for name in MEASURES} for i, step in enumerate(steps)}
 
 
 def tau_of(values: np.ndarray[Any, Any], final: np.ndarray[Any, Any]) -> Tau:
@@ -193,16 +182,12 @@ def _finished(study: optuna.Study, digest: str, steps: int) -> list[dict[str, An
 
 
 def _config(study: optuna.Study) -> TrialConfig:
-    stored = study.user_attrs.get("config")
+    stored = study_attrs(study).get("config")
     if not stored:
         name = study.study_name
-        raise InputError(
-            f"study {name!r} must be one of nas.search that has begun, but has no config; run "
-            f"python -m nas.search --study {name}"
-        )
-    kinds: dict[str, Any] = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
+        raise InputError(f"study {name!r} must have a config, but has none; run nas.search on it")
     sections: dict[str, Any] = {}
-    for name, kind in kinds.items():
+    for name, kind in SECTIONS.items():
         known = stored.get(name, {}).items()
         sections[name] = kind(**{k: v for k, v in known if k in kind.__dataclass_fields__})
     device = resolve_device(str(stored.get("device", "cpu")))

@@ -10,6 +10,7 @@ import signal
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,7 @@ _DATA = f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's la
 _LIMIT = "networks slower than this are not trained; it seeks the best within it"
 _DTYPE = f"what is deployed, timed and scored in: {', '.join(CHOICES['dtype'])}"
 _RUNTIME = f"{', '.join(CHOICES['runtime'])} (auto: cuda_graph on a GPU, else eager)"
-_LATENCY_DEVICE = (
-    "the name of the device that times all networks; workers on others then only train"
-)
+_LATENCY_DEVICE = "the name of the device that times all networks; workers on others only train"
 _SAMPLER = f"who proposes networks: {', '.join((AUTO, *SAMPLERS))} (auto: by budget)"
 _STOPPING = "on or off: whether trials that are not among the best third at a rung are stopped"
 _SEED = "seeds the proposals, the initial weights and the order of the crops"
@@ -120,12 +119,8 @@ def main(
     queue = [cli.read_genome(text) for text in args.queue]
     folder = Path(args.runs) / config.name
     url, owns_storage = args.storage or default_url(folder), not args.storage
-    options = WorkerOptions(
-        workers=args.workers,
-        per_gpu=args.per_gpu,
-        ray=args.ray,
-        gpu_per_worker=args.gpu_per_worker,
-    )
+    keys = ("workers", "per_gpu", "ray", "gpu_per_worker")
+    options = WorkerOptions(**{key: vars(args)[key] for key in keys})
     options.check(config.device, url)
     assignments: list[Assignment] = []  # none where this process does it all
     if options.count(config.device) > 1 or options.ray is not None:
@@ -134,12 +129,8 @@ def main(
     quiet_optuna()
     make_folder(folder)
     console, stop = cli.make_console(), cli.StopSignal()
-    storage = open_storage(
-        url,
-        heartbeat_s=config.heartbeat_s,
-        stop=stop,
-        report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
-    )
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    storage = open_storage(url, heartbeat_s=config.heartbeat_s, stop=stop, report=say)
     try:
         study = open_study(config, storage, url, folder)
         note_study(study, compose_study(config, again(argv, None)))
@@ -165,12 +156,8 @@ def main(
 
         def run_trials(view: View) -> SearchOutcome:
             if not assignments:
-                own: dict[str, Any] = {
-                    "owns_storage": owns_storage,
-                    "runner": runner,
-                    "load": load,
-                }
-                return run_search_process(study, config, folder, view, stop, **own)
+                own: dict[str, Any] = {"owns_storage": owns_storage, "runner": runner}
+                return run_search_process(study, config, folder, view, stop, load=load, **own)
             if options.ray is None:
                 settle_device(study, config, folder, owns_storage=owns_storage)
             prepare(study, config, folder, view, load)
@@ -214,10 +201,10 @@ def _search(
     """The trials that are left, then the final latency of the front."""
     done, total = view.state.done, config.trials
     outcome = None
-    if done == total:
-        outcome = SearchOutcome(reason=f"all {total} trials were finished already")
-    elif done > total:
-        reason = f"{done} trials were finished already, and {total} were requested"
+    if done >= total:
+        reason = f"all {total} trials were finished already"
+        if done > total:
+            reason = f"{done} trials were finished already, and {total} were requested"
         outcome = SearchOutcome(reason=reason)
     elif done or any(row.kind != "waiting" for row in view.state.rows):
         view.note(f"resuming: {done} of {total} trials finished")
@@ -234,10 +221,9 @@ def _search(
                 time_front(study, config, view, measure)
             return outcome
     except KeyboardInterrupt:
-        what = "the running trial was put back"
-        if finished(read_rows(study)) >= total:
-            what = "the front's timing was left out"
-        reason = f"stopped; {what}, and the same command goes on"
+        is_timed_last = finished(read_rows(study)) >= total
+        what = "front's timing was left out" if is_timed_last else "running trial was put back"
+        reason = f"stopped; the {what}, and the same command goes on"
         return SearchOutcome(reason=reason, status=stop.status)
 
 

@@ -4,10 +4,7 @@ The lock (flock) on `trials/<number>/lock` in the study's folder is freed by the
 its process ends, however it ends: a RUNNING trial whose lock is free is known dead at once. The
 heartbeat says the same, later, to other machines and to other study folders.
 
-A claimed trial has the attributes
-
-    folder     which study folder it runs in
-    machine    and on which machine
+A claimed trial's attributes `folder` and `machine` say which study folder it runs in, and where.
 """
 
 from __future__ import annotations
@@ -23,6 +20,9 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
+
+from nas.study.internals import storage_of, trial_id
+from nas.study.schema import set_trial_attrs
 
 
 class TakenOverError(Exception):
@@ -49,8 +49,7 @@ class Claim:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             self._heartbeat = Heartbeat(trial)
-            trial.set_user_attr("machine", machine_id())
-            trial.set_user_attr("folder", folder_id(folder))
+            set_trial_attrs(trial, machine=machine_id(), folder=folder_id(folder))
         except BaseException:
             # Else the trial would count as alive for as long as this process is.
             os.close(self._descriptor)
@@ -87,17 +86,16 @@ class Heartbeat:
     def __init__(self, trial: optuna.Trial) -> None:
         self.is_lost = False
         """Whether the trial was seen to run no longer, though nothing here has ended it."""
-        self._storage, self._trial_id = trial.study._storage, trial._trial_id
+        self._storage, self._trial_id = storage_of(trial.study), trial_id(trial)
         self._ended = threading.Event()
         interval_s = getattr(self._storage, "get_heartbeat_interval", lambda: None)()
         if interval_s is None:
             return
         self._storage.record_heartbeat(self._trial_id)  # type: ignore[attr-defined]  # a BaseHeartbeat, by its interval
-        beat = threading.Thread(target=self._beat, args=(interval_s,), daemon=True)
-        beat.start()
+        threading.Thread(target=self._beat, args=(interval_s,), daemon=True).start()
 
     def end(self) -> None:
-        """No further beat; one that is on its way is not awaited."""
+        """Ends the beats; one that is on its way is not awaited."""
         self._ended.set()
 
     def _beat(self, interval_s: float) -> None:
@@ -107,8 +105,8 @@ class Heartbeat:
                 running = self._storage.get_trial(self._trial_id).state == TrialState.RUNNING
                 if self._ended.is_set():
                     return
-                self.is_lost = not running
-                if self.is_lost:
+                if not running:
+                    self.is_lost = True
                     return
                 self._storage.record_heartbeat(self._trial_id)  # type: ignore[attr-defined]
 

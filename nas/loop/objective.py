@@ -24,9 +24,10 @@ from nas.loop.reference_device import LatencyDevice
 from nas.outputs.notes import note_repeat, note_trial
 from nas.outputs.store import shares, upload_outputs
 from nas.samplers import suggest
+from nas.study.internals import storage_of, trial_id
 from nas.study.records import Row, known_networks, mo_latency_ms, on_mos_clock, read_rows
 from nas.study.retrying_storage import one_write
-from nas.study.schema import END
+from nas.study.schema import END, finite, set_trial_attrs
 from nas.study.storage import is_storage_error
 from space import DesignSpace, Genome, InputError
 from trials.config import TrialConfig
@@ -61,7 +62,7 @@ class Objective:
     def propose(self, trial: optuna.Trial) -> Genome:
         """The genome that the sampler (or the queue) proposes for `trial`, stored."""
         genome = self.space.decode(suggest(trial, self.space))
-        trial.set_user_attr("genome", genome.to_json())
+        set_trial_attrs(trial, genome=genome.to_json())
         return genome
 
     def acquire(self, trial: optuna.Trial, genome: Genome) -> bool:
@@ -71,18 +72,17 @@ class Objective:
         for other in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if other.user_attrs.get("digest") == genome.digest and other.number != trial.number:
                 message = f"the same network as trial {other.number}, which runs now"
-                trial.set_user_attr("message", message)
+                set_trial_attrs(trial, message=message)
                 self._report(trial, "interrupted", None, None)
                 return False
-        trial.set_user_attr("digest", genome.digest)
+        set_trial_attrs(trial, digest=genome.digest)
         return True
 
     def find_verdict(self, genome: Genome) -> Row | None:
         """The trial with a verdict about this network that still holds under today's limit."""
-        if not any(
-            trial.user_attrs.get("digest") == genome.digest and trial.state.is_finished()
-            for trial in self.study.get_trials(deepcopy=False)
-        ):
+        trials = self.study.get_trials(deepcopy=False)
+        finished = (trial for trial in trials if trial.state.is_finished())
+        if not any(trial.user_attrs.get("digest") == genome.digest for trial in finished):
             return None  # the usual case, known without reading all rows
         row = known_networks(read_rows(self.study)).get(genome.digest)
         if row is not None and row.kind == "over_limit" and not self._is_over(row.latency_ms):
@@ -92,8 +92,8 @@ class Objective:
     def repeat(self, trial: optuna.Trial, row: Row) -> None:
         """Reports for `trial` what is known since trial `row`, without training."""
         first = self.study.get_trials(deepcopy=False)[row.number].user_attrs
-        trial.set_user_attr("repeat_of", row.number)
-        trial.set_user_attr("message", f"the same network as trial {row.number}")
+        message = f"the same network as trial {row.number}"
+        set_trial_attrs(trial, repeat_of=row.number, message=message)
         for key in _OF_THE_NETWORK:
             if key in first:
                 trial.set_user_attr(key, first[key])
@@ -115,16 +115,15 @@ class Objective:
         """
         of_search = (DeviceLostError, TakenOverError, UpdateFinishedTrialError)
         try:
-            trial.set_user_attr("directory", f"trials/{directory.name}")
+            set_trial_attrs(trial, directory=f"trials/{directory.name}")
             try:
                 result = self._run(trial, genome, directory, on_progress, checkpointer)
             except Exception as error:
                 if is_disk_full(error) or is_storage_error(error) or isinstance(error, of_search):
                     raise
                 kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-                trial.set_user_attr("message", f"{kind}{one_line(error)}"[:500])
-                self._note(trial, "error", None, directory)
-                self._report(trial, "error", None, None)
+                set_trial_attrs(trial, message=f"{kind}{one_line(error)}"[:500])
+                self._report(trial, "error", None, None, directory)
                 return "error"
             return self._store(trial, result, directory)
         except UpdateFinishedTrialError as error:
@@ -167,16 +166,12 @@ class Objective:
         if kind == "complete" and not is_finite:
             kind = "diverged"
             message = f"PSNR {psnr_db} dB and latency {latency_ms} ms must be finite"
-        attrs = {
-            key: values.get(key)
-            for key in ("cost", "latency", "psnr_db", "ssim", "images", "train_seconds")
-        }
+        keys = ("cost", "latency", "psnr_db", "ssim", "images", "train_seconds")
+        attrs = {key: values.get(key) for key in keys}
         if (ratio := values.get("ratio_to_mo")) is not None:
-            attrs |= {
-                "ratio_to_mo": ratio["value"],
-                "ratio_to_mo_interval": [ratio["low"], ratio["high"]],
-                "ratio_drift": ratio["drift"],
-            }
+            interval = [ratio["low"], ratio["high"]]
+            attrs |= {"ratio_to_mo": ratio["value"], "ratio_to_mo_interval": interval}
+            attrs["ratio_drift"] = ratio["drift"]
             latency_ms = on_mos_clock(latency_ms, ratio["value"], self._mo_ms())
         attrs |= {"message": message or None, "parts": shares(values.get("cost") or {})}
         if values.get("rungs") and kind == "complete":
@@ -185,23 +180,22 @@ class Objective:
         with one_write(trial):
             for key, value in attrs.items():
                 if value is not None:
-                    trial.set_user_attr(key, _without_nan(value))
-        self._note(trial, kind, latency_ms, directory)
-        self._report(trial, kind, psnr_db, latency_ms)
+                    trial.set_user_attr(key, finite(value))
+        self._report(trial, kind, psnr_db, latency_ms, directory)
         return kind
 
-    def _note(
-        self, trial: optuna.Trial, kind: str, latency_ms: float | None, directory: Path
-    ) -> None:
-        """Writes the trial's note and artifacts; before it is reported, since an ended trial takes
-        no more attributes.
-        """
-        files = upload_outputs(trial, directory)
-        note_trial(self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=files)
-
     def _report(
-        self, trial: optuna.Trial, kind: str, psnr_db: float | None, latency_ms: float | None
+        self,
+        trial: optuna.Trial,
+        kind: str,
+        psnr_db: float | None,
+        latency_ms: float | None,
+        directory: Path | None = None,
     ) -> None:
+        """Ends the trial; before, writes its note and its artifacts from `directory`."""
+        if directory is not None:
+            files = upload_outputs(trial, directory)
+            note_trial(self.study, trial, kind=kind, latency_ms=latency_ms, artifacts=files)
         trial.set_user_attr("kind", kind)
         if self.latency_limit_ms is not None and latency_ms is not None:
             trial.set_constraint("over_latency_limit_ms", latency_ms - self.latency_limit_ms)
@@ -214,7 +208,7 @@ class Objective:
         try:
             self.study.tell(trial, values, state=state)
         except ValueError as error:
-            if self.study._storage.get_trial(trial._trial_id).state.is_finished():
+            if storage_of(self.study).get_trial(trial_id(trial)).state.is_finished():
                 raise TakenOverError from error
             raise
 
@@ -224,7 +218,7 @@ class Objective:
         fixed = "fixed_params" in self.study.get_trials(deepcopy=False)[trial.number].system_attrs
         queued = fixed and "baseline" not in attrs and "retry_of" not in attrs
         if queued:
-            trial.set_user_attr("queued", True)
+            set_trial_attrs(trial, queued=True)
         return Rungs(
             study=self.study,
             trial=trial,
@@ -238,12 +232,3 @@ class Objective:
 
     def _is_over(self, latency_ms: float | None) -> bool:
         return self.latency_limit_ms is not None and (latency_ms or 0.0) > self.latency_limit_ms
-
-
-def _without_nan(value: Any) -> Any:
-    """`value` with NaN and infinities as None: JSON, and some databases, have no such numbers."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

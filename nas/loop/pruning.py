@@ -17,15 +17,15 @@ from trials import RungScore
 
 def rung_entries(study: optuna.Study, step: int) -> list[RungEntry]:
     """All networks of `study` that reached the rung at `step`, each once."""
-    found: dict[str, RungEntry] = {}
+    entries: dict[str, RungEntry] = {}
     for trial in study.get_trials(deepcopy=False):
         attrs = trial_attrs(trial)
         digest = str(attrs.get("digest"))
         for rung in attrs.get("rungs") or ():
             psnr_db, latency_ms = rung.get("psnr_db"), rung.get("latency_ms")
             if rung["step"] == step and psnr_db is not None and latency_ms is not None:
-                found[digest] = RungEntry(psnr_db=psnr_db, latency_ms=latency_ms, digest=digest)
-    return list(found.values())
+                entries[digest] = RungEntry(psnr_db=psnr_db, latency_ms=latency_ms, digest=digest)
+    return list(entries.values())
 
 
 @dataclass(kw_only=True)

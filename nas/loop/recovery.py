@@ -5,15 +5,11 @@ A running trial of this folder and machine is dead when its lock is free (nas/lo
 other when Optuna's heartbeat is stale. Its parameters are queued again before it is failed:
 whenever this in turn is killed, nothing is lost or queued twice. The retry resumes from the
 checkpoints, which lie in the folder under the network's digest.
-
-    reached    {"step", "seconds"} of training at its last sign of life before the interruption
-    retry_of   number of the interrupted trial whose parameters this one repeats
-    attempts   how often a process has died with this network
-    resumed    {"from_step", "lost_steps", "lost_s"}: where a retry resumed, and what was lost
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -24,11 +20,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.loop.claim import checkpoints_folder, folder_id, is_locked, machine_id, trial_directory
+from nas.study.internals import storage_of, study_id, trial_id
 from space import DesignSpace, Genome
 
-# A network with which the process died this often (a crash in a driver, the out-of-memory killer)
-# is given up.
+# A network with which the process died so often (a driver's crash, too little memory) is given up.
 MAX_DEATHS = 3
+# Attributes of an interrupted trial that its retry takes over.
+_OF_A_RETRY = ("baseline", "genome", "sampler", "queued", "timed")
 
 
 def runs_here(trial: FrozenTrial, folder: Path, owns_storage: bool) -> bool:
@@ -57,13 +55,9 @@ def recover(
     trials = study.get_trials(deepcopy=False)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     stale = _stale_ids(study) if running else set()
-    # Its state is read again last: a trial that ended between the reading and the check of its
-    # lock is finished, not dead.
-    dead = [
-        trial
-        for trial in running
-        if not _lives(trial, folder, owns_storage, stale) and _still_runs(study, trial)
-    ]
+    silent = [trial for trial in running if not _lives(trial, folder, owns_storage, stale)]
+    # Read again last: a trial that ended before the check of its lock is finished, not dead.
+    dead = [trial for trial in silent if _still_runs(study, trial)]
     queued, failed = {trial.user_attrs.get("retry_of") for trial in trials}, []
     for trial in dead:
         died = trial.number != put_back
@@ -75,11 +69,7 @@ def recover(
             digest = str(trial.user_attrs.get("digest"))
             shutil.rmtree(checkpoints_folder(folder, digest), ignore_errors=True)
         elif params is not None and trial.number not in queued:
-            attrs: dict[str, Any] = {
-                key: trial.user_attrs[key]
-                for key in ("baseline", "genome", "sampler", "queued", "timed")
-                if key in trial.user_attrs
-            }
+            attrs = {key: value for key, value in trial.user_attrs.items() if key in _OF_A_RETRY}
             if (reached := _reached(trial, folder)) is not None:
                 attrs["reached"] = reached
             attrs |= {"retry_of": trial.number, "attempts": attempts}
@@ -100,35 +90,29 @@ def runs_now(study: optuna.Study, folder: Path, *, owns_storage: bool) -> bool:
 
 
 def _still_runs(study: optuna.Study, trial: FrozenTrial) -> bool:
-    return study._storage.get_trial(trial._trial_id).state == TrialState.RUNNING
+    return storage_of(study).get_trial(trial_id(trial)).state == TrialState.RUNNING
 
 
 def _stale_ids(study: optuna.Study) -> set[int]:
-    """Ids of the running trials whose heartbeat is older than the storage's grace; none in a
-    storage without heartbeats.
-    """
-    storage = study._storage
-    get = getattr(storage, "_get_stale_trial_ids", None)
-    interval = getattr(storage, "get_heartbeat_interval", lambda: None)()
-    return set(get(study._study_id)) if get is not None and interval is not None else set()
+    """Ids of the running trials whose last heartbeat is too old; none without heartbeats."""
+    storage = storage_of(study)
+    if getattr(storage, "get_heartbeat_interval", lambda: None)() is None:
+        return set()
+    return set(storage._get_stale_trial_ids(study_id(study)))  # type: ignore[attr-defined]
 
 
 def _lives(trial: FrozenTrial, folder: Path, owns_storage: bool, stale: set[int]) -> bool:
     if runs_here(trial, folder, owns_storage):
         return is_locked(trial_directory(folder, trial.number) / "lock")
     # Created and not claimed, which is one act inside `study_lock`: its process died in between.
-    return "folder" in trial.user_attrs and trial._trial_id not in stale
+    return "folder" in trial.user_attrs and trial_id(trial) not in stale
 
 
 def _reached(trial: FrozenTrial, folder: Path) -> dict[str, Any] | None:
     """How far its training was at its last sign of life; None where none is here."""
-    try:
-        reached: dict[str, Any] = json.loads(
-            (trial_directory(folder, trial.number) / "lock").read_bytes()
-        )
-    except (OSError, ValueError):
-        return None
-    return reached
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads((trial_directory(folder, trial.number) / "lock").read_bytes()))
+    return None
 
 
 def _params(trial: FrozenTrial, space: DesignSpace) -> dict[str, int | str] | None:
@@ -143,11 +127,10 @@ def _params(trial: FrozenTrial, space: DesignSpace) -> dict[str, int | str] | No
 
 def _fail(study: optuna.Study, trial: FrozenTrial, message: str) -> bool:
     """Fails the trial; False where it has just ended otherwise."""
-    # Optuna has no public way to write an attribute of another process's trial; making an
-    # optuna.Trial for it would let the sampler propose parameters once more.
+    # Not by an optuna.Trial, for which the sampler would propose parameters once more.
     try:
         for key, value in {"kind": "interrupted", "message": message}.items():
-            study._storage.set_trial_user_attr(trial._trial_id, key, value)
+            storage_of(study).set_trial_user_attr(trial_id(trial), key, value)
     except UpdateFinishedTrialError:
         return False  # it was alive, and has just finished: its retry will be a repeat
     ended = study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
@@ -159,27 +142,25 @@ def sweep(study: optuna.Study, folder: Path) -> None:
     folders of interrupted ones, and checkpoints of networks that nobody trains or will train.
     """
     trials = study.get_trials(deepcopy=False)
-    needed = {digest_of(trial) for trial in trials if not trial.state.is_finished()}
+    needed = {_digest(trial) for trial in trials if not trial.state.is_finished()}
     for checkpoints in (folder / "checkpoints").glob("*"):
         if checkpoints.name not in needed:
             shutil.rmtree(checkpoints, ignore_errors=True)
-    mine = folder_id(folder)
+    here = folder_id(folder)
     for lock in (folder / "trials").glob("*/lock"):
         number = int(lock.parent.name) if lock.parent.name.isdecimal() else len(trials)
-        # A trial that was killed before it could say so names no folder; its lock lies here.
-        if (
-            number >= len(trials)
-            or not trials[number].state.is_finished()
-            or trials[number].user_attrs.get("folder", mine) != mine
-        ):
+        if number >= len(trials) or not trials[number].state.is_finished():
             continue
-        if trials[number].user_attrs.get("kind") == "interrupted":
+        attrs = trials[number].user_attrs
+        # A trial that was killed before it could say so names no folder; its lock lies here.
+        if attrs.get("folder", here) != here:
+            continue
+        if attrs.get("kind") == "interrupted":
             shutil.rmtree(lock.parent, ignore_errors=True)
         elif not is_locked(lock):
             lock.unlink(missing_ok=True)
 
 
-def digest_of(trial: FrozenTrial) -> str | None:
-    """The digest of a trial's network; None where it has none yet."""
+def _digest(trial: FrozenTrial) -> str | None:
     genome = trial.user_attrs.get("genome")
     return trial.user_attrs.get("digest") or (Genome.from_json(genome).digest if genome else None)

@@ -3,15 +3,13 @@
 Milliseconds of two devices don't compare, and neither do ratios to MO. So a worker on another
 device than the study's is refused, unless the study names its latency device: then such a worker
 trains, and has its networks timed by the workers that run on that device. It marks its running
-trial, and waits; they look for marked trials between their own.
-
-    wants_timing   True on a running trial whose network is to be timed elsewhere
-    timed          the answer: {"latency": trials.Latency, "ratio_to_mo": trials.LatencyRatio} as
-                   dictionaries, or {"failed": why}
+trial (`wants_timing`), and waits for the answer (`timed`); they look for marked trials between
+their own.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +19,9 @@ import optuna
 from optuna.trial import TrialState
 
 from nas.cli.parser import one_line
+from nas.study.internals import storage_of, trial_id
 from nas.study.records import read_rows
+from nas.study.schema import set_study_attrs, set_trial_attrs, study_attrs
 from space import Genome, InputError
 from trials.config import TrialConfig
 from trials.latency.measure import Latency
@@ -40,40 +40,35 @@ def settle_latency_device(
     is_begun: bool = False,
 ) -> bool:
     """Whether this process, on the device `name`, may time networks of `study`; stores which
-    device does.
+    device does: `latency_device`, else that of the study's first process.
 
-    Without `latency_device` it is that of the study's first process. To be called inside
-    `study_lock`, so that of two processes that join at once the later sees what the earlier does:
-    `is_begun` says that a trial runs now. Raises InputError where this device is another, or where
-    `latency_device` is not the one that has timed the study so far.
+    To be called inside `study_lock`, so that of two processes that join at once the later sees
+    what the earlier does: `is_begun` says that a trial runs now. Raises InputError where another
+    device has timed the study so far.
     """
-    stored = str(study.user_attrs.get("device", {}).get("name") or "")
-    settled = stored if is_begun or any(row.latency_ms for row in read_rows(study)) else ""
-    if latency_device is None:
-        if settled and settled != name:
+    timing_name, stored = latency_device or name, study_attrs(study).get("device")
+    is_settled = is_begun or any(row.latency_ms for row in read_rows(study))
+    if is_settled and stored and (settled := stored["name"]) != timing_name:
+        if latency_device:
             raise InputError(
-                f"study {study.study_name!r} must be timed on one model of device, which is "
-                f"{settled}, but this is {name}; run it there, let this one only train "
-                f"(--latency-device {settled!r}), or start another study with --runs DIR"
+                f"--latency-device must be {settled}, which has timed this study so far, but got "
+                f"{latency_device}; give that, or start another study with --runs DIR"
             )
-        study.set_user_attr("device", {"kind": kind, "name": name})
-        return True
-    if settled and settled != latency_device:
         raise InputError(
-            "--latency-device must be the device that has timed this study so far, "
-            f"{settled}, but got {latency_device}; give that, or start another study with "
-            "--runs DIR"
+            f"study {study.study_name!r} must be timed on one model of device, which is "
+            f"{settled}, but this is {name}; run it there, let this one only train "
+            f"(--latency-device {settled!r}), or start another study with --runs DIR"
         )
-    study.set_user_attr("device", {"kind": kind, "name": latency_device})
-    return name == latency_device
+    set_study_attrs(study, device={"kind": kind, "name": timing_name})
+    return name == timing_name
 
 
 def check_latency_device(study: optuna.Study, name: str) -> None:
-    """Raises InputError unless `name` is still the study's latency device. To be called inside
+    """InputError unless `name` is still the study's latency device. To be called inside
     `study_lock`: another process may have settled on its own before there was any trial.
     """
-    stored = str(study.user_attrs.get("device", {}).get("name") or name)
-    if stored != name:
+    device = study_attrs(study).get("device")
+    if device and (stored := device["name"]) != name:
         raise InputError(
             f"study {study.study_name!r} is timed on {stored}, by a process that joined at the "
             f"same moment, and not on {name}; run it there, or let this one only train "
@@ -96,8 +91,9 @@ class LatencyDevice:
         InputError where it could not be timed.
         """
         if "timed" not in trial.user_attrs:
-            trial.set_user_attr("wants_timing", True)
-        while (answer := self._answer(trial)) is None:
+            set_trial_attrs(trial, wants_timing=True)
+        read = functools.partial(storage_of(self.study).get_trial, trial_id(trial))
+        while (answer := read().user_attrs.get("timed")) is None:
             on_wait()
             time.sleep(POLL_S)
         if "failed" in answer:
@@ -114,7 +110,7 @@ class LatencyDevice:
             if attrs.get("wants_timing") and "timed" not in attrs and "genome" in attrs:
                 # Another process may time it at the same moment: one of two right answers stays.
                 answer = self._time(Genome.from_json(attrs["genome"]))
-                self.study._storage.set_trial_user_attr(trial._trial_id, "timed", answer)
+                storage_of(self.study).set_trial_user_attr(trial_id(trial), "timed", answer)
                 served.append(trial.number)
         return served
 
@@ -124,8 +120,3 @@ class LatencyDevice:
         except (MemoryError, RuntimeError) as error:
             return {"failed": one_line(error)}
         return {"latency": latency.to_dict(), "ratio_to_mo": ratio.to_dict()}
-
-    def _answer(self, trial: optuna.Trial) -> dict[str, Any] | None:
-        attrs = self.study._storage.get_trial(trial._trial_id).user_attrs
-        answer: dict[str, Any] | None = attrs.get("timed")
-        return answer

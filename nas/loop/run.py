@@ -16,6 +16,7 @@ from nas.loop.reference_device import LatencyDevice, settle_latency_device
 from nas.loop.search_loop import Search
 from nas.study.config import StudyConfig
 from nas.study.lock import study_lock
+from nas.study.schema import set_study_attrs, study_attrs
 from nas.study.store import check_data
 from nas.view.state import SearchOutcome
 from nas.view.terminal import View
@@ -35,8 +36,7 @@ def run_search_process(
     runner: Runner | None = None,
     load: Load | None = None,
 ) -> SearchOutcome:
-    """Runs trials of `study` in this process until its budget is spent, and stores first what the
-    study needs for it.
+    """Stores what trials of `study` need, and runs them in this process until its budget is spent.
 
     `runner` and `load` replace trials.run_trial and trials.load_data. Raises InputError where the
     device or the data don't go with the study, and KeyboardInterrupt where `stop` comes before the
@@ -48,22 +48,18 @@ def run_search_process(
 
     is_here = settle_device(study, config, folder, owns_storage=owns_storage)
     data = _load(study, config, folder, view, load)
-    if "baseline_psnr_db" not in study.user_attrs:
-        study.set_user_attr("baseline_psnr_db", amplified_psnr_db(data.held_out))
-    latency_device = None
-    if config.latency_device:
-        latency_device = LatencyDevice(
-            study=study, config=config.for_trial(), is_here=is_here, time_network=time_network
-        )
+    if "baseline_psnr_db" not in study_attrs(study):
+        set_study_attrs(study, baseline_psnr_db=amplified_psnr_db(data.held_out))
+    both: dict[str, Any] = {"study": study, "config": config.for_trial()}
+    timer = LatencyDevice(is_here=is_here, time_network=time_network, **both)
     objective = Objective(
-        study=study,
         space=DesignSpace(),
-        config=config.for_trial(),
         latency_limit_ms=config.latency_limit_ms,
         data=data,
         runner=runner or run_trial,
         stopping=config.stopping,
-        latency_device=latency_device,
+        latency_device=timer if config.latency_device else None,
+        **both,
     )
     search = Search(
         study=study,
@@ -81,9 +77,7 @@ def run_search_process(
 def settle_device(
     study: optuna.Study, config: StudyConfig, folder: Path, *, owns_storage: bool
 ) -> bool:
-    """Whether networks of `study` may be timed on the config's device; InputError where it may not
-    join.
-    """
+    """Whether networks may be timed on the config's device; InputError where it may not join."""
     from trials.latency.measure import device_name
 
     kind, name = config.device.partition(":")[0], device_name(config.device)
@@ -95,9 +89,7 @@ def settle_device(
 def prepare(
     study: optuna.Study, config: StudyConfig, folder: Path, view: View, load: Load | None = None
 ) -> None:
-    """Decodes or generates the data into the study's cache, once for all workers; InputError where
-    they don't go with the study.
-    """
+    """Caches the data, once for all workers; InputError where they don't go with the study."""
     _load(study, dataclasses.replace(config, device="cpu"), folder, view, load)
 
 

@@ -1,5 +1,4 @@
-"""The search itself: propose, check whether the network is known, run, report, until the budget is
-spent.
+"""The search itself: propose, look for repeats, run, report, until the budget is spent.
 
 Every stop (budget, timeout, Ctrl-C, kill -9, full disk) leaves a study that the same command
 continues.
@@ -10,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from nas.study.lock import study_lock
 from nas.study.pareto import settle_reference
 from nas.study.records import Row, finished, read_rows
 from nas.study.retrying_storage import one_write
+from nas.study.schema import set_trial_attrs, trial_attrs
 from nas.study.store import enqueue_baselines
 from nas.view.state import SearchOutcome
 from nas.view.terminal import View
@@ -42,16 +42,14 @@ REPEATS_TILL_END = 100
 ERRORS_TILL_END = 3
 # Seconds between two checks whether the last trials, which run on other machines, are alive.
 WAIT_S = 2.0
-# Phases of a trial that end at a step when the process is asked to stop.
+# Phases of a trial that end at a step when a stop is requested.
 AT_A_STEP = ("resume", "train", "evaluate")
 STOPPED = "stopped; the running trial was put back, and the same command goes on"
 
 
 @dataclass(kw_only=True)
 class Search:
-    """One process's part of a study. `folder` is the study's; `owns_storage` as in
-    `recovery.recover`.
-    """
+    """One process's part of a study; `folder` is the study's, `owns_storage` as in `recover`."""
 
     study: optuna.Study
     config: StudyConfig
@@ -61,14 +59,13 @@ class Search:
     view: View
     stop: StopSignal = field(default_factory=StopSignal)
     latency_device: str | None = None
-    """The model of device that must time networks, by name; None: whichever does."""
-    clock: Callable[[], float] = time.monotonic
+    """The name of the device model that must time networks; None: any."""
     _last: int = -1
     _waits: bool = False
 
     def run(self) -> SearchOutcome:
-        """Trials until the budget is spent or the process is asked to stop: then the running trial
-        is queued again.
+        """Runs trials until the budget is spent or a stop is requested, which queues the running
+        one again.
         """
         try:
             return self._run()
@@ -78,7 +75,7 @@ class Search:
             return SearchOutcome(reason=STOPPED, status=self.stop.status)
 
     def _run(self) -> SearchOutcome:
-        started, errors, repeats = self.clock(), 0, 0
+        started, errors, repeats = time.monotonic(), 0, 0
         with study_lock(self.folder, self.study):
             self._recover()
             sweep(self.study, self.folder)
@@ -92,19 +89,16 @@ class Search:
                 for number in self.objective.latency_device.serve():
                     self.view.note(f"timed trial {number}'s network, which runs on another device")
             minutes = self.config.timeout_min
-            if minutes is not None and (self.clock() - started) / 60 >= minutes:
-                return SearchOutcome(reason=f"stopped after {minutes:g} minutes, as asked")
+            if minutes is not None and (time.monotonic() - started) / 60 >= minutes:
+                return SearchOutcome(reason=f"stopped after {minutes:g} minutes, as requested")
             try:
                 kind = self._run_one(random=repeats >= REPEATS_TILL_RANDOM)
             except TakenOverError:
-                self.view.note(
-                    f"trial {self._last} was cut off for so long that it runs elsewhere"
-                )
+                self.view.note(f"trial {self._last} was cut off for long: it runs elsewhere now")
                 shutil.rmtree(trial_directory(self.folder, self._last), ignore_errors=True)
                 continue
             except BaseException:
-                # Ctrl-C, a full disk, a failing storage: the running trial goes back to the queue
-                # if that still works.
+                # Ctrl-C, a full disk, a failing storage: the trial is queued again if that works.
                 self.stop.deferring = True
                 with contextlib.suppress(Exception), study_lock(self.folder, self.study):
                     self._recover(put_back=self._last)
@@ -124,13 +118,13 @@ class Search:
     def _run_one(self, *, random: bool) -> str | SearchOutcome:
         """Requests and runs one trial; its kind, "repeat", "waits", or why there is none."""
         with contextlib.ExitStack() as claims:
-            found = self._request(claims, random)
-            return self._run_claimed(*found) if isinstance(found, tuple) else found
+            requested = self._request(claims, random)
+            return self._run_claimed(*requested) if isinstance(requested, tuple) else requested
 
     def _request(
         self, claims: contextlib.ExitStack, random: bool
     ) -> tuple[optuna.Trial, Claim, str] | str | SearchOutcome:
-        """A trial, its claim (until `claims` ends) and its sampler's name; else as `_run_one`."""
+        """A trial, its claim (until `claims` ends) and its sampler's name; or as `_run_one`."""
         with study_lock(self.folder, self.study):
             self._recover()
             rows = read_rows(self.study)
@@ -158,7 +152,7 @@ class Search:
         self.view.started(trial.number, baseline or "new")
         with self._outside_measurements(), one_write(trial):
             if baseline is None:
-                trial.set_user_attr("sampler", sampler)
+                set_trial_attrs(trial, sampler=sampler)
             genome = self.objective.propose(trial)
         if self.view.state.current is not None:
             self.view.state.current.name = baseline or genome.digest[:8]
@@ -185,7 +179,7 @@ class Search:
                 self._note_resumed(trial, done, figures["seconds"])
             elif phase == "latency" and done and baseline == "MO":
                 # All other trials are reported in units of MO's, and may end before MO does.
-                trial.set_user_attr("latency", {"median_ms": figures["latency_ms"]})
+                set_trial_attrs(trial, latency={"median_ms": figures["latency_ms"]})
             self.view.progress(phase, done, total, figures)
 
         kind = self.objective.run(trial, genome, claim.directory, on_progress, checkpointer)
@@ -202,14 +196,13 @@ class Search:
 
     def _note_resumed(self, trial: optuna.Trial, step: int, seconds: float) -> None:
         """Stores and shows what the interruption of the trial that this one repeats has cost."""
-        attrs = trial.user_attrs
+        attrs = trial_attrs(trial)
         if "retry_of" not in attrs:
             return
         reached = attrs.get("reached") or {"step": step, "seconds": seconds}
-        lost_steps = max(0, reached["step"] - step)
-        lost_s = max(0.0, reached["seconds"] - seconds)
+        lost_steps, lost_s = max(0, reached["step"] - step), max(0.0, reached["seconds"] - seconds)
         resumed = {"from_step": step, "lost_steps": lost_steps, "lost_s": round(lost_s, 3)}
-        trial.set_user_attr("resumed", resumed)
+        set_trial_attrs(trial, resumed=resumed)
         self.view.note(
             f"trial {trial.number} goes on with trial {attrs['retry_of']} from step {step}: "
             f"{lost_steps} steps ({lost_s:.0f} s) were lost"
@@ -230,21 +223,15 @@ class Search:
     def _set_sampler(self, rows: Sequence[Row], random: bool) -> str:
         name = choose_sampler(self.config.sampler, self.config.trials)
         name = "random" if random else usable_sampler(name, self.study)
-        request = Request(
-            config=self.config,
-            space=self.objective.space,
-            number=len(rows),
-            reference=settle_reference(self.study, rows),
-        )
+        space, reference = self.objective.space, settle_reference(self.study, rows)
+        request = Request(config=self.config, space=space, number=len(rows), reference=reference)
         self.study.sampler = make_sampler(name, request)
         return name
 
     def _recover(self, *, put_back: int | None = None) -> None:
         """To be called inside `study_lock`."""
-        space, owns = self.objective.space, self.owns_storage
-        for number in recover(
-            self.study, self.folder, space, owns_storage=owns, put_back=put_back
-        ):
+        where, owns = (self.study, self.folder, self.objective.space), self.owns_storage
+        for number in recover(*where, owns_storage=owns, put_back=put_back):
             note_interrupted(self.study, number)
             row = read_rows(self.study)[number]
             self.view.note(f"trial {number} {row.name} was interrupted ({row.message})")

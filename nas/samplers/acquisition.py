@@ -26,9 +26,8 @@ def expected_gain(
     """
     heights, ends = [0.0], [0.0]
     best = 0.0
-    for gain_db, gain_octaves in sorted(
-        (point for point in front if min(point) > 0), key=lambda point: (-point[1], -point[0])
-    ):
+    positive = (point for point in front if min(point) > 0)
+    for gain_db, gain_octaves in sorted(positive, key=lambda point: (-point[1], -point[0])):
         if gain_db > best:
             best = gain_db
             heights.append(gain_db)

@@ -11,9 +11,8 @@ from math import log2
 from space import Genome, network_parts
 from space.genome import SCALES
 
-# Parts of deep branches whose work counts together, then parts on their own.
-_OF_BRANCHES = ("stem", "chain", "up", "refine")
-_SINGLE = ("trunk", "fuse", "merge", "head", "fine")
+# The first four are parts of deep branches, whose work counts together.
+_PARTS = ("stem", "chain", "up", "refine", "trunk", "fuse", "merge", "head", "fine")
 
 
 def numbers(genome: Genome) -> list[float]:
@@ -23,14 +22,14 @@ def numbers(genome: Genome) -> list[float]:
     explained a third of the others' PSNR by 21 of these (no network there has a stage at 4x), and
     a sixth by all 49 genes of then or by 52 such numbers.
     """
-    macs = dict.fromkeys((*_OF_BRANCHES, *_SINGLE), 0.0)
+    macs = dict.fromkeys(_PARTS, 0.0)
     for part in network_parts(genome):
         name = part.name.rstrip("0123456789")
         macs[name] = macs.get(name, 0.0) + part.macs_per_pixel
     scales = [branch.scale for branch in genome.branches]
     return [
         log2(sum(macs.values())),
-        *(log2(1 + macs[name]) for name in (*_OF_BRANCHES, *_SINGLE)),
+        *(log2(1 + macs[name]) for name in _PARTS),
         *(float(scale in scales) for scale in SCALES),
         log2(genome.deep_width or 8),
         log2(genome.skip_width),

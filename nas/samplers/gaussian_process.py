@@ -74,7 +74,7 @@ def predict_rungs(
     """
     steps = sorted({step for one in rungs for step in one})
     longest = max((step for step in steps if step < math.inf), default=1.0) * 3
-    found: dict[float, tuple[Array, Array]] = {}
+    predicted: dict[float, tuple[Array, Array]] = {}
     last: float | None = None
     for step in steps:
         rows = [k for k, one in enumerate(rungs) if step in one and (last is None or last in one)]
@@ -89,7 +89,7 @@ def predict_rungs(
             slope = (last / min(step, longest)) ** (1 / 3)
             before = np.array([rungs[k][last] for k in rows])
             process = GaussianProcess(x[rows], z, spread=0.5, before=before, slope=slope)
-            mean, variance = process.predict(at, found[last][0], found[last][1] ** 2)
-        found[step] = mean, np.sqrt(variance)
+            mean, variance = process.predict(at, predicted[last][0], predicted[last][1] ** 2)
+        predicted[step] = mean, np.sqrt(variance)
         last = step
-    return found
+    return predicted

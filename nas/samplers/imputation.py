@@ -23,8 +23,7 @@ from nas.study.schema import END, VERDICTS
 Array = NDArray[np.float64]
 # With fewer networks trained to the end, only their mean gain from the rung is used.
 FEWEST_FOR_A_LINE = 5
-# The line's slope is shrunk to 1 (all gain alike) with the weight of networks that spread so far,
-# dB².
+# The line's slope is shrunk to 1 (all gain alike) by the weight of networks spread so far, dB².
 PRIOR_DB2 = 1.0
 STEEPEST = 1.5
 
@@ -63,7 +62,7 @@ class Observations:
 
 
 def observe(trials: Sequence[FrozenTrial], number: int, *, genes: int, most: int) -> Observations:
-    """What is known for a proposal of trial `number`: of the last `most` trained or training ones
+    """What is known when trial `number` is proposed: of the last `most` trained or training trials
     that have all `genes` parameters.
 
     What is predicted of a trial depends on trials of lower numbers only, so that a search that was
@@ -86,21 +85,13 @@ def observe(trials: Sequence[FrozenTrial], number: int, *, genes: int, most: int
         elif kind == "over_limit" and "ratio_to_mo" in attrs:
             over_limit.append((trial.params, float(attrs["ratio_to_mo"])))
     finals = _Finals(ended)
-    known = [*ended, *running][-most:]
-    return Observations(
-        scored=[
-            finals.observation(trial)
-            for trial in known
-            if trial.state != TrialState.RUNNING or _rungs(trial)
-        ],
-        pending=[
-            trial.params
-            for trial in known
-            if trial.state == TrialState.RUNNING and not _rungs(trial)
-        ],
-        over_limit=over_limit,
-        digests=digests,
-    )
+    scored, pending = list[Observation](), list[Mapping[str, Any]]()
+    for trial in [*ended, *running][-most:]:
+        if trial.state == TrialState.RUNNING and not _rungs(trial):
+            pending.append(trial.params)
+        else:
+            scored.append(finals.observation(trial))
+    return Observations(scored=scored, pending=pending, over_limit=over_limit, digests=digests)
 
 
 class _Finals:
@@ -130,13 +121,8 @@ class _Finals:
             if (pairs := self._pairs.get(int(last["step"]))) is not None:
                 _, at_rung, final = pairs[:, pairs[0] < trial.number]
                 psnr_db = predict(at_rung, final, psnr_db)
-        return Observation(
-            number=trial.number,
-            params=trial.params,
-            psnr_db=psnr_db,
-            latency_ms=latency_ms,
-            rungs=rungs,
-        )
+        values: dict[str, Any] = {"psnr_db": psnr_db, "latency_ms": latency_ms, "rungs": rungs}
+        return Observation(number=trial.number, params=trial.params, **values)
 
 
 def predict(at_rung: Array, final: Array, psnr_db: float) -> float:

@@ -13,15 +13,16 @@ from space import DesignSpace, Genome
 
 def distributions(space: DesignSpace) -> dict[str, BaseDistribution]:
     """The distribution of each gene: integers where its choices are evenly spaced, else a list."""
-    found: dict[str, BaseDistribution] = {}
+    by_gene: dict[str, BaseDistribution] = {}
     for gene in space.genes:
         choices: tuple[int | str, ...] = gene.choices
         steps = {int(b) - int(a) for a, b in pairwise(choices)} if gene.ordered else set()
         if len(steps) == 1:
-            found[gene.name] = IntDistribution(int(choices[0]), int(choices[-1]), step=steps.pop())
+            low, high = int(choices[0]), int(choices[-1])
+            by_gene[gene.name] = IntDistribution(low, high, step=steps.pop())
         else:
-            found[gene.name] = CategoricalDistribution(choices)
-    return found
+            by_gene[gene.name] = CategoricalDistribution(choices)
+    return by_gene
 
 
 def suggest(trial: optuna.Trial, space: DesignSpace) -> dict[str, int | str]:

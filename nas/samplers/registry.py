@@ -58,10 +58,6 @@ def _structure(request: Request) -> BaseSampler:
     )
 
 
-def _random(request: Request) -> BaseSampler:
-    return RandomSampler(seed=request.seed)
-
-
 def _tpe(request: Request) -> BaseSampler:
     startup = request.startup_trials
     return TPESampler(seed=request.seed, multivariate=True, n_startup_trials=startup)
@@ -72,16 +68,12 @@ def _nsga2(request: Request) -> BaseSampler:
     return NSGAIISampler(seed=request.seed, population_size=population)
 
 
-def _gp(request: Request) -> BaseSampler:
-    return GPSampler(seed=request.seed, n_startup_trials=request.startup_trials)
-
-
 SAMPLERS: dict[str, Callable[[Request], BaseSampler]] = {
     "structure": _structure,
-    "random": _random,
+    "random": lambda request: RandomSampler(seed=request.seed),
     "tpe": _tpe,
     "nsga2": _nsga2,
-    "gp": _gp,
+    "gp": lambda request: GPSampler(seed=request.seed, n_startup_trials=request.startup_trials),
 }
 
 
@@ -103,10 +95,8 @@ def choose_sampler(name: str, trials: int) -> str:
 
 
 def usable_sampler(name: str, study: optuna.Study) -> str:
-    """`name`, or "tpe" where it is Optuna's Gaussian process and can't read the study.
-
-    That needs the same constraints on all complete trials: a latency limit that came or went
-    breaks this.
+    """`name`, or "tpe" for a "gp" (Optuna's) that can't read the study: it needs the same
+    constraints on all complete trials, and a latency limit may have come or gone.
     """
     if name != "gp":
         return name

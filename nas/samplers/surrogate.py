@@ -32,20 +32,17 @@ from space import DesignSpace
 
 Array = NDArray[np.float64]
 Params = dict[str, Any]
-# So many networks are spread over the work of the smaller half of random ones, before a model is
-# fitted.
+# Before a model is fitted, so many networks are spread over the work of random ones' smaller half.
 STARTUP = 6
 RANDOM, MUTANTS, PARENTS = 100, 150, 20
-# The model is fitted to so many trials, the last ones: a proposal's time does not grow with a long
-# study.
+# The model is fitted to the last so many trials: a long study makes no proposal slow.
 MOST_ROWS = 500
 # Of a training's time, an octave of latency is so many octaves (0.68 over the benchmark's table).
 COST_OCTAVES = 2 / 3
-# With a limit the user has said what speed is needed. Then only what is at most so far (dB) below
-# the best picture within it counts: up to half of a search had gone to networks that were ever
-# faster and 3 dB poorer, each of which adds area at the front's fast end. And that a trial takes
-# so many trainings of MO (of 900 steps, on a CPU) beside its own training keeps them from looking
-# cheap.
+# A limit says what speed is needed. Then only what is at most so far (dB) below the best within it
+# counts: up to half of a search had gone to networks ever faster and 3 dB poorer, each of which
+# adds area at the front's fast end. The fixed cost of a trial beside its training, in trainings of
+# MO (900 steps on a CPU), keeps them from looking cheap.
 FOCUS_DB, FIXED_COST = 1.0, 0.4
 
 
@@ -118,8 +115,11 @@ class StructureSampler(BaseSampler):
         count = len(known.scored) + len(known.pending) + len(known.over_limit)
         return choices[round(highest * (count % STARTUP) / (STARTUP - 1))]
 
+    def _features(self, params: Mapping[str, Any]) -> list[float]:
+        return _features(self._space, tuple(params.items()))
+
     def _work(self, params: Mapping[str, Any]) -> float:
-        return _features(self._space, params)[0]
+        return self._features(params)[0]
 
     def _candidates(self, chance: random.Random, known: Observations) -> list[Params]:
         candidates: list[Params] = [self._space.sample(chance) for _ in range(RANDOM)]
@@ -129,11 +129,8 @@ class StructureSampler(BaseSampler):
             for gene in chance.sample(self._space.genes, chance.choice((1, 2, 3, 5))):
                 mutant[gene.name] = chance.choice(gene.choices)
             candidates.append(mutant)
-        return [
-            params
-            for params in candidates
-            if self._space.decode(params).digest not in known.digests
-        ]
+        decode = self._space.decode
+        return [one for one in candidates if decode(one).digest not in known.digests]
 
     def _values(
         self, candidates: Sequence[Params], known: Observations, reference: Reference
@@ -141,9 +138,7 @@ class StructureSampler(BaseSampler):
         """What each candidate is worth: the expected gain of hypervolume, for its cost."""
         scored, pending, over_limit = known.scored, known.pending, known.over_limit[-MOST_ROWS:]
         measured = [*(one.params for one in scored), *(params for params, _ in over_limit)]
-        raw = np.array(
-            [_features(self._space, params) for params in (*measured, *pending, *candidates)]
-        )
+        raw = np.array([self._features(one) for one in (*measured, *pending, *candidates)])
         n = len(scored)
         deviation = raw[:n].std(axis=0)
         scale = np.where(deviation > 1e-6, deviation, 1.0)
@@ -179,24 +174,16 @@ class StructureSampler(BaseSampler):
         return np.asarray(worth)
 
     def _focused(self, reference: Reference, scored: Sequence[Observation]) -> Reference:
-        """From where the hypervolume counts for proposals: with a limit, not far below the best
-        that was measured within it.
-        """
-        if self._limit_ms is None:
+        """Where the hypervolume counts from: with a limit, FOCUS_DB below the best within it."""
+        if (limit := self._limit_ms) is None:
             return reference
-        within = [
-            one.psnr_db for one in scored if one.is_measured and one.latency_ms <= self._limit_ms
-        ]
+        within = (one.psnr_db for one in scored if one.is_measured and one.latency_ms <= limit)
         best = max(within, default=-math.inf)
         return replace(reference, psnr_db=max(reference.psnr_db, best - FOCUS_DB))
 
 
-def _features(space: DesignSpace, params: Mapping[str, Any]) -> list[float]:
-    return _cached_features(space, tuple(params.items()))
-
-
 @lru_cache(maxsize=8192)
-def _cached_features(space: DesignSpace, params: tuple[tuple[str, Any], ...]) -> list[float]:
+def _features(space: DesignSpace, params: tuple[tuple[str, Any], ...]) -> list[float]:
     return numbers(space.decode(dict(params)))
 
 
@@ -205,7 +192,7 @@ def _pass_probability(
     octaves: Array,
     scored: Sequence[tuple[Observation, float]],
 ) -> Array:
-    """How likely networks are to pass all rungs, where those of `scored`, with their octaves, are.
+    """How likely networks of these `octaves` are to pass all rungs, given those of `scored` there.
 
     `predicted` holds their PSNR's means and standard deviations (dB) by step.
     """
@@ -225,9 +212,9 @@ def _pass_probability(
 
 def _best(points: Sequence[tuple[float, float]], count: int) -> list[int]:
     """Indices of `count` or a few more of the (PSNR, latency) `points`, front by front."""
-    rest, found = list(range(len(points))), list[int]()
-    while rest and len(found) < count:
+    rest, chosen = list(range(len(points))), list[int]()
+    while rest and len(chosen) < count:
         front = {rest[k] for k in pareto_front([points[k] for k in rest])}
-        found += sorted(front)
+        chosen += sorted(front)
         rest = [k for k in rest if k not in front]
-    return found
+    return chosen

@@ -14,7 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,16 +31,10 @@ SYNTHETIC = "synthetic"
 LARGEST_FILE = 65_536
 # Dots in one of its lines: the time that a dotted key takes grows with their square.
 MOST_DOTS = 100
-SECTIONS: dict[str, type[Any]] = {
-    "data": DataConfig,
-    "train": TrainConfig,
-    "latency": LatencyConfig,
-}
+SECTIONS: dict[str, Any] = {"data": DataConfig, "train": TrainConfig, "latency": LatencyConfig}
 
-# Bounds are far from what makes sense: they keep out what would overflow, fill the memory or never
-# end.
 SECONDS = (1e-3, 86_400.0)
-# key: (smallest, largest)
+# key: (smallest, largest), far from what makes sense: they keep out what would overflow or hang.
 RANGES: dict[str, tuple[float, float]] = {
     "trials": (1, 1_000_000),
     "seed": (0, 2**32 - 1),
@@ -84,10 +78,9 @@ ORDERED = (
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """One study. Fields that a resumed study may change: trials, timeout_min, sampler,
-    latency_device, stopping, checkpoint_s, heartbeat_s, latency_limit_ms.
+    """One study; InputError where a value is out of its range.
 
-    Raises InputError where a value is out of its range.
+    A resumed study may change what is not in `fixed`.
     """
 
     name: str
@@ -103,19 +96,14 @@ class StudyConfig:
     device: str = "auto"
     """Where trials train and are timed: auto (a GPU if there is one), cpu, cuda or cuda:N."""
     latency_device: str | None = None
-    """Model of the device whose latencies count, by its maker's name; workers on other devices
-    then train only. None: that of the study's first process, and no other device may join.
-    """
+    """Model of the device that times all networks (workers on others only train), by its maker's
+    name; None: that of the study's first process, and no other may join."""
     stopping: bool = True
-    """Whether a trial is stopped at a rung of its training where it is not among the best third of
-    those that reached it.
-    """
+    """Whether a trial is stopped at a rung where it is not among the best third so far."""
     checkpoint_s: float = 20.0
     """Seconds between two checkpoints of a running trial: what a killed process loses at most."""
     heartbeat_s: float = 60.0
-    """Seconds between two signs of life of a running trial; after three without one another
-    machine takes it over.
-    """
+    """Seconds between a running trial's signs of life; without three it is taken over."""
     latency_limit_ms: float | None = None
     """Genomes slower than this are not trained, milliseconds; None: no limit."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -126,11 +114,10 @@ class StudyConfig:
         check_name(self.name)
         if self.train.crop % 64:
             raise InputError(
-                "train.crop must be a multiple of 64, which every network of the space can take, "
-                f"but got {self.train.crop}; change it"
+                f"train.crop must be a multiple of 64, but got {self.train.crop}; change it"
             )
         values = self.to_dict()
-        check_ranges(values | _flat(values))
+        _check_ranges(values | _flat(values))
         rung_steps(self.train.steps, self.train.first_rung)
 
     def for_trial(self) -> TrialConfig:
@@ -148,8 +135,9 @@ class StudyConfig:
         "device" is only its kind, so that a study may go on on another GPU of the machine; "space"
         is a digest of the genes and their choices, which change when the program does.
         """
-        device = self.device.partition(":")[0]
-        own = {"seed": self.seed, "device": device, "space": space_digest()}
+        genes = repr([(gene.name, gene.choices, gene.ordered) for gene in DesignSpace().genes])
+        space = hashlib.sha256(genes.encode()).hexdigest()[:12]
+        own = {"seed": self.seed, "device": self.device.partition(":")[0], "space": space}
         return own | _flat(self.to_dict())
 
 
@@ -159,17 +147,14 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_ranges(flat: Mapping[str, Any]) -> None:
-    """InputError, with the key and its range, where a number of a config (flat: "train.steps") is
-    out of bounds. None is allowed anywhere.
-    """
+def _check_ranges(flat: Mapping[str, Any]) -> None:
     for key, (low, high) in RANGES.items():
         value = flat.get(key)
         if value is not None and not low <= value <= high:
             raise InputError(
                 f"{key} must be from {low:.12g} to {high:.12g}, but got {brief(value)}; change it"
             )
-    for smaller, larger in ORDERED if flat.get("data.source") == "synthetic" else ():
+    for smaller, larger in ORDERED if flat.get("data.source") == SYNTHETIC else ():
         one, other = flat.get(smaller), flat.get(larger)
         if one is not None and other is not None and one > other:
             raise InputError(
@@ -193,15 +178,13 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
         if isinstance(table, dict):
             table[name] = value
     if "name" in values:
-        raise InputError(
-            f"{path}: unknown key 'name'; a study is named after its file, so rename that"
-        )
+        raise InputError(f"{path}: unknown key 'name'; a study has its file's name: rename that")
     try:
         made: dict[str, Any] = {
             key: make_section(kind, values.pop(key, {}), key + ".")
             for key, kind in SECTIONS.items()
         }
-        made["data"] = dataclasses.replace(made["data"], source=_source(str(made["data"].source)))
+        made["data"] = replace(made["data"], source=_source(str(made["data"].source)))
         return make_section(StudyConfig, {**values, **made, "name": path.stem}, "")
     except InputError as error:
         if not flags:
@@ -215,25 +198,19 @@ def _read(path: Path) -> dict[str, Any]:
     example = f"see {STUDIES / 'dark.toml'}"
     try:
         if (size := path.stat().st_size) > LARGEST_FILE:
-            raise InputError(
-                f"{path} must be a study's file of at most {LARGEST_FILE} bytes, but has {size}; "
-                f"{example}"
-            )
+            raise InputError(f"{path} may have {LARGEST_FILE} bytes, but has {size}; {example}")
         text = path.read_text(encoding="utf-8")
         lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
         if any(line.count(".") > MOST_DOTS for line in lines):
-            raise InputError(
-                f"{path} must have at most {MOST_DOTS} dots in a line, but has more; {example}"
-            )
+            raise InputError(f"{path} may have {MOST_DOTS} dots in a line, not more; {example}")
         return tomllib.loads(text)
     except InputError:
         raise
     except OSError as error:
-        raise InputError(
-            f"{path} must be readable, but: {error.strerror}; check the path"
-        ) from error
-    # No TOML, no UTF-8, a number of thousands of digits, a thousand brackets.
+        why = error.strerror
+        raise InputError(f"{path} must be readable, but: {why}; check the path") from error
     except (ValueError, RecursionError) as error:
+        # No TOML, no UTF-8, a number of thousands of digits, a thousand brackets.
         raise InputError(f"{path} must be a TOML file, but: {error}; {example}") from error
 
 
@@ -251,19 +228,16 @@ def resolve_device(device: str) -> str:
         index and not (kind == "cuda" and index in map(str, range(1000)))
     ):
         raise InputError(
-            f"device must be auto, cpu, cuda or cuda:N, but got {brief(device)}; use --device cpu "
-            "where there is no GPU"
+            f"device must be auto, cpu, cuda or cuda:N, but got {brief(device)}; change it"
         )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "cuda" and not count:
         raise InputError(
-            f"device {device!r} needs a GPU, but torch {torch.__version__} sees none; use "
-            "--device cpu"
+            f"device {device!r} needs a GPU, but torch {torch.__version__} sees none; use cpu"
         )
     if index and int(index) >= count:
         raise InputError(
-            f"device must be cuda:0 to cuda:{count - 1} here, but got {device!r}; choose one of "
-            "them"
+            f"device must be cuda:0 to cuda:{count - 1} here, but got {device!r}; change it"
         )
     if kind == "auto":
         return "cuda" if count else "cpu"
@@ -287,19 +261,9 @@ def settle(config: StudyConfig) -> StudyConfig:
     runtime = check_form(config.latency, torch.device(device))
     height, width = frame_size(config.latency, device)
     threads = config.latency.threads or torch.get_num_threads()
-    latency = dataclasses.replace(
-        config.latency, height=height, width=width, threads=threads, runtime=runtime
-    )
-    train = dataclasses.replace(
-        config.train, dtype=settled_dtype(config.train.dtype, torch.device(device))
-    )
-    return dataclasses.replace(config, device=device, latency=latency, train=train)
-
-
-def space_digest() -> str:
-    """12 hexadecimal digits that change when a gene or its choices do."""
-    genes = repr([(gene.name, gene.choices, gene.ordered) for gene in DesignSpace().genes])
-    return hashlib.sha256(genes.encode()).hexdigest()[:12]
+    latency = replace(config.latency, height=height, width=width, threads=threads, runtime=runtime)
+    train = replace(config.train, dtype=settled_dtype(config.train.dtype, torch.device(device)))
+    return replace(config, device=device, latency=latency, train=train)
 
 
 def _find(study: str) -> Path:
@@ -308,14 +272,9 @@ def _find(study: str) -> Path:
     path = Path(os.path.expanduser(study))
     if path.suffix == ".toml" and os.path.isfile(path):
         return path
+    what = f"file {study}" if path.suffix == ".toml" else repr(study)
     names = ", ".join(studies())
-    if path.suffix == ".toml":
-        raise InputError(
-            f"there is no study file {study}; give a path to a TOML file, or one of: {names}"
-        )
-    raise InputError(
-        f"there is no study {study!r}; there are: {names} (or give a path that ends in .toml)"
-    )
+    raise InputError(f"there is no study {what}; there are: {names} (or give a TOML file's path)")
 
 
 def _source(source: str) -> str:
@@ -324,22 +283,19 @@ def _source(source: str) -> str:
         return source
     folder = Path(os.path.expanduser(source))
     if not source or not os.path.isdir(folder):
+        name = source or "(its name is empty)"
         raise InputError(
-            f"there is no data folder {source or '(its name is empty)'}; give one in SID's "
-            f"layout, or --data {SYNTHETIC}"
+            f"there is no data folder {name}; give one in SID's layout, or --data {SYNTHETIC}"
         )
     return str(folder.resolve())
 
 
 def make_section(kind: type[T], values: Any, prefix: str) -> T:
-    """A section's config (DataConfig ...) of its table; InputError where a key, named after
-    `prefix`, is unknown or ill-typed.
+    """The `kind` (DataConfig ...) of a table; InputError where a key, which `prefix` precedes in
+    messages, is unknown or ill-typed.
     """
     if not isinstance(values, dict):
-        name = prefix[:-1]
-        raise InputError(
-            f"{name!r} must be a table ([{name}]), but got {brief(values)}; see dark.toml"
-        )
+        raise InputError(f"[{prefix[:-1]}] must be a table, but got {brief(values)}; change it")
     hints = typing.get_type_hints(kind)
     known = [f.name for f in dataclasses.fields(kind) if f.name != "name"]  # type: ignore[arg-type]
     given = {}
@@ -369,15 +325,15 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
         if isinstance(value, (list, tuple)) and (args[-1] is Ellipsis or len(args) == len(value)):
             kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
             return tuple(_typed(key, item, kind) for item, kind in zip(value, kinds, strict=True))
-        wanted = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
+        expected = f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}values"
     elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         # An int beyond floats becomes infinity, which no key takes.
         return float(value) if isinstance(value, float) or abs(value) < 1e300 else math.inf
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     else:
-        wanted = _WORDS.get(hint, "a table")
-    raise InputError(f"{key} must be {wanted}, but got {brief(value)}; change it")
+        expected = _WORDS.get(hint, "a table")
+    raise InputError(f"{key} must be {expected}, but got {brief(value)}; change it")
 
 
 def _plain(value: Any) -> Any:

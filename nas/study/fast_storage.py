@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -33,38 +32,11 @@ from sqlalchemy.engine import Row
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-SPECIAL = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
-# Databases limit what one statement may hold: for more trials than this, all of the study's rows
-# are selected.
+# Databases limit what one statement may hold: of more trials, all rows of the study are selected.
 MANY = 500
+TRIALS: Any = models.TrialModel.__table__
 
 to_distribution = lru_cache(maxsize=None)(json_to_distribution)
-
-
-def _table(name: str, *columns: str | sa.ColumnClause[Any]) -> Any:
-    return sa.table(name, *(sa.column(c) if isinstance(c, str) else c for c in columns))
-
-
-TRIALS = _table(
-    "trials",
-    *("trial_id", "study_id", "number", "state"),
-    sa.column("datetime_start", sa.DateTime()),
-    sa.column("datetime_complete", sa.DateTime()),
-)
-PARAMS = _table(
-    "trial_params", "param_id", "trial_id", "param_name", "param_value", "distribution_json"
-)
-VALUES = _table("trial_values", "trial_id", "objective", "value", "value_type")
-STEPS = _table(
-    "trial_intermediate_values",
-    *("trial_id", "step", "intermediate_value", "intermediate_value_type"),
-)
-USER, SYSTEM = (
-    _table(
-        f"trial_{kind}_attributes", f"trial_{kind}_attribute_id", "trial_id", "key", "value_json"
-    )
-    for kind in ("user", "system")
-)
 
 
 class Param(NamedTuple):
@@ -88,18 +60,15 @@ class FastStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        wanted = sa.select(TRIALS).where(TRIALS.c.study_id == study_id).order_by(TRIALS.c.trial_id)
+        select = sa.select(TRIALS).where(TRIALS.c.study_id == study_id).order_by(TRIALS.c.trial_id)
         if trial_id_greater_than > -1:
-            older = sorted(
-                trial_id for trial_id in included_trial_ids if trial_id <= trial_id_greater_than
-            )
-            wanted = wanted.where(
-                sa.or_(TRIALS.c.trial_id > trial_id_greater_than, TRIALS.c.trial_id.in_(older))
-            )
+            older = sorted(one for one in included_trial_ids if one <= trial_id_greater_than)
+            is_new = TRIALS.c.trial_id > trial_id_greater_than
+            select = select.where(sa.or_(is_new, TRIALS.c.trial_id.in_(older)))
         with self.engine.connect() as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(select).all()
             if states is not None:
-                rows = [row for row in rows if TrialState[row.state] in states]
+                rows = [row for row in rows if row.state in states]
             if rows:
                 return build_trials(connection, study_id, rows)
         RDBStorage.get_study_name_from_id(self, study_id)  # KeyError where there is no such study
@@ -138,58 +107,56 @@ class FastStorage(RDBStorage):
 def _stored_distribution(session: Session, study_id: int, name: str) -> BaseDistribution | None:
     """That of the parameter `name` in any trial of the study."""
     param, trial = models.TrialParamModel, models.TrialModel
-    row = (
-        session.query(param)
-        .join(trial)
-        .filter(trial.study_id == study_id, param.param_name == name)
-        .first()
-    )
+    rows = session.query(param).join(trial)
+    row = rows.filter(trial.study_id == study_id, param.param_name == name).first()
     return None if row is None else json_to_distribution(str(row.distribution_json))
 
 
 def build_trials(
     connection: sa.Connection, study_id: int, trials: Sequence[Row[Any]]
 ) -> list[FrozenTrial]:
-    """The study's trials whose rows of TRIALS were read before by `connection`, in their order.
+    """The study's trials with these rows of TRIALS, in their order.
 
-    Those first: whatever belongs to a trial that has finished by then is there already.
+    Those are read first: whatever belongs to a trial that has finished by then is there already.
     """
     ids = [trial.trial_id for trial in trials]
+    included = set(ids)
 
-    def rows(table: Any, order: Any) -> Iterator[Row[Any]]:
-        """The rows of `table` that belong to these trials, sorted by `order`."""
-        select = sa.select(table).order_by(order)
+    def rows(model: Any, order: str) -> Iterator[Row[Any]]:
+        """The rows of these trials in the model's table, sorted by the column `order`."""
+        table = model.__table__
+        select = sa.select(table).order_by(table.c[order])
         if len(ids) <= MANY:
             return iter(connection.execute(select.where(table.c.trial_id.in_(ids))))
-        mine, wanted = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id), set(ids)
-        found = connection.execute(select.where(table.c.trial_id.in_(mine)))
-        return (row for row in found if row.trial_id in wanted)
+        all_ids = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+        of_study = connection.execute(select.where(table.c.trial_id.in_(all_ids)))
+        return (row for row in of_study if row.trial_id in included)
 
     params: dict[int, dict[str, Any]] = defaultdict(dict)
     distributions: dict[int, dict[str, BaseDistribution]] = defaultdict(dict)
-    for row in rows(PARAMS, PARAMS.c.param_id):
+    for row in rows(models.TrialParamModel, "param_id"):
         distribution = to_distribution(row.distribution_json)
         params[row.trial_id][row.param_name] = distribution.to_external_repr(row.param_value)
         distributions[row.trial_id][row.param_name] = distribution
     values: dict[int, list[float]] = defaultdict(list)
-    for row in rows(VALUES, VALUES.c.objective):
-        values[row.trial_id].append(SPECIAL.get(row.value_type, row.value))
+    to_value = models.TrialValueModel.stored_repr_to_value
+    for row in rows(models.TrialValueModel, "objective"):
+        values[row.trial_id].append(to_value(row.value, row.value_type))
     steps: dict[int, dict[int, float]] = defaultdict(dict)
-    for row in rows(STEPS, STEPS.c.step):
-        value = SPECIAL.get(row.intermediate_value_type, row.intermediate_value)
+    to_step = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+    for row in rows(models.TrialIntermediateValueModel, "step"):
+        value = to_step(row.intermediate_value, row.intermediate_value_type)
         steps[row.trial_id][row.step] = value
     user: dict[int, dict[str, Any]] = defaultdict(dict)
+    for row in rows(models.TrialUserAttributeModel, "trial_user_attribute_id"):
+        user[row.trial_id][row.key] = json.loads(row.value_json)
     system: dict[int, dict[str, Any]] = defaultdict(dict)
-    for attrs, table, order in (
-        (user, USER, USER.c.trial_user_attribute_id),
-        (system, SYSTEM, SYSTEM.c.trial_system_attribute_id),
-    ):
-        for row in rows(table, order):
-            attrs[row.trial_id][row.key] = json.loads(row.value_json)
+    for row in rows(models.TrialSystemAttributeModel, "trial_system_attribute_id"):
+        system[row.trial_id][row.key] = json.loads(row.value_json)
     return [
         FrozenTrial(
             number=trial.number,
-            state=TrialState[trial.state],
+            state=trial.state,
             value=None,
             values=values.get(trial.trial_id),
             datetime_start=_local(trial.datetime_start),

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -23,12 +22,10 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
 from sqlalchemy.engine import Connection, Engine
 
 from nas.study.internals import database_of
-from nas.study.retrying_storage import Retry, RetryingStorage
-from nas.study.storage import storage_error
+from nas.study.retrying_storage import RetryingStorage
 
 # Seconds that one statement waits for the server's lock; then another does. A server serves who
 # waits in turn, and in between a process that is asked to stop can do so.
@@ -46,21 +43,20 @@ _SETTINGS = {
 
 @contextlib.contextmanager
 def study_lock(folder: Path, study: optuna.Study) -> Iterator[None]:
-    """Held while a trial is proposed and claimed, so that nobody takes a new trial as dead, or
-    proposes the same network.
+    """A context, held while a trial is proposed and claimed: so nobody takes a new trial for dead,
+    or proposes the same network.
 
     Waits as long as it takes; where the database does not answer, as long as the storage. Not
     re-entrant.
     """
     storage = database_of(study)
-    with contextlib.ExitStack() as held:
-        held.enter_context(_flock(folder / "lock"))
-        if isinstance(storage, RDBStorage):
-            database = storage.engine.url.database
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(_flock(folder / "lock"))
+        if isinstance(storage, RetryingStorage):
             if storage.engine.name == "postgresql":
-                held.enter_context(_server_lock(storage, study.study_name))
-            elif storage.engine.name == "sqlite" and database:
-                held.enter_context(_flock(Path(f"{os.path.realpath(database)}.lock")))
+                locks.enter_context(_server_lock(storage, study.study_name))
+            elif storage.engine.name == "sqlite" and (file := storage.engine.url.database):
+                locks.enter_context(_flock(Path(f"{os.path.realpath(file)}.lock")))
         yield
 
 
@@ -75,20 +71,16 @@ def _flock(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _server_lock(storage: RDBStorage, name: str) -> Iterator[None]:
-    if isinstance(storage, RetryingStorage):
-        retry = storage.retry
-    else:
-        retry = Retry(explain=functools.partial(storage_error, url=str(storage.url)))
-    lock = _ServerLock(storage.engine, name)
+def _server_lock(storage: RetryingStorage, name: str) -> Iterator[None]:
+    lock, retry = _ServerLock(storage.engine, name), storage.retry
     try:
-        while not retry.call(lambda _: lock.take()):
+        while not retry.call(lambda _: lock.acquire()):
             pass
         with retry.renewing(lock.renew):
             yield
     finally:
         with retry.stop.defer_signals():
-            lock.free()
+            lock.release()
 
 
 class _ServerLock:
@@ -100,18 +92,14 @@ class _ServerLock:
         self._key = int.from_bytes(digest, signed=True)
         self._connection: Connection | None = None
 
-    def take(self) -> bool:
-        """Waits WAIT_S for the lock, and says whether it has come; after an error the next wait is
-        on a fresh connection.
-        """
+    def acquire(self) -> bool:
+        """Waits WAIT_S for the lock; whether it has come. An error closes the connection."""
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
                 self._connection.execution_options(isolation_level="AUTOCOMMIT")
                 self._connection.detach()  # not the pool's any more: closing it really closes it
-                sets = (
-                    f"set_config('{key}', '{value}', false)" for key, value in _SETTINGS.items()
-                )
+                sets = (f"set_config('{key}', '{to}', false)" for key, to in _SETTINGS.items())
                 self._connection.exec_driver_sql(f"SELECT {', '.join(sets)}")
             self._connection.exec_driver_sql(f"SELECT pg_advisory_lock({self._key})")
         except BaseException as error:
@@ -120,7 +108,7 @@ class _ServerLock:
             state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
             if _LOCK_TIMEOUT in (state or str(cause)):
                 return False
-            self.free()
+            self.release()
             raise
         return True
 
@@ -131,11 +119,11 @@ class _ServerLock:
                 self._connection.exec_driver_sql("SELECT 1")
                 return
             except sqlalchemy.exc.SQLAlchemyError:
-                self.free()  # it is gone, and so is the lock
-        while not self.take():
+                self.release()  # it is gone, and so is the lock
+        while not self.acquire():
             pass
 
-    def free(self) -> None:
+    def release(self) -> None:
         """Gives the lock back with its connection; whatever has become of that."""
         connection, self._connection = self._connection, None
         if connection is not None:

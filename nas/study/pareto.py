@@ -16,6 +16,7 @@ from typing import TypeVar
 import optuna
 
 from nas.study.records import Row, mo_latency_ms
+from nas.study.schema import set_study_attrs, study_attrs
 
 R = TypeVar("R", bound=Row)
 
@@ -50,9 +51,8 @@ def hypervolume(points: Iterable[tuple[float, float]], reference: Reference) -> 
     gains = [reference.gains(*point) for point in points]
     area, top = 0.0, 0.0
     # From fast to slow, each point adds the strip by which it is higher than all faster ones.
-    for gain_db, octaves in sorted(
-        (gain for gain in gains if min(gain) > 0), key=lambda gain: -gain[1]
-    ):
+    positive = (gain for gain in gains if min(gain) > 0)
+    for gain_db, octaves in sorted(positive, key=lambda gain: -gain[1]):
         if gain_db > top:
             area += (gain_db - top) * octaves
             top = gain_db
@@ -89,12 +89,12 @@ def settle_reference(study: optuna.Study, rows: Sequence[Row]) -> Reference | No
     """The study's reference point, stored as soon as MO's latency and the PSNR of amplifying alone
     are known; None before.
     """
-    known = study.user_attrs.get("reference")
-    if known:
-        return Reference(psnr_db=known["psnr_db"], latency_ms=known["latency_ms"])
-    mo_ms, baseline = mo_latency_ms(rows), study.user_attrs.get("baseline_psnr_db")
-    if mo_ms is None or baseline is None:
+    attrs = study_attrs(study)
+    if point := attrs.get("reference"):
+        return Reference(**point)
+    mo_ms, baseline_db = mo_latency_ms(rows), attrs.get("baseline_psnr_db")
+    if mo_ms is None or baseline_db is None:
         return None
-    point = {"psnr_db": baseline, "latency_ms": REFERENCE_RATIO * mo_ms}
-    study.set_user_attr("reference", point)
+    point = {"psnr_db": baseline_db, "latency_ms": REFERENCE_RATIO * mo_ms}
+    set_study_attrs(study, reference=point)
     return Reference(**point)

@@ -36,12 +36,12 @@ def promoted(entries: Sequence[RungEntry]) -> set[str]:
     """The digests of the best third, exactly ceil(n / 3) of n; it doesn't depend on the order of
     `entries`.
     """
-    wanted = math.ceil(len(entries) / FACTOR)
+    count = math.ceil(len(entries) / FACTOR)
     chosen: list[RungEntry] = []
     for front in fronts(entries):
-        room = wanted - len(chosen)
+        room = count - len(chosen)
         chosen += front if len(front) <= room else farthest_first(front, room)
-        if len(chosen) == wanted:
+        if len(chosen) == count:
             break
     return {one.digest for one in chosen}
 
@@ -72,20 +72,20 @@ def fronts(entries: Iterable[RungEntry]) -> list[list[RungEntry]]:
     In order of latency a network belongs to the first front whose best PSNR so far is below its
     own (those bests fall from front to front, so it is found by bisection): n log n in all.
     """
-    found: list[list[RungEntry]] = []
+    ranked: list[list[RungEntry]] = []
     worst: list[float] = []  # minus the best PSNR of each front, rising
     last: RungEntry | None = None
     place = 0
     for one in sorted(entries, key=lambda s: (s.latency_ms, -s.psnr_db, s.digest)):
         if last is None or (one.psnr_db, one.latency_ms) != (last.psnr_db, last.latency_ms):
             place = bisect.bisect_right(worst, -one.psnr_db)
-            if place == len(found):
-                found.append([])
+            if place == len(ranked):
+                ranked.append([])
                 worst.append(math.inf)
             worst[place] = -one.psnr_db
-        found[place].append(one)
+        ranked[place].append(one)
         last = one
-    return found
+    return ranked
 
 
 def farthest_first(front: Sequence[RungEntry], count: int) -> list[RungEntry]:

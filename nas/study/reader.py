@@ -21,16 +21,14 @@ def check_name(name: str) -> str:
     is_word = name.isprintable() and name and "/" not in name and not name.startswith(".")
     if not is_word or len(name.encode("utf-8")) > LONGEST_NAME:
         raise InputError(
-            f"a study's name must be one word for a folder, at most {LONGEST_NAME} bytes, without "
-            f"a slash and not beginning with a dot, but got {brief(name)}; rename it"
+            f"a study's name must be at most {LONGEST_NAME} bytes, without a slash and not "
+            f"beginning with a dot, but got {brief(name)}; rename it"
         )
     return name
 
 
 def study_name(study: str) -> str:
-    """The study's name that --study means: the text itself, or a TOML file's name. InputError
-    where no folder can have it.
-    """
+    """The study's name that --study means: the text, or a TOML file's name; as `check_name`."""
     return check_name(Path(study).stem if study.endswith(".toml") else study)
 
 
@@ -46,9 +44,7 @@ def open_to_read(study: str, *, storage: str | None, runs: Path) -> optuna.Study
 
 
 def load_study(name: str, storage: BaseStorage, url: str) -> optuna.Study:
-    """The study `name` in `storage` (opened from `url`); InputError with the names that are there
-    where it isn't.
-    """
+    """The study `name` in `storage` (opened from `url`); InputError where there is none."""
     import optuna
 
     from nas.study.storage import is_storage_error, mask_password, storage_error

@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.study.internals import storage_of, study_id
 from nas.study.schema import VERDICTS, study_attrs, trial_attrs
 
-# A ratio that drifts by more from the first third of its rounds to the last, and by more than its
-# interval is wide (else it may be chance), is marked.
+# A ratio is marked that drifts by more than this share from the first third of its rounds to the
+# last, and by more than its interval is wide (else it may be chance).
 STEADY = 0.02
 
 
@@ -59,12 +59,8 @@ class Row:
     @property
     def is_point(self) -> bool:
         """Whether it is a network with both objectives, counted once."""
-        return (
-            self.kind == "complete"
-            and self.repeat_of is None
-            and self.psnr_db is not None
-            and self.latency_ms is not None
-        )
+        has_both = self.psnr_db is not None and self.latency_ms is not None
+        return has_both and self.kind == "complete" and self.repeat_of is None
 
 
 def read_rows(study: optuna.Study) -> list[Row]:
@@ -72,8 +68,7 @@ def read_rows(study: optuna.Study) -> list[Row]:
 
     A shared machine is a tenth slower in one minute than in the next. Each network was timed in
     turn with MO, so its ratio to MO is free of that; times MO's milliseconds it is comparable
-    across the study. A network of the front that was measured again at a search's end has that
-    ratio.
+    across the study. The ratio measured at a search's end goes before the trial's own.
     """
     final = study_attrs(study).get("final_latency", {})
     trials = study.get_trials(deepcopy=False)
@@ -82,8 +77,8 @@ def read_rows(study: optuna.Study) -> list[Row]:
     if (cache.mo_ms, cache.final) != (mo_ms, final):
         cache.mo_ms, cache.final, cache.rows = mo_ms, final, {}
     for trial in trials:
-        known, _ = cache.rows.get(trial.number, (None, None))
-        if known is not trial or not trial.state.is_finished():
+        cached, _ = cache.rows.get(trial.number, (None, None))
+        if cached is not trial or not trial.state.is_finished():
             row = _remeasured(read_row(trial), final)
             latency_ms = on_mos_clock(row.latency_ms, row.ratio_to_mo, mo_ms)
             cache.rows[trial.number] = trial, replace(row, latency_ms=latency_ms)
@@ -92,10 +87,10 @@ def read_rows(study: optuna.Study) -> list[Row]:
 
 @dataclass
 class _Cache:
-    """The rows of one study with the MO and the front's measurement that they were read with: a
-    finished trial changes no more, and its storage gives the same object again.
+    """The rows of one study, which hold for this MO and this measurement of the front.
 
-    Without it each reading of 10,000 trials took 140 ms, and there are five a trial.
+    A finished trial changes no more, and its storage gives the same object again. Without this,
+    each reading of 10,000 trials took 140 ms, and there are five a trial.
     """
 
     rows: dict[int, tuple[FrozenTrial, Row]] = field(default_factory=dict)
@@ -109,18 +104,13 @@ _CACHES: WeakKeyDictionary[BaseStorage, dict[int, _Cache]] = WeakKeyDictionary()
 
 def _mo_latency_ms(trial: FrozenTrial) -> float | None:
     attrs = trial_attrs(trial)
-    if attrs.get("baseline") != "MO":
-        return None
-    latency_ms: float | None = (attrs.get("latency") or {}).get("median_ms")
-    return latency_ms
+    return (attrs.get("latency") or {}).get("median_ms") if attrs.get("baseline") == "MO" else None
 
 
 def on_mos_clock(
     latency_ms: float | None, ratio_to_mo: float | None, mo_ms: float | None
 ) -> float | None:
-    """MO's milliseconds in this study times the ratio to MO; `latency_ms` as it was measured where
-    one is unknown.
-    """
+    """MO's milliseconds in this study times the ratio to MO; where one is unknown `latency_ms`."""
     if latency_ms is None or ratio_to_mo is None or mo_ms is None:
         return latency_ms
     return ratio_to_mo * mo_ms
@@ -132,8 +122,9 @@ def read_row(trial: FrozenTrial) -> Row:
     state = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running"}.get(trial.state)
     latency, cost = attrs.get("latency") or {}, attrs.get("cost") or {}
     ratio, interval = attrs.get("ratio_to_mo"), attrs.get("ratio_to_mo_interval")
-    # MO is the unit, so its milliseconds may drift; of the others only the ratio counts.
-    is_mo = attrs.get("baseline") == "MO"
+    steady = _is_steady(attrs.get("ratio_drift", 0.0), ratio, interval)
+    if attrs.get("baseline") == "MO":  # the unit: of the others only the ratio counts
+        steady = latency.get("steady", True)
     return Row(
         number=trial.number,
         kind=state or attrs.get("kind", "error"),
@@ -144,9 +135,7 @@ def read_row(trial: FrozenTrial) -> Row:
         latency_ms=latency.get("median_ms"),
         ratio_to_mo=ratio,
         ratio_interval=cast(tuple[float, float], tuple(interval)) if interval else None,
-        steady=latency.get("steady", True)
-        if is_mo
-        else _is_steady(attrs.get("ratio_drift", 0.0), ratio, interval),
+        steady=steady,
         parameters=cost.get("parameters"),
         macs=cost.get("macs"),
         seconds=trial.duration.total_seconds() if trial.duration else None,
@@ -157,18 +146,14 @@ def read_row(trial: FrozenTrial) -> Row:
 
 
 def _remeasured(row: Row, final: dict[str, dict[str, Any]]) -> Row:
-    found = final.get(row.digest or "")
-    if found is None or row.kind != "complete" or row.baseline == "MO":
+    measured = final.get(row.digest or "")
+    if measured is None or row.kind != "complete" or row.baseline == "MO":
         return row
-    ratio = found["ratio_to_mo"]
-    interval = (ratio["low"], ratio["high"])
-    return replace(
-        row,
-        ratio_to_mo=ratio["value"],
-        ratio_interval=interval,
-        steady=_is_steady(ratio["drift"], ratio["value"], interval),
-        remeasured=True,
-    )
+    ratio = measured["ratio_to_mo"]
+    value, interval = ratio["value"], (ratio["low"], ratio["high"])
+    steady = _is_steady(ratio["drift"], value, interval)
+    new = {"ratio_to_mo": value, "ratio_interval": interval, "steady": steady}
+    return replace(row, remeasured=True, **new)
 
 
 def _is_steady(drift: float, ratio: float | None, interval: Sequence[float] | None) -> bool:
@@ -187,7 +172,5 @@ def known_networks(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def mo_latency_ms(rows: Sequence[Row]) -> float | None:
-    """MO's median latency in this study, from which the hypervolume counts; None before it is
-    measured.
-    """
+    """MO's median latency in this study; None before it is measured."""
     return next((row.latency_ms for row in rows if row.baseline == "MO" and row.latency_ms), None)

@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import functools
 import json
+import math
 import random
 import re
 import sqlite3
@@ -44,7 +45,7 @@ Answer = TypeVar("Answer")
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 GIVE_UP_S = 15 * 60.0
-# A process that was asked to stop has this long: schedulers kill it soon after.
+# Where a stop was requested it waits no longer: schedulers kill soon after.
 STOP_GIVE_UP_S = 5.0
 # The system attribute of a trial that is unique for each making of one.
 MADE = "made"
@@ -73,9 +74,7 @@ def to_stderr(text: str) -> None:
 
 @dataclass(kw_only=True)
 class Retry:
-    """Waits for one database, in whatever thread calls it, and reports once that it waits and once
-    that it goes on.
-    """
+    """Waits for one database, in any thread; reports once that it waits, and that it goes on."""
 
     explain: Callable[[BaseException], InputError]
     """The one line about a database's error."""
@@ -83,9 +82,7 @@ class Retry:
     """The storage, without its password."""
     report: Callable[[str], None] = to_stderr
     stop: StopSignal = field(default_factory=StopSignal)
-    """Whether the process was asked to stop: then it waits no longer than STOP_GIVE_UP_S. No
-    attempt is cut by a signal.
-    """
+    """Once requested it waits no longer than STOP_GIVE_UP_S. No signal cuts an attempt."""
     give_up_s: float = GIVE_UP_S
     _silent_since: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -140,17 +137,14 @@ class Retry:
             longest = f"{most / 60:.0f} minutes" if most >= 120 else f"{most:.0f} s"
             self.report(f"{self.name} does not answer; waiting up to {longest} for it")
         while (now := time.monotonic()) < end:
-            limit = (
-                min(self.give_up_s, STOP_GIVE_UP_S) if self.stop.requested() else self.give_up_s
-            )
-            if now - since >= limit:
-                raise NoAnswerError(
-                    f"{self.explain(silence)}; it has not answered for {now - since:.0f} s"
-                ) from silence
+            limit = STOP_GIVE_UP_S if self.stop.requested() else math.inf
+            if (gone := now - since) >= min(self.give_up_s, limit):
+                why = self.explain(silence)
+                raise NoAnswerError(f"{why}; it has not answered for {gone:.0f} s") from silence
             time.sleep(max(0.0, min(0.2, end - now)))
 
     def _answered(self) -> None:
-        if self._silent_since is None:
+        if self._silent_since is None:  # the usual case, without the lock
             return
         with self._lock:
             since, self._silent_since = self._silent_since, None
@@ -168,9 +162,7 @@ class _Batch(NamedTuple):
 
 
 class RetryingStorage(FastStorage):
-    """Optuna's storage in a database, whose every call is made until it is answered (see
-    Retry.call).
-    """
+    """Optuna's storage in a database, whose every call is made until it is answered."""
 
     def __init__(self, url: str, *, retry: Retry, **kwargs: Any) -> None:
         self.retry = retry
@@ -221,21 +213,17 @@ class RetryingStorage(FastStorage):
         if self._making.attempts > 1 and (made := self._made(session)) is not None:
             return made
         made = super()._get_prepared_new_trial(study_id, template_trial, session)
+        mark = json.dumps(self._making.id)
         session.add(
-            models.TrialSystemAttributeModel(
-                trial_id=made.trial_id, key=MADE, value_json=json.dumps(self._making.id)
-            )
+            models.TrialSystemAttributeModel(trial_id=made.trial_id, key=MADE, value_json=mark)
         )
         return made
 
     def _made(self, session: Session) -> models.TrialModel | None:
         """The trial that an earlier attempt has made though its answer was lost."""
-        attribute = models.TrialSystemAttributeModel
-        found = session.query(attribute).filter(
-            attribute.key == MADE, attribute.value_json == json.dumps(self._making.id)
-        )
-        row = found.one_or_none()
-        return None if row is None else row.trial
+        attribute, mark = models.TrialSystemAttributeModel, json.dumps(self._making.id)
+        made = session.query(attribute).filter_by(key=MADE, value_json=mark).one_or_none()
+        return None if made is None else made.trial
 
     @contextlib.contextmanager
     def one_write(self, trial_id: int) -> Iterator[None]:
@@ -311,9 +299,7 @@ class RetryingStorage(FastStorage):
     def _is_taken(
         self, trial_id: int, tried: list[tuple[datetime.datetime, datetime.datetime]]
     ) -> bool:
-        """Whether this process took the waiting trial in an attempt whose answer was lost: it
-        began just then.
-        """
+        """Whether this process took the waiting trial in an attempt whose answer was lost."""
         if not tried:
             return False
         start = super().get_trial(trial_id).datetime_start
@@ -357,9 +343,7 @@ for _name in PLAIN:
 
 
 def one_write(trial: optuna.Trial) -> contextlib.AbstractContextManager[None]:
-    """`RetryingStorage.one_write` for a trial of this thread's; nothing where its study is in
-    another kind of storage.
-    """
+    """`RetryingStorage.one_write` for `trial`; another kind of storage writes as ever."""
     storage = database_of(trial.study)
     if isinstance(storage, RetryingStorage):
         return storage.one_write(trial_id(trial))
@@ -372,9 +356,8 @@ def is_transient(error: BaseException, handled: BaseException | None = None) -> 
     `handled` is what was being handled before the call: an older error, which says nothing about
     this one.
     """
-    return any(
-        isinstance(one, DBAPIError) and _is_transient(one) for one in _chain(error, handled)
-    )
+    chain = _chain(error, handled)
+    return any(isinstance(one, DBAPIError) and _is_transient(one) for one in chain)
 
 
 def _is_transient(error: DBAPIError) -> bool:

@@ -13,10 +13,12 @@ study and its trials are system attributes in optuna-dashboard's form.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypedDict, Unpack, cast
+import math
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, cast
 
-import optuna
-from optuna.trial import FrozenTrial
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
 
 SCHEMA: Final = 1
 ARTIFACTS: Final = "artifacts"
@@ -142,17 +144,29 @@ class TrialAttrs(TypedDict, total=False):
     """Number of the finished trial of the same network whose values this one got. A repeat has no
     artifacts of its own."""
     retry_of: int
-    """Number of the interrupted trial that this one goes on with (as the next five:
-    nas/loop/recovery.py)."""
+    """Number of the interrupted trial that this one goes on with."""
     attempts: int
+    """How often a process has died with this network."""
     reached: dict[str, Any]
+    """step and seconds of training at the last sign of life before the interruption."""
     resumed: dict[str, Any]
+    """from_step, lost_steps and lost_s: where a retry resumed, and what was lost."""
     folder: str
+    """The id of the study folder it runs in, and that of its machine (nas/loop/claim.py)."""
     machine: str
     wants_timing: bool
-    """Whether it waits for the latency device, whose answer comes in `timed`
-    (nas/loop/reference_device.py)."""
+    """Whether it waits for the latency device (nas/loop/reference_device.py)."""
     timed: dict[str, Any]
+    """The answer: latency (trials.Latency) and ratio_to_mo (trials.LatencyRatio), or failed."""
+
+
+def finite(value: Any) -> Any:
+    """`value` with None for every number, however deep, that JSON (and a database) hasn't."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def study_attrs(study: optuna.Study) -> StudyAttrs:

@@ -26,8 +26,7 @@ from nas.study.fast_storage import FastStorage
 from nas.study.retrying_storage import NoAnswerError, Retry, RetryingStorage, to_stderr
 from space import InputError
 
-# Seconds that a writer waits for another (a dashboard, a second search) before it gives up on a
-# SQLite file.
+# Seconds that a writer of a SQLite file waits for another (a dashboard, a second search).
 SQLITE_TIMEOUT_S = 60
 # Worker processes that one SQLite file bears: with trials of 2 s, eight report the most in a
 # second; with sixteen a write waits ten seconds and more (tests/benchmarks/sqlite_workers.py).
@@ -75,9 +74,9 @@ def open_storage(
     parsed = _parse(url)
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and (parsed.database in (None, "", ":memory:")):
+        name = mask_password(url)
         raise InputError(
-            f"storage must be a database that lasts, but {mask_password(url)!r} is in memory; "
-            f"give e.g. {EXAMPLE}"
+            f"storage must be a database that lasts, but got {name!r}; give e.g. {EXAMPLE}"
         )
     retry = Retry(
         name=f"storage {mask_password(url)}",
@@ -86,7 +85,7 @@ def open_storage(
         stop=stop or StopSignal(),
     )
     # Optuna calls heartbeats experimental, and warns in every ask that only Study.optimize records
-    # them: nas/loop/heartbeat.py does.
+    # them: nas/loop/claim.py does.
     warnings.filterwarnings("ignore", message="(?s).*heartbeat_interval.*experimental")
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
     open_once = functools.partial(_open, parsed, retry, heartbeat_s)
@@ -120,12 +119,9 @@ def open_to_look(url: str, *, writable: bool = False) -> FastStorage:
     elif parsed.get_backend_name() == "postgresql" and not writable:
         options["options"] = "-c default_transaction_read_only=on"
     quiet_optuna()
+    engine_kwargs = {"connect_args": options}
     try:
-        return FastStorage(
-            _escaped(parsed),
-            engine_kwargs={"connect_args": options},
-            skip_table_creation=not writable,
-        )
+        return FastStorage(_escaped(parsed), engine_kwargs, skip_table_creation=not writable)
     except Exception as error:
         raise storage_error(error, url) from error
 
@@ -138,8 +134,7 @@ def check_there(url: str) -> URL:
     is_file = parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query
     if is_file and not (parsed.database and Path(parsed.database).is_file()):
         raise InputError(
-            f"there is no study at {mask_password(url)}; run python -m nas.search first, or give "
-            "its --storage or --runs"
+            f"there is no study at {mask_password(url)}; run nas.search, or change --storage"
         )
     return parsed
 
@@ -153,8 +148,8 @@ def _parse(url: str) -> URL:
         ) from error
     if _has_raw_at(url, parsed):
         raise InputError(
-            f"storage {mask_password(url)} must have one @, before the host, but it has "
-            f"{url.count('@')}; write those of the password as %40 (and a / as %2F)"
+            f"storage {mask_password(url)} must have one @, before the host, but has "
+            f"{url.count('@')}; write a password's @ as %40 (and its / as %2F)"
         )
     return parsed
 
@@ -165,17 +160,13 @@ def _escaped(url: URL) -> str:
 
 
 def _open(url: URL, retry: Retry, heartbeat_s: float) -> RetryingStorage:
+    options: dict[str, Any] = {"engine_kwargs": _engine_options(url)}
+    options |= {"heartbeat_interval": heartbeat_s, "grace_period": 3 * heartbeat_s}
     attempts_left = TABLES_ATTEMPTS
     while True:
         attempts_left -= 1
         try:
-            return RetryingStorage(
-                _escaped(url),
-                retry=retry,
-                engine_kwargs=_engine_options(url),
-                heartbeat_interval=heartbeat_s,
-                grace_period=3 * heartbeat_s,
-            )
+            return RetryingStorage(_escaped(url), retry=retry, **options)
         except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as error:
             # Another process makes the same tables just now, which no database does atomically.
             raced = re.search("already exists|duplicate|unique", _reason(error), re.IGNORECASE)
@@ -187,19 +178,14 @@ def _open(url: URL, retry: Retry, heartbeat_s: float) -> RetryingStorage:
 def _engine_options(url: URL) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": SQLITE_TIMEOUT_S}}
-    # One connection stays open: a search asks from one thread, and servers grant about a hundred.
-    # More are opened for as long as a heartbeat or a lock needs them.
+    # One connection stays open, of about a hundred that servers grant; a heartbeat or a lock opens
+    # another for as long as it needs one.
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 10}
     if url.get_driver_name() in ("psycopg", "psycopg2"):
         # A server that vanishes without a word (power, network) must be noticed in a minute.
-        wanted = {
-            "connect_timeout": 10,
-            "keepalives_idle": 30,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 60_000,
-        }
-        options["connect_args"] = {k: v for k, v in wanted.items() if k not in url.query}
+        keepalives = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+        limits = {"connect_timeout": 10, "tcp_user_timeout": 60_000, **keepalives}
+        options["connect_args"] = {k: v for k, v in limits.items() if k not in url.query}
     return options
 
 
@@ -207,8 +193,8 @@ def check_workers(url: str, count: int) -> None:
     """InputError where `count` worker processes are more than the database at `url` bears."""
     if url.startswith("sqlite") and count > MOST_SQLITE_WORKERS:
         raise InputError(
-            f"a SQLite file bears at most {MOST_SQLITE_WORKERS} workers, but {count} were "
-            "requested; use fewer, or --storage postgresql+psycopg://USER@HOST/DATABASE"
+            f"a SQLite file bears at most {MOST_SQLITE_WORKERS} workers, not {count}; use fewer, "
+            "or --storage postgresql+psycopg://USER@HOST/DATABASE"
         )
 
 
@@ -242,18 +228,15 @@ def storage_error(error: BaseException, url: str) -> InputError:
 
 def is_storage_error(error: BaseException) -> bool:
     """Whether a database raised `error` (rather than a trial)."""
-    return isinstance(
-        error,
-        (NoAnswerError, optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError),
-    )
+    of_storage = optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError
+    return isinstance(error, (NoAnswerError, *of_storage))
 
 
 def _write_ahead(storage: RetryingStorage) -> None:
     # With a write-ahead log a dashboard can read while a trial is being written. Not every file
-    # system can do it (and a read-only file cannot be changed): the usual journal is right as
-    # well, only less smooth. The disk is waited for once a trial, when it ends, not at each of its
-    # hundred writes: those survive the process without it, and a power cut takes no more than what
-    # runs.
+    # system can do it (nor a read-only file): the usual journal is right too, only less smooth.
+    # The disk is waited for when a trial ends, not at each of its hundred writes: those survive
+    # the process without it, and a power cut takes no more than what runs.
     sqlalchemy.event.listen(
         storage.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=NORMAL")
     )
@@ -268,9 +251,7 @@ def _write_ahead(storage: RetryingStorage) -> None:
 
 
 def _checkpoint(engine: sqlalchemy.Engine) -> None:
-    """Writes the log into the file itself and onto the disk, so that a copy of study.db alone
-    holds every finished trial.
-    """
+    """Writes the log to the file on the disk: a copy of study.db holds every finished trial."""
     with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError), engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -292,15 +273,9 @@ def _without_password(text: str, url: str) -> str:
         return text
     values = [parsed.password, *(value for key, value in parsed.query.items() if _is_secret(key))]
     for secret in (str(value) for value in values if value):
-        spellings = (
-            secret,
-            quote(secret),
-            quote(secret, safe=""),
-            quote_plus(secret),
-            repr(secret)[1:-1],
-            secret.replace("\\", "\\\\").replace("'", "\\'"),  # PostgreSQL's connection strings
-        )
-        for spelling in spellings:
+        # The last is that of PostgreSQL's connection strings.
+        escaped = repr(secret)[1:-1], secret.replace("\\", "\\\\").replace("'", "\\'")
+        for spelling in (secret, quote(secret), quote(secret, ""), quote_plus(secret), *escaped):
             text = text.replace(spelling, "***")
     return text
 

@@ -32,8 +32,8 @@ from space import BASELINES, DesignSpace, Genome, InputError
 def open_study(config: StudyConfig, storage: RDBStorage, url: str, folder: Path) -> optuna.Study:
     """The study `config.name` in `storage` (opened from `url`), made where there is none.
 
-    Raises InputError where the study belongs to another program, or where a key that is fixed has
-    changed (each such key is named with both values); what the database raises passes.
+    Raises InputError where the study belongs to another program, or where fixed keys have changed
+    (named with both values); what the database raises passes.
     """
     study = _load_or_create(storage, config.name)
     _check_ours(study, url)
@@ -53,9 +53,8 @@ def open_study(config: StudyConfig, storage: RDBStorage, url: str, folder: Path)
 def enqueue_baselines(
     study: optuna.Study, space: DesignSpace, latency_limit_ms: float | None
 ) -> list[str]:
-    """The names of the baselines that were queued: those with no trial that runs or has a verdict.
-
-    A baseline that was over the latency limit is queued again where the limit allows it now.
+    """The names of the baselines that were queued: those without a trial that waits, runs or has a
+    verdict, and those that were over a latency limit which allows them now.
     """
 
     def is_settled(row: Row) -> bool:
@@ -63,9 +62,8 @@ def enqueue_baselines(
             return latency_limit_ms is not None and (row.latency_ms or 0) > latency_limit_ms
         return row.kind != "error"
 
-    settled = {
-        row.baseline for row in read_rows(study) if row.repeat_of is None and is_settled(row)
-    }
+    own = (row for row in read_rows(study) if row.repeat_of is None)
+    settled = {row.baseline for row in own if is_settled(row)}
     queued = [name for name in BASELINES if name not in settled]
     for name in queued:
         attrs: TrialAttrs = {"baseline": name, "genome": BASELINES[name].to_json()}
@@ -74,18 +72,17 @@ def enqueue_baselines(
 
 
 def enqueue_networks(study: optuna.Study, space: DesignSpace, genomes: Sequence[Genome]) -> int:
-    """Queues those of a user's `genomes` that no trial of the study has yet; how many. They are
-    never stopped early.
+    """Queues those of a user's `genomes` that no trial of the study has yet; how many.
 
     Raises InputError, before any is queued, where one lies outside of the space.
     """
-    wanted = {genome.digest: (genome, space.encode(genome)) for genome in genomes}
+    new = {genome.digest: (genome, space.encode(genome)) for genome in genomes}
     for trial in study.get_trials(deepcopy=False):
         if text := trial_attrs(trial).get("genome"):
-            wanted.pop(Genome.from_json(text).digest, None)
-    for genome, params in wanted.values():
+            new.pop(Genome.from_json(text).digest, None)
+    for genome, params in new.values():
         study.enqueue_trial(params, user_attrs={"genome": genome.to_json()})
-    return len(wanted)
+    return len(new)
 
 
 def check_data(study: optuna.Study, description: dict[str, Any]) -> None:
@@ -95,8 +92,8 @@ def check_data(study: optuna.Study, description: dict[str, Any]) -> None:
     stored = study_attrs(study).get("data", {})
     if stored and _started(study) and (changes := _changes(stored, description)):
         raise InputError(
-            f"the data of study {study.study_name!r} has changed ({changes}), and its trials "
-            "would not compare; bring the old data back, or start another study with --runs DIR"
+            f"the data of study {study.study_name!r} has changed ({changes}); bring the old data "
+            "back, or start another study with --runs DIR"
         )
     set_study_attrs(study, data=description)
 
@@ -107,11 +104,10 @@ def make_folder(folder: Path) -> None:
         for name in ("trials", ARTIFACTS):
             (folder / name).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(
-            f"folder {folder} can't be made, a file is in the way; give another --runs"
-        ) from error
+        why = "a file is in the way"
+        raise InputError(f"folder {folder} can't be made, {why}; change --runs") from error
     if not os.access(folder, os.W_OK):
-        raise InputError(f"the study's folder {folder} must be writable; give another --runs")
+        raise InputError(f"the study's folder {folder} must be writable; change --runs")
 
 
 def _load_or_create(storage: RDBStorage, name: str) -> optuna.Study:
@@ -135,10 +131,7 @@ def _check_ours(study: optuna.Study, url: str) -> None:
             "another --storage, or rename the study's TOML file"
         )
     if schema not in (None, SCHEMA):
-        raise InputError(
-            f"{name} has schema {schema}, not {SCHEMA}; use the version that made it, or give "
-            "another --runs"
-        )
+        raise InputError(f"{name} must have schema {SCHEMA}, but has {schema}; change --runs")
 
 
 def _check_fixed(study: optuna.Study, config: StudyConfig, url: str, folder: Path) -> None:

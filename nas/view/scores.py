@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nas.study.schema import finite
 from trials.files import replacing
 from trials.scoring import (
     MISALIGNED_SCENES,
@@ -159,10 +159,8 @@ def notes(result: Result, setting: Setting) -> list[str]:
     if setting.left_out:
         lines.append(f"left out, misaligned: scenes {', '.join(setting.left_out)}")
     elif misaligned:
-        lines.append(
-            f"with SID's misaligned scenes {', '.join(misaligned)} (--leave-out-misaligned leaves "
-            "them out)"
-        )
+        lines.append(f"with SID's misaligned scenes {', '.join(misaligned)}")
+        lines[-1] += " (--leave-out-misaligned leaves them out)"
     if result.protocol.name == "sid50" and len(result.images) != SID50_PICTURES:
         lines.append(f"{len(result.images)} of SID's {SID50_PICTURES} pictures")
     return lines
@@ -234,15 +232,6 @@ def write_json(path: Path, results: Sequence[Result], setting: Setting) -> None:
     text = json.dumps(top | values, indent=1, allow_nan=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def finite(value: Any) -> Any:
-    """`value` with None for every number, however deep, that JSON doesn't know."""
-    if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(first: str, *others: str) -> Table:

@@ -42,9 +42,7 @@ class Current:
         self.done, self.total, self.figures = done, total, figures
 
     def left_s(self) -> float | None:
-        """Seconds until its training (or the front's timing) ends, by its pace so far; None before
-        there is one.
-        """
+        """Seconds until its training (or the front's timing) ends, by its pace; None without."""
         done = self.done - self.phase_first  # a phase's first report may come late
         if self.phase not in ("train", "timing") or done <= 0:
             return None
@@ -113,17 +111,17 @@ class SearchState:
         """
         now = time.monotonic()
         running = [(now - one.started, one.left_s()) for one in self.running.values()]
-        paces = [gone + rest for gone, rest in running if rest is not None]
+        paces = [elapsed + rest for elapsed, rest in running if rest is not None]
         past = [row.seconds for row in self.rows if row.is_verdict and row.seconds] or paces
         if not past:
             return None
         mean = sum(past) / len(past)
         trials_left = max(0, self.total - self.done)
         work, longest = trials_left * mean, 0.0
-        for gone, rest in running:
-            duration = max(mean, gone) if rest is None else gone + rest
-            work += duration - mean - gone
-            longest = max(longest, duration - gone)
+        for elapsed, rest in running:
+            duration = max(mean, elapsed) if rest is None else elapsed + rest
+            work += duration - mean - elapsed
+            longest = max(longest, duration - elapsed)
         at_once = max(1, min(self.workers, trials_left))
         left = work if at_once == 1 else max(work / at_once, longest)
         if self.timeout_s is not None:

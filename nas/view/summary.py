@@ -12,20 +12,19 @@ from rich.markup import escape
 
 from nas.study.config import SYNTHETIC, StudyConfig
 from nas.study.records import Row
+from nas.study.schema import study_attrs
 from nas.study.storage import default_url, mask_password
 from nas.view.state import SearchOutcome, SearchState
 from nas.view.tables import figure, front_table, milliseconds
 from nas.view.terminal import HYPERVOLUME_UNIT
 
-# The study's attribute with what nas.proxy found.
-PROXY = "proxy"
 # A rung that orders networks worse than this should not decide about them.
 TRUSTED_TAU = 0.6
 
 
 def rung_warnings(study: optuna.Study) -> list[str]:
     """A line for each rung that `nas.proxy` found untrustworthy; none where it was not run."""
-    taus = study.user_attrs.get(PROXY, {}).get("tau", {})
+    taus = study_attrs(study).get("proxy", {}).get("tau", {})
     last = max((int(step) for step in taus), default=0)
     lines = []
     for step in sorted(map(int, taus)):
@@ -34,8 +33,7 @@ def rung_warnings(study: optuna.Study) -> list[str]:
             tau = "no order" if value is None else f"Kendall's tau {value:.2f}"
             lines.append(
                 f"the rung at {step} steps predicts the final order badly ({tau}, below "
-                f"{TRUSTED_TAU:g}): its stops are worth little; a higher train.first_rung or "
-                "--stopping off leaves it out"
+                f"{TRUSTED_TAU:g}); a higher train.first_rung or --stopping off leaves it out"
             )
     return lines
 
@@ -61,10 +59,8 @@ def report(
         volume = f"hypervolume {figure(state.hypervolume, 2)} {HYPERVOLUME_UNIT}"
         console.print(f"{volume} (above amplifying alone, faster than 8 x MO)", highlight=False)
         if any(not row.steady for row in state.rows):
-            console.print(
-                "~ drifted while it was timed: something else used the device; trust x MO more "
-                "than ms"
-            )
+            what = "~ drifted while it was timed: something else used the device"
+            console.print(f"{what}; trust x MO more than ms")
     elif any(row.kind == "over_limit" for row in state.rows):
         console.print(_unmet(state.rows, config), highlight=False)
     console.print()
@@ -78,7 +74,6 @@ def report(
 
 
 def _unmet(rows: Sequence[Row], config: StudyConfig) -> str:
-    """That no network met the limit."""
     # Some may have been trained, before there was a limit.
     over = [row for row in rows if row.kind in ("over_limit", "complete") and row.latency_ms]
     fastest = min(over, key=lambda row: row.latency_ms or 0.0)

@@ -41,14 +41,8 @@ def plain_table(
     left: Sequence[str], right: Sequence[str] = (), *, title: str | None = None
 ) -> Table:
     """A table without lines: columns aligned left, then right, none of them wrapped."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table.box, table.pad_edge = None, False
     for name in left:
         table.add_column(name, no_wrap=True)
     for name in right:
@@ -57,8 +51,7 @@ def plain_table(
 
 
 def trials_table(rows: Sequence[Row], front: Collection[int], *, most: int | None = None) -> Table:
-    """The trials in the order of their numbers, those on the front marked; with `most`, the last
-    so many.
+    """The trials by number, those on the front marked; with `most`, the last so many.
 
     Queued trials are left out, and so are attempts that were killed and queued again.
     """
@@ -90,14 +83,8 @@ def trials_table(rows: Sequence[Row], front: Collection[int], *, most: int | Non
 def front_table(front: Sequence[Row], rows: Sequence[Row]) -> Table:
     """The front, fastest first, with the baselines marked; those that aren't on it follow."""
     numbers = {row.number for row in front}
-    others = [
-        row
-        for row in rows
-        if row.baseline
-        and row.kind == "complete"
-        and row.number not in numbers
-        and row.repeat_of is None
-    ]
+    baselines = (row for row in rows if row.baseline and row.repeat_of is None)
+    others = [row for row in baselines if row.kind == "complete" and row.number not in numbers]
     columns = ("trial", "PSNR dB", "SSIM", "latency ms", "x MO", "parameters", "GMAC")
     table = plain_table(("", "name"), columns, title="Pareto front, fastest first")
     for row in [*front, *others]:

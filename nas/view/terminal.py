@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,56 +22,38 @@ from nas.view.state import ALONE, SearchState
 from nas.view.tables import duration, figure, kind_text, milliseconds, trials_table
 
 REFRESH_S = 0.25
-# With more workers than this the next event comes soon, and a new phase needs no refresh of its
-# own.
+# With more workers than this the next event comes soon: a new phase needs no refresh of its own.
 FEW = 16
 LOG_EVERY_S = 30.0
 HYPERVOLUME_UNIT = "dB x octaves"
 
 
-class View(AbstractContextManager["View"], Protocol):
-    """Where a search is displayed; used as a context. `worker` is whose event it is, where there
-    are several.
-    """
+class View(AbstractContextManager["View"]):
+    """What displays a search, a context; `worker` is whose event it is where there are several."""
 
-    state: SearchState
-
-    def started(self, number: int, name: str, *, worker: int = ALONE) -> None:
-        """A trial starts; or, with number -1, the loading of the data ("data") or the final timing
-        of the front ("front").
-        """
-
-    def progress(
-        self, phase: str, done: int, total: int, figures: dict[str, float], *, worker: int = ALONE
-    ) -> None:
-        """The running trial reports progress."""
-
-    def ended(self, rows: Sequence[Row], number: int | None, *, worker: int = ALONE) -> None:
-        """Trial `number` has ended (None: the data is loaded, or its worker died), and the study
-        now holds `rows`.
-        """
-
-    def note(self, text: str) -> None:
-        """A line for the user."""
-
-
-class _Base(AbstractContextManager["_Base"]):
-    def __init__(self, state: SearchState, console: Console) -> None:
-        self.state, self.console = state, console
+    def __init__(self, state: SearchState) -> None:
+        self.state = state
 
     def __exit__(self, *error: object) -> None:
         self.state.running.clear()
 
     def started(self, number: int, name: str, *, worker: int = ALONE) -> None:
+        """A trial starts; or, with number -1, the loading of the data ("data") or the final timing
+        of the front ("front").
+        """
         self.state.start(number, name, worker)
 
     def progress(
         self, phase: str, done: int, total: int, figures: dict[str, float], *, worker: int = ALONE
     ) -> None:
+        """The running trial reports progress."""
         if (current := self.state.running.get(worker)) is not None:
             current.progress(phase, done, total, figures)
 
     def ended(self, rows: Sequence[Row], number: int | None, *, worker: int = ALONE) -> None:
+        """Trial `number` has ended (None: the data is loaded, or its worker died), and the study
+        now holds `rows`.
+        """
         self.state.rows = rows
         current = self.state.running.get(worker)
         # A worker may have begun its next trial already.
@@ -79,20 +61,28 @@ class _Base(AbstractContextManager["_Base"]):
             del self.state.running[worker]
 
     def note(self, text: str) -> None:
+        """A line for the user."""
+        raise NotImplementedError
+
+
+class _ConsoleView(View):
+    def __init__(self, state: SearchState, console: Console) -> None:
+        super().__init__(state)
+        self.console = console
+
+    def note(self, text: str) -> None:
         self.console.print(escape(text), highlight=False, soft_wrap=True)
 
     def time_left(self) -> str:
         """ "about 1:05 left"; empty where there is nothing left, or no pace yet."""
-        left = self.state.left_s()
-        if left is None or self.state.done >= self.state.total:
-            return ""
-        return f"about {duration(left)} left"
+        left = self.state.left_s() if self.state.done < self.state.total else None
+        return "" if left is None else f"about {duration(left)} left"
 
     def hypervolume(self) -> str:
         return f"hypervolume {figure(self.state.hypervolume, 2)} {HYPERVOLUME_UNIT}"
 
 
-class TableView(_Base):
+class TableView(_ConsoleView):
     """A live table in a terminal."""
 
     def __init__(self, state: SearchState, console: Console) -> None:
@@ -138,7 +128,7 @@ class TableView(_Base):
             self._live.refresh()
 
     def render(self) -> RenderableType:
-        """The whole picture: head line, the trials that fit, and the running ones."""
+        """The table: head line, the trials that fit, and the running ones."""
         state = self.state
         head = f"[bold]{escape(state.study)}[/]  {state.done} of {state.total} trials  "
         head += f"[dim]{escape(state.about)}[/]"
@@ -173,7 +163,7 @@ class TableView(_Base):
         return [*([grid] if lines else []), *([f"[dim]{more} more workers[/]"] if more else [])]
 
 
-class LogView(_Base):
+class LogView(_ConsoleView):
     """One line per event, for logs and pipes; a training has one every half minute."""
 
     def __init__(self, state: SearchState, console: Console) -> None:
@@ -203,13 +193,12 @@ class LogView(_Base):
         row = next((row for row in rows if row.number == number), None)
         if row is None:
             return
+        latency = f"{milliseconds(row)} ms ({figure(row.ratio_to_mo, 2)} x MO)"
         parts = [
             kind_text(row),
             figure(row.psnr_db, 2, " dB") if row.psnr_db is not None else "",
             f"SSIM {row.ssim:.3f}" if row.ssim is not None else "",
-            f"{milliseconds(row)} ms ({figure(row.ratio_to_mo, 2)} x MO)"
-            if row.latency_ms is not None
-            else "",
+            latency if row.latency_ms is not None else "",
             row.message if row.repeat_of is None else "",
             f"{self.state.done} of {self.state.total} trials",
             self.hypervolume(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -19,10 +18,8 @@ SAME_S = 60.0
 class EventReplay:
     """Displays events of workers of `study` (see nas/workers/worker.py) in `view`."""
 
-    def __init__(
-        self, study: optuna.Study, view: View, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._study, self._view, self._clock = study, view, clock
+    def __init__(self, study: optuna.Study, view: View) -> None:
+        self._study, self._view = study, view
         self._notes: dict[str, float] = {}
         self._ended: list[tuple[int, int | None]] = []
 
@@ -62,7 +59,7 @@ class EventReplay:
         return any(number is not None and rows[number].is_verdict for _, number in ended)
 
     def _note(self, worker: int, text: str) -> None:
-        now = self._clock()
+        now = time.monotonic()
         if now - self._notes.get(text, -SAME_S) >= SAME_S:
             self._view.note(f"worker {worker}: {text}")
         self._notes[text] = now

@@ -45,7 +45,7 @@ from nas.study.storage import (
 )
 from nas.study.store import make_folder
 from nas.view.state import ALONE, SearchOutcome, SearchState
-from nas.view.terminal import REFRESH_S
+from nas.view.terminal import REFRESH_S, View
 from nas.workers.process import LEAVE_S, Assignment, Event
 
 EXAMPLE = "python -m nas.workers.worker < assignment.json"
@@ -95,19 +95,12 @@ def work(
         storage.engine.dispose()
 
 
-class EventView:
-    """Sends what a search would display; a nas.view.terminal.View."""
+class EventView(View):
+    """Sends what a search would display."""
 
     def __init__(self, state: SearchState, send: Send) -> None:
-        self.state = state
-        self._send = send
-        self._phase, self._sent_at = "", 0.0
-
-    def __enter__(self) -> EventView:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.state.running.clear()
+        super().__init__(state)
+        self._send, self._phase, self._sent_at = send, "", 0.0
 
     def started(self, number: int, name: str, *, worker: int = ALONE) -> None:
         self.state.start(number, name)

@@ -174,7 +174,7 @@ def test_changed_data_is_refused(refused: Callable[..., str], run_search: Comman
 
 def test_a_file_in_the_way(refused: Callable[..., str], runs: Path) -> None:
     runs.write_text("I am a file")
-    assert "a file is in the way; give another --runs" in refused()
+    assert "a file is in the way; change --runs" in refused()
 
 
 def test_a_storage_held_by_another_program(

@@ -126,8 +126,8 @@ def test_files_that_hold_no_genome(tmp_path: Path) -> None:
             "timeout_min must be from 1e-06 to 10000000, but got inf",
         ),
         ("trials = " + "[" * 5000 + "]" * 5000, "must be a TOML file, but: "),
-        ("a." * 40_000 + "a = 1", "must be a study's file of at most 65536 bytes, but has 80005"),
-        ("a." * 20_000 + "a = 1", "must have at most 100 dots in a line, but has more"),
+        ("a." * 40_000 + "a = 1", "may have 65536 bytes, but has 80005"),
+        ("a." * 20_000 + "a = 1", "may have 100 dots in a line, not more"),
         (
             "[train]\nlearning_rate = nan",
             "train.learning_rate must be from 1e-12 to 1000, but got nan",
@@ -163,9 +163,7 @@ def test_configs_that_once_came_through_or_crashed(
 def test_a_study_has_no_name_that_leads_out_of_its_folder(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.toml"
     path.write_text("trials = 3")
-    assert "a study's name must be one word for a folder" in refusal(
-        lambda: load_config(str(path))
-    )
+    assert "a study's name must be at most 100 bytes" in refusal(lambda: load_config(str(path)))
     assert "a study's name must be" in refusal(lambda: study_name(str(path)))
     assert "a study's name must be" in refusal(lambda: study_name("../" + name))
     assert study_name("dark") == "dark" == study_name("nas/studies/dark.toml")

@@ -145,5 +145,5 @@ def test_networks_that_diverge_are_no_networks(
         return rungs_of(genome)[:1]
 
     assert ask("--networks", 8, train=diverges) == 2
-    rule = "a rank correlation needs 8 networks trained to the end"
+    rule = "8 networks must be trained to the end"
     assert f"{rule}, but only 0 were" in capsys.readouterr().err

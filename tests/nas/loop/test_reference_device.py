@@ -66,8 +66,9 @@ def test_with_a_latency_device_others_may_join_and_only_train(study: optuna.Stud
     assert settle_latency_device(study, "cuda", "L4", "L4")
     measured(study)
     assert not settle_latency_device(study, "cuda", "H200", "L4")
-    assert "must be the device that has timed this study so far, L4, but got H200" in refused(
-        study, "cuda", "H200", "H200"
+    assert (
+        "--latency-device must be L4, which has timed this study so far, but got H200"
+        in refused(study, "cuda", "H200", "H200")
     )
 
 

@@ -51,7 +51,7 @@ def test_some_are_stopped_and_the_study_tells_where(searched: None, read_study: 
         assert [step for step, _ in rungs_of(trial)] == list(RUNGS)
 
 
-def test_seeds_are_never_stopped(searched: None, read_study: Read) -> None:
+def test_baselines_are_never_stopped(searched: None, read_study: Read) -> None:
     seeds = [t for t in read_study().trials if "baseline" in t.user_attrs]
     assert [rungs_of(t) for t in seeds] == [[(20, "exempt"), (60, "exempt"), (180, "end")]] * 3
 

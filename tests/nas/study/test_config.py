@@ -96,13 +96,13 @@ def test_flags_win_over_the_file_and_none_means_as_the_file_says(tiny: Path) -> 
             "timeout_min must be from 1e-06 to 10000000, but got -1.0",
         ),
         ("latency_limit_ms = 0", "latency_limit_ms must be from 1e-06 to 1000000000, but got 0.0"),
-        ("train = 3", "'train' must be a table ([train]), but got 3"),
+        ("train = 3", "[train] must be a table, but got 3"),
         ("[train]\nsteps = 0", "train.steps must be from 1 to 1000000000, but got 0"),
         (
             "[data]\nwhite_balanced_input = 1",
             "data.white_balanced_input must be true or false, but got 1",
         ),
-        ("name = 'x'", "unknown key 'name'; a study is named after its file"),
+        ("name = 'x'", "unknown key 'name'; a study has its file's name"),
         ("trials = ", "must be a TOML file, but:"),
         (
             "[data]\nsource = '/no/such/place'",
@@ -149,7 +149,7 @@ def test_cuda_without_a_gpu_is_refused() -> None:
     for device in ("cuda", "cuda:1"):
         with pytest.raises(
             InputError,
-            match=f"device '{device}' needs a GPU, but torch .* sees none; use --device",
+            match=f"device '{device}' needs a GPU, but torch .* sees none; use cpu",
         ):
             resolve_device(device)
 

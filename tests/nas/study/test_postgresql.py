@@ -155,8 +155,8 @@ def test_a_server_that_does_not_come_back_ends_the_search_in_one_line(
         "servers.SEARCH",
         servers.SEARCH.replace(
             "import sys\n",
-            "import sys\nfrom nas.study import retrying_storage as patient\n"
-            "patient.Patience.__init__.__kwdefaults__['give_up_s'] = 2.0\n",
+            "import sys\nfrom nas.study.retrying_storage import Retry\n"
+            "Retry.__init__.__kwdefaults__['give_up_s'] = 2.0\n",
             1,
         ),
     )
@@ -180,7 +180,7 @@ def test_a_server_that_does_not_come_back_ends_the_search_in_one_line(
 def test_two_machines_go_on_after_their_server_was_away_for_a_minute(
     server: Server, search: Searches, runs: Path, tmp_path: Path
 ) -> None:
-    """Issue 7's second acceptance: the database stopped for 60 s in the middle. Prints what was
+    """The database stopped for 60 s in the middle. Prints what was
     lost (nothing).
     """
     folders = [runs, tmp_path / "other machine"]

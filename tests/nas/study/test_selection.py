@@ -62,9 +62,9 @@ def test_the_requested_trials_are_selected() -> None:
         (lambda: selection.by_number([], 0), "it has no trial yet"),
         (
             lambda: selection.front(ROWS, 5.0),
-            "it is empty: no trial is complete within its limit of 5 ms; let the search run on",
+            "no trial is complete within its limit of 5 ms; let it run on",
         ),
-        (lambda: selection.front([], None), "it is empty: no trial is complete; let"),
+        (lambda: selection.front([], None), "no trial is complete; let"),
         (
             lambda: selection.fastest_above(ROWS, 26),
             "none has 26 dB: trial 1 (00000000) comes nearest with 25.00 dB",
@@ -75,7 +75,7 @@ def test_the_requested_trials_are_selected() -> None:
         ),
         (
             lambda: selection.best_under(ROWS[5:], 9),
-            "must hold a complete trial to export, but has none",
+            "must have a complete trial, but has none",
         ),
     ],
 )

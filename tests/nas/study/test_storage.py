@@ -102,7 +102,7 @@ def test_more_workers_than_a_file_bears_are_refused_with_what_to_do(tmp_path: Pa
     check_workers(url, MOST_SQLITE_WORKERS)
     check_workers("postgresql+psycopg://nas@host/db", 500)
     with pytest.raises(
-        InputError, match=f"at most {MOST_SQLITE_WORKERS} workers, but 500 .*postgresql"
+        InputError, match=f"at most {MOST_SQLITE_WORKERS} workers, not 500; .*postgresql"
     ):
         check_workers(url, 500)
 
