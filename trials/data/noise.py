@@ -61,11 +61,10 @@ class Sensor:
         """Rows of the ISO values from `iso_min` to `iso_max`; InputError where there are none."""
         rows = tuple(row for row in self.rows if iso_min <= row.iso <= iso_max)
         if not rows:
-            known = f"{self.rows[0].iso} to {self.rows[-1].iso}"
-            raise InputError(
-                f"the ISO range must hold a calibrated ISO of {self.camera} ({known}), but is "
-                f"{iso_min} to {iso_max}; widen it"
+            rule = (
+                f"the ISO range must meet {self.rows[0].iso} to {self.rows[-1].iso}, as calibrated"
             )
+            raise InputError(f"{rule} for {self.camera}, but is {iso_min} to {iso_max}; widen it")
         return rows
 
 
@@ -74,7 +73,7 @@ def load_sensor(name: str) -> Sensor:
     known = sorted(path.stem for path in SENSORS.glob("*.json"))
     if name not in known:
         raise InputError(
-            f"the sensor must be one of {', '.join(known)}, but is {name!r}; choose one of them"
+            f"the sensor must be one of {', '.join(known)}, but is {name!r}; choose one"
         )
     fields = json.loads((SENSORS / f"{name}.json").read_text(encoding="utf-8"))
     return Sensor(**{**fields, "rows": tuple(SensorRow(**row) for row in fields["rows"])})

@@ -34,8 +34,7 @@ class RawFrame:
         """A part of the mosaic in whole 2 x 2 cells: black 0, white 1, values outside clipped."""
         part = self.mosaic[rows, columns]
         height, width = part.shape
-        # Two rows of black levels as long as the mosaic's: NumPy is slow where its innermost axis
-        # has two values.
+        # Black levels in rows as long as the mosaic's: NumPy is slow along an axis of two values.
         black = np.tile(np.array(self.black, dtype=np.float32).reshape(2, 2), (1, width // 2))
         scaled = part.astype(np.float32).reshape(height // 2, 2, width)
         scaled -= black

@@ -41,9 +41,7 @@ class DamagedError(ValueError):
 
 
 class PreemptedError(KeyboardInterrupt):
-    """A training was asked to stop; a checkpoint holds all of it. As a KeyboardInterrupt it is no
-    trial's failure.
-    """
+    """A training stops on request, saved in a checkpoint: as KeyboardInterrupt, not as a failure."""
 
 
 @dataclass(kw_only=True)
@@ -98,7 +96,7 @@ class Checkpointer:
             raise PreemptedError
 
     def check_stop(self) -> None:
-        """Raises PreemptedError where the training is to stop, without a checkpoint."""
+        """Raises PreemptedError, without a checkpoint, where the training is to stop."""
         if self.stop():
             raise PreemptedError
 
@@ -141,10 +139,9 @@ def read(path: Path) -> State:
         state: State = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except DamagedError:
         raise
-    except OSError as error:
-        raise DamagedError(f"{path} can't be read ({error.strerror})") from error
-    except Exception as error:  # intact, and yet this torch can't read it
-        raise DamagedError(f"{path} can't be read ({type(error).__name__})") from error
+    except Exception as error:  # no file, or this torch can't read what is intact
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise DamagedError(f"{path} can't be read ({why})") from error
     return state
 
 
@@ -183,7 +180,7 @@ class TrialCheckpoint:
             return {
                 "latency": latency.to_dict(),
                 "ratio_to_mo": ratio.to_dict(),
-                "rungs": [rung.to_dict() for rung in self.rungs],
+                "rungs": [asdict(rung) for rung in self.rungs],
                 "training": state(),
             }
 

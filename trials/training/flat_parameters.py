@@ -1,5 +1,4 @@
-"""A network's parameters in one flat buffer, and a network without weight norm that computes with
-them.
+"""A network's parameters in one flat buffer, and its copy without weight norm that uses them.
 
 Weight norm costs a dozen small operations per convolution and step: norm, cast, changes of layout,
 and all of that again backward; then optimiser, clipping and average walk over hundreds of small
