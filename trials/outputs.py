@@ -46,8 +46,8 @@ def write_outputs(
     encoded, data = cv2.imencode(".png", preview[:, :, ::-1])
     if not encoded:
         raise RuntimeError(f"the preview in {folder} could not be encoded as PNG")
-    with replacing(folder / "preview.png") as beside:
-        beside.write_bytes(data.tobytes())
+    with replacing(folder / "preview.png") as temporary:
+        temporary.write_bytes(data.tobytes())
 
 
 def write_weights(path: Path, model: DarkUNet, *, white_balanced_input: bool) -> None:
@@ -55,8 +55,8 @@ def write_weights(path: Path, model: DarkUNet, *, white_balanced_input: bool) ->
     state = {name: one.detach().cpu().contiguous() for name, one in model.state_dict().items()}
     balanced = "true" if white_balanced_input else "false"
     metadata = {"genome": model.genome.to_json(), "white_balanced_input": balanced}
-    with replacing(path) as beside:
-        save_file(state, beside, metadata=metadata)
+    with replacing(path) as temporary:
+        save_file(state, temporary, metadata=metadata)
 
 
 @torch.no_grad()

@@ -61,10 +61,9 @@ class Sensor:
         """Rows of the ISO values from `iso_min` to `iso_max`; InputError where there are none."""
         rows = tuple(row for row in self.rows if iso_min <= row.iso <= iso_max)
         if not rows:
-            rule = (
-                f"the ISO range must meet {self.rows[0].iso} to {self.rows[-1].iso}, as calibrated"
-            )
-            raise InputError(f"{rule} for {self.camera}, but is {iso_min} to {iso_max}; widen it")
+            known = f"{self.rows[0].iso} to {self.rows[-1].iso}"
+            rule = f"the ISO range must hold a calibrated ISO of {self.camera} ({known})"
+            raise InputError(f"{rule}, but is {iso_min} to {iso_max}; widen it")
         return rows
 
 

@@ -88,10 +88,10 @@ class SyntheticData:
         if self.device.type == "cuda":
             crops = gather_crops(self.scenes, places, crop)
         else:  # slices are faster than indexed pixels, and there is no device to wait for
-            crops = torch.stack([self._cut(*place, crop) for place in places.tolist()])
+            crops = torch.stack([self._cut(crop, *place) for place in places.tolist()])
         return self._photograph(crops.float(), generator)
 
-    def _cut(self, scene: int, top: int, left: int, turn: int, crop: int) -> Tensor:
+    def _cut(self, crop: int, scene: int, top: int, left: int, turn: int) -> Tensor:
         return orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
 
     def _photograph(self, scenes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

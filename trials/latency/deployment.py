@@ -118,7 +118,7 @@ class Deployed:
 def deploy(
     model: DarkUNet, config: LatencyConfig, device: torch.device, height: int, width: int
 ) -> Deployed:
-    """A copy of `model` in the form that `config` asks for.
+    """A copy of `model` in the form that `config` requests.
 
     To be called in `numerics(device)`, without gradients and alone on the device, since forms may
     have to be timed. Raises InputError where the device can't do what is asked; lets out-of-memory

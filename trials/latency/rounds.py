@@ -111,7 +111,7 @@ class Measurement:
                 rounds.append(_median_ratio(own, reference[index::step]))
 
     def _is_precise(self) -> bool:
-        """Whether ratios, and medians if those count, are known to the precision asked for."""
+        """Whether ratios, and medians if those count, are known to the requested precision."""
         precision = self._config.precision
         medians = (summarise(timer.times_ms) for timer in self._timers)
         if not self._ratio_only and any(

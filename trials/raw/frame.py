@@ -1,4 +1,4 @@
-"""A raw photo in memory: the sensor's mosaic, and what its file tells about it."""
+"""A raw photo in memory: the sensor's mosaic and its file's metadata."""
 
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ class RawFrame:
 
 @dataclass(frozen=True)
 class Exposure:
-    """What decides how bright a raw is; 0 for what the file doesn't tell."""
+    """What decides how bright a raw is; 0 where the metadata lack it."""
 
     seconds: float = 0.0
     iso: float = 0.0

@@ -1,8 +1,7 @@
-"""Checkpoints of a training: whole or absent, and verified when they are read.
+"""Checkpoints of a training: complete or absent, and verified when they are read.
 
-A file is a header line (format, and the SHA-256 of the rest) and what torch.save wrote. It is
-written beside its place and renamed; the one before stays, so that there is always one to fall
-back on.
+A file is a header line (format, and the SHA-256 of the rest) and what torch.save wrote. The one
+before the newest stays, so that there is always one to fall back on.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class DamagedError(ValueError):
 
 
 class PreemptedError(KeyboardInterrupt):
-    """A training stops on request, saved in a checkpoint: as KeyboardInterrupt, not as a failure."""
+    """A training was asked to stop, and is saved; no trial's failure, as a KeyboardInterrupt."""
 
 
 @dataclass(kw_only=True)
@@ -119,7 +118,7 @@ class Checkpointer:
         torch.save(state, memory)
         content = memory.getbuffer()
         path = self.folder / f"step_{step:08d}.ckpt"
-        with replacing(path) as beside, beside.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
             file.write(content)
         for old in self.paths()[RETAINED:]:
@@ -176,7 +175,7 @@ class TrialCheckpoint:
         assert self.timed is not None
         latency, ratio = self.timed
 
-        def whole() -> State:
+        def trial_state() -> State:
             return {
                 "latency": latency.to_dict(),
                 "ratio_to_mo": ratio.to_dict(),
@@ -184,4 +183,4 @@ class TrialCheckpoint:
                 "training": state(),
             }
 
-        self._checkpointer.save(step, whole, due=due)
+        self._checkpointer.save(step, trial_state, due=due)

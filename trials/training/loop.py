@@ -96,7 +96,7 @@ def train(
 
     def current() -> dict[str, Any]:
         trained = trainer.state()
-        if trainer.divergence.diverged:  # as a GPU may only tell now
+        if trainer.divergence.diverged:  # as a GPU may only show now
             raise _DivergedError
         log.loss = trainer.divergence.smoothed
         return {"trainer": trained, "generator": batches.generator_state, "log": asdict(log)}

@@ -87,7 +87,7 @@ class Batches:
                     if stream:
                         stream.synchronize()
                 self._put((batch, self._generator.get_state()))
-        except BaseException as error:  # raised again where the batch is asked for
+        except BaseException as error:  # raised again by `next`
             self._put(error)
 
     def _put(self, item: tuple[Batch, Tensor] | BaseException) -> None:

@@ -42,7 +42,7 @@ class Trainer:
         smoothing_steps: int = SMOOTHING_STEPS,
         graph: bool = True,
     ) -> None:
-        """Puts `model` on `device`, in training mode; without `graph` a GPU runs kernel by kernel.
+        """Puts `model` on `device`, in training mode; without `graph` a GPU runs op by op.
 
         Raises InputError for an impossible config.
         """
@@ -61,7 +61,7 @@ class Trainer:
         self._captured: Callable[[], None] | None = None
 
     def step(self, step: int, mosaic: Tensor, target: Tensor) -> bool:
-        """Does step number `step` (from 0) on one batch; False, and nothing more, once diverged."""
+        """Does step `step` (0, 1, ...) on one batch; once diverged, nothing and returns False."""
         if self.divergence.diverged:
             return False
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
