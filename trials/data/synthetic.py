@@ -109,7 +109,7 @@ class SyntheticData:
         return scale_mosaic(noisy.clamp_(min=0.0), amplification).clamp_(max=1.0), target
 
     def _hold_out(self, scenes: Tensor) -> list[Pair]:
-        # Drawn on the CPU, so that they are the same on every device but for the last digits.
+        # Drawn on the data's device: a GPU's held-out pairs have other noise than a CPU's.
         generator = torch.Generator(self.device).manual_seed(self.config.seed + 1)
         pairs = []
         for index, scene in enumerate(scenes):

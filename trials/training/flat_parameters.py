@@ -169,9 +169,8 @@ class FlatParameters:
             setattr(self.network.get_submodule(parent), own, plain)
         for parameter in others:
             parent, _, own = names[id(parameter)].rpartition(".")
-            leaf = self._leaf(
-                self._view(self._plain, parameter, g_length), self._view(self.grads, parameter)
-            )
+            value = self._view(self._plain, parameter, g_length)
+            leaf = self._leaf(value, self._view(self.grads, parameter))
             setattr(self.network.get_submodule(parent), own, leaf)
 
     def _leaf(self, value: Tensor, grad: Tensor) -> nn.Parameter:

@@ -1,6 +1,4 @@
-"""The protocol: it times what would be deployed, on the frame that was asked for, and says how
-sure it is.
-"""
+"""The protocol: it times what would be deployed, on the requested frame, with its uncertainty."""
 
 import contextlib
 import time
