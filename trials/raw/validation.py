@@ -90,7 +90,7 @@ def check_frame(frame: RawFrame, path: str | Path) -> None:
         raise InputError(f"{rule}, but {path} has {levels}; copy it again")
     if not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain in frame.white_balance):
         gains = ", ".join(f"{gain:g}" for gain in frame.white_balance)
-        rule = f"a raw photo's white balance must be {1 / LARGEST_GAIN:g} to {LARGEST_GAIN:g}"
+        rule = f"a raw photo's white balance must be from {1 / LARGEST_GAIN:g} to {LARGEST_GAIN:g}"
         raise InputError(f"{rule} times green, but {path} has {gains}; copy it again")
     largest = float(np.abs(frame.camera_to_srgb).max())
     if not (math.isfinite(largest) and largest <= LARGEST_GAIN):
