@@ -14,7 +14,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ def main(
     for count, genome in enumerate(todo, 1):
         scores = (train or train_to_the_end)(genome, config, data=data)
         if len(scores) and scores[-1].step == config.train.steps:
-            curves[genome.digest] = trained[genome.digest] = [one.to_dict() for one in scores]
+            curves[genome.digest] = trained[genome.digest] = [asdict(one) for one in scores]
             earlier = study_attrs(study).get("proxy", {})
             set_study_attrs(study, proxy={**earlier, "networks": trained})
         psnr = ", ".join(f"{one.psnr_db:.2f}" for one in scores)

@@ -6,38 +6,30 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The pairs that a network is trained and scored on."""
+    """The pairs that a network is trained and scored on; most settings are of synthetic data."""
 
     source: str | Path = "synthetic"
     """"synthetic", or a folder in SID's layout."""
     white_balanced_input: bool = True
-    """Multiply the mosaic by the camera's white balance. It is in every raw file and costs
-    nothing, and a network that need not guess it makes no colour cast. The published MO weights
-    want False.
+    """Multiply the mosaic by the camera's white balance, which every raw file holds: a network
+    that need not guess it makes no colour cast. The published MO weights want False.
     """
     sensor: str = "sony_a7s2"
-    """Synthetic data only: the calibrated sensor, a file in trials/data/sensors."""
+    """Synthetic: the calibrated sensor, a file in trials/data/sensors."""
     scenes: int = 192
-    """Synthetic data only: number of training scenes, made in ten seconds on two CPU cores. Noise,
-    exposure and crop are new for every sample; still, 64 scenes gave 0.3 dB less on real photos
-    after 600 steps.
+    """Synthetic: training scenes, made in ten seconds on two CPU cores; every sample has new
+    noise, exposure and crop. 64 gave 0.3 dB less on real photos after 600 steps.
     """
     scene_size: int = 256
-    """Synthetic data only: side of a scene in pixels, twice the crop. Many small scenes teach more
-    than few large ones.
-    """
+    """Synthetic: side of a scene in pixels; many small ones teach more than few large ones."""
     held_out: int = 12
-    """Number of held-out pairs: synthetic scenes of their own, or at most so many real pairs,
-    spread evenly over those held out.
-    """
+    """Held-out pairs: scenes of their own, or at most so many real ones, spread evenly."""
     iso_min: int = 50
     iso_max: int = 25600
-    """Synthetic data only: range of ISO values, the calibrated one of the default sensor."""
+    """Synthetic: range of ISO values, the calibrated one of the default sensor."""
     ratio_min: float = 100.0
     ratio_max: float = 300.0
-    """Synthetic data only: range of exposure ratios long / short (log-uniform); SID's are 100, 250
-    and 300.
-    """
+    """Synthetic: exposure ratios long / short (log-uniform); SID's are 100, 250 and 300."""
     seed: int = 0
     """Fixes the scenes and the held-out pairs."""
 
@@ -57,21 +49,15 @@ class TrainConfig:
     warmup_steps: int = 50
     """Steps of linear warm-up (at most a fifth of all steps)."""
     grad_clip: float = 0.1
-    """Largest norm of the gradient of all parameters. MO's is mostly 0.1 to 0.5, so early steps
-    all count alike, and a bad one can't throw the weights far.
-    """
+    """Largest norm of the gradient, so that no step can spoil much; MO's is mostly 0.1 to 0.5."""
     ema_decay: float = 0.99
     """Decay per step of the averaged weights; it ramps up from zero, for short runs."""
     ms_ssim_weight: float = 0.0
     """Share of 1 - MS-SSIM in the loss; the rest is L1."""
     first_rung: int | None = None
-    """Step of the first rung (trials/training/rungs.py); None: about a 27th of all steps, and at
-    least 10.
-    """
+    """Step of the first rung (training/rungs.py); None: a 27th of all steps, at least 10."""
     dtype: str = "auto"
-    """Of the forward pass: float32, bfloat16 (weights, loss and optimiser stay float32), or auto:
-    bfloat16 on a processor or GPU that has instructions for it, else float32.
-    """
+    """Of the forward pass alone: float32, bfloat16, or auto: bfloat16 where the device has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +65,9 @@ class LatencyConfig:
     """How the deployed network is timed."""
 
     height: int | None = None
-    """Mosaic rows in pixels, rounded up to the network's multiple; None: 2848 on a GPU (a whole
-    SID frame), 512 on a CPU (where a whole frame takes seconds).
-    """
+    """Mosaic rows, rounded up to the network's multiple; None: 2848 (as SID), on a CPU 512."""
     width: int | None = None
-    """Mosaic columns in pixels; None: 4256 on a GPU, 512 on a CPU."""
+    """Mosaic columns, likewise; None: 4256, on a CPU 512, as a whole frame takes seconds there."""
     dtype: str = "float32"
     """float32, float16 or bfloat16: of weights and mosaic alike."""
     memory_format: str = "channels_last"
@@ -91,34 +75,24 @@ class LatencyConfig:
     channels_last takes 0.86 to 0.93 of the time of contiguous (MO, M1, M2; float32).
     """
     runtime: str = "auto"
-    """One of trials/latency/runtimes.py, or auto: cuda_graph on a GPU, eager on a CPU. `compile`
-    is torch.compile, on a GPU captured in a CUDA graph too.
-    """
+    """One of trials/latency/runtimes.py, or auto: cuda_graph on a GPU, eager on a CPU."""
     threads: int | None = None
     """CPU threads; None: as many as torch uses here. Recorded with every result."""
     warmup_runs: int = 5
-    """Fewest runs before timing; the warm-up ends when two rounds agree to 2 %, or a quarter of
-    `max_seconds` is spent.
-    """
+    """Runs in a round of warm-up, which ends when two agree to 2 %, or after max_seconds / 4."""
     min_runs: int = 50
     """Fewest timed runs."""
     precision: float = 0.01
-    """Timing ends when the 95 % confidence intervals of the median and of the ratio to MO are
-    narrower than this share of them.
-    """
+    """Timing ends when the 95 % intervals of median and ratio are narrower than this share."""
     max_seconds: float = 5.0
     """Longest time of one try, which then ends after `min_runs` with the precision it has. There
     are up to three tries where the ratio is not known to `precision`, or (outside a search, which
     only needs the ratio) the milliseconds drift.
     """
     first_seconds: float = 1.0
-    """`max_seconds` of a trial's first, rough timing; a network that is trained to its end is
-    timed again in full.
-    """
+    """`max_seconds` of a trial's first, rough timing; a full one follows a whole training."""
     front_seconds: float = 8.0
-    """`max_seconds` of each network of the front when all are timed again in one run, at a
-    search's end.
-    """
+    """`max_seconds` of each network of the front, timed again together at a search's end."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and names that every library can open."""
+"""Files that are complete or absent, and names that every library can open."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If the block raises or the process is killed, `path` stays as it was.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield beside
-        beside.chmod(0o666 & ~_umask())  # some writers make private files
-        with beside.open("rb") as written:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # some writers make private files
+        with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` and a newline in UTF-8, by `replacing`."""
-    with replacing(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _umask() -> int:

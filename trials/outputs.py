@@ -46,30 +46,24 @@ def write_outputs(
     encoded, data = cv2.imencode(".png", preview[:, :, ::-1])
     if not encoded:
         raise RuntimeError(f"the preview in {folder} could not be encoded as PNG")
-    with replacing(folder / "preview.png") as beside:
-        beside.write_bytes(data.tobytes())
+    with replacing(folder / "preview.png") as temporary:
+        temporary.write_bytes(data.tobytes())
 
 
 def write_weights(path: Path, model: DarkUNet, *, white_balanced_input: bool) -> None:
     """Writes the weights as trained (with weight norm), the genome, and which input they want."""
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
+    state = {name: one.detach().cpu().contiguous() for name, one in model.state_dict().items()}
     balanced = "true" if white_balanced_input else "false"
     metadata = {"genome": model.genome.to_json(), "white_balanced_input": balanced}
-    with replacing(path) as beside:
-        save_file(state, beside, metadata=metadata)
+    with replacing(path) as temporary:
+        save_file(state, temporary, metadata=metadata)
 
 
 @torch.no_grad()
 def draw_preview(model: DarkUNet, pairs: Iterable[Pair]) -> NDArray[np.uint8]:
     """One row per pair: amplified only, restored, ground truth; h w 3 RGB."""
-    return np.vstack(
-        [
-            preview_row([amplified_only(one.mosaic), restore(model, one.mosaic), one.target])
-            for one in pairs
-        ]
-    )
+    rows = ((amplified_only(one.mosaic), restore(model, one.mosaic), one.target) for one in pairs)
+    return np.vstack([preview_row(images) for images in rows])
 
 
 def preview_row(images: Sequence[Tensor]) -> NDArray[np.uint8]:
@@ -80,11 +74,10 @@ def preview_row(images: Sequence[Tensor]) -> NDArray[np.uint8]:
 def _panel(image: Tensor, title: str) -> NDArray[np.uint8]:
     height, width = (min(side, PANEL) for side in image.shape[-2:])
     top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
-    middle = image[0, :, top : top + height, left : left + width].float().clamp(0, 1)
+    middle = image[0, :, top : top + height, left : left + width].float().clamp(0, 1) * 255
     panel = np.full((height + CAPTION + GAP, width + GAP, 3), 255, dtype=np.uint8)
-    panel[CAPTION : CAPTION + height, :width] = (
-        (middle * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    )
+    pixels = middle.round().byte().permute(1, 2, 0).cpu().numpy()
+    panel[CAPTION : CAPTION + height, :width] = pixels
     font, colour = cv2.FONT_HERSHEY_SIMPLEX, (30, 30, 30)
     cv2.putText(panel, title, (2, CAPTION - 8), font, 0.5, colour, 1, cv2.LINE_AA)
     return panel

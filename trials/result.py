@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RungScore:
-    """A training at one of its rungs: mean PSNR (dB, peak 1) and SSIM over the held-out pairs,
-    with averaged weights.
-    """
+    """The averaged weights at a rung: mean PSNR (dB, peak 1) and SSIM over the held-out pairs."""
 
     step: int
     psnr_db: float
@@ -29,10 +27,6 @@ class RungScore:
     """Training time so far."""
     latency_ms: float | None = None
     """The network's latency, scaled to MO's in the study; known before any training."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,17 +54,7 @@ class TrialResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            "kind": self.kind,
-            "message": self.message,
-            "genome": self.genome.to_dict(),
-            "digest": self.genome.digest,
-            "cost": self.cost.to_dict(),
-            "latency": self.latency.to_dict() if self.latency else None,
-            "ratio_to_mo": self.ratio_to_mo.to_dict() if self.ratio_to_mo else None,
-            "psnr_db": self.psnr_db,
-            "ssim": self.ssim,
-            "images": [asdict(image) for image in self.images],
-            "rungs": [rung.to_dict() for rung in self.rungs],
-            "train_seconds": self.train_seconds,
-        }
+        genome, cost = self.genome.to_dict(), self.cost.to_dict()
+        first = {"kind": self.kind, "message": self.message, "genome": genome}
+        rest = asdict(self) | first | {"cost": cost}
+        return {**first, "digest": self.genome.digest, **rest}

@@ -87,8 +87,8 @@ def run_trial(
                 latency.median_ms if mo_latency_ms is None else ratio.value * mo_latency_ms
             )
             if latency_limit_ms is not None and latency_ms > latency_limit_ms:
-                limit = f"the limit of {latency_limit_ms:g} ms"
-                message = f"{latency_ms:.2f} ms is over {limit}: not trained"
+                over = f"over the limit of {latency_limit_ms:g} ms"
+                message = f"{latency_ms:.2f} ms is {over}: not trained"
                 result = replace(result, kind="over_limit", message=message)
             else:
                 if checkpoint:
@@ -109,16 +109,16 @@ def run_trial(
         crops = f"{config.train.batch} crops of {config.train.crop}"
         work = crops if result.latency else f"{height} x {width}"
         message = f"out of memory on {config.device} at {work}"
-        result = replace(
-            result, kind="out_of_memory", psnr_db=None, ssim=None, images=[], message=message
-        )
+        result = replace(result, kind="out_of_memory", message=message)
+        result = replace(result, psnr_db=None, ssim=None, images=[])
     write_text(directory / "result.json", json.dumps(result.to_dict(), indent=1))
     return result
 
 
 def train_to_the_end(genome: Genome, config: TrialConfig, *, data: TrialData) -> list[RungScore]:
-    """The scores at each rung of a whole training, the last step included, as of a trial that is
-    never stopped. Without latency and files. Of a training that diverges, those until then.
+    """The scores at each rung, the last step included, of a trial that is never stopped.
+
+    Latency is not measured, no file written. A training that diverges has scores until then.
     """
     torch.manual_seed(config.seed)
     model = build_model(genome)
@@ -139,29 +139,21 @@ def _train(
 ) -> tuple[TrialResult, TrainLog]:
     """Trains and scores `model`."""
     rungs = checkpoint.rungs if checkpoint else []
+    check_stop = checkpoint.check_stop if checkpoint else None
     images: list[ImageScore] = []
-    steps, first_rung = config.train.steps, config.train.first_rung
+    steps = config.train.steps
 
     def at_rung(network: DarkUNet, log: TrainLog) -> bool:
         images[:] = score_deployed(
-            network,
-            data.held_out,
-            config.latency,
-            config.device,
-            on_progress,
-            checkpoint.check_stop if checkpoint else None,
+            network, data.held_out, config.latency, config.device, on_progress, check_stop
         )
         psnr_db, ssim = mean_scores(images)
+        means = {"psnr_db": psnr_db, "ssim": ssim}
         score = RungScore(
-            step=log.steps,
-            psnr_db=psnr_db,
-            ssim=ssim,
-            loss=log.loss,
-            seconds=log.seconds,
-            latency_ms=latency_ms,
+            step=log.steps, loss=log.loss, seconds=log.seconds, latency_ms=latency_ms, **means
         )
         rungs.append(score)
-        log.rows[-1] |= {"psnr_db": psnr_db, "ssim": ssim}
+        log.rows[-1] |= means
         log.diverged = not math.isfinite(psnr_db)
         return log.diverged or log.steps == steps or decide is None or decide(score)
 
@@ -173,7 +165,7 @@ def _train(
         data,
         config.train,
         seed=config.seed,
-        rungs=rung_steps(steps, first_rung) if decide else [steps],
+        rungs=rung_steps(steps, config.train.first_rung) if decide else [steps],
         at_rung=at_rung,
         save=checkpoint.save if checkpoint else None,
         state=checkpoint.training if checkpoint else None,

@@ -5,7 +5,7 @@ Baselines and genomes that a user queued are ranked like all others, and never s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 
 import optuna
@@ -47,7 +47,7 @@ class Rungs:
         """Stores `score`, decides whether the trial is promoted, and stores that too."""
         attrs = trial_attrs(self.trial)
         reached = [rung for rung in attrs.get("rungs") or () if rung["step"] < score.step]
-        rung = cast(RungAttrs, score.to_dict() | {"decision": "on"})
+        rung = cast(RungAttrs, asdict(score) | {"decision": "on"})
         set_trial_attrs(self.trial, rungs=[*reached, rung])
         if not self.may_stop:
             decision: Decision = "exempt" if self.exempt else "on"

@@ -100,7 +100,7 @@ def table(
         mosaic = timed[0].mosaics[0]
         right = trained(mosaic).float().clone()
         off = [float((one(mosaic.to(one.dtype)).float() - right).abs().max()) for one in ones]
-        measurement = Measurement(timed, config, device, None)
+        measurement = Measurement(timed, config, None, ratio_only=False)
         measurement.run()
     ratios: list[Any] = [(None, None), *measurement.ratios()]
     rows = []

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,7 +70,7 @@ class Result:
                 "drift": 0.001,
             },
             "cost": {"parameters": 1000 * len(self.genome.branches) + 77, "macs": macs},
-            "rungs": [rung.to_dict() for rung in self.rungs],
+            "rungs": [asdict(rung) for rung in self.rungs],
             "train_seconds": 0.01,
             "message": self.message,
         }

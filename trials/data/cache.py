@@ -1,5 +1,4 @@
-"""Real files decoded once, into arrays on disk that are mapped into memory: a crop reads only its
-rows.
+"""Real files decoded once into arrays on disk, mapped into memory: a crop reads only its rows.
 
 Every decoded file is an array (`<key>.npy`) and a note (`<key>.json`). The key is the file's path,
 size and time of change, rawpy's and LibRaw's versions (another build gives another ground truth)
@@ -47,10 +46,7 @@ class DecodedCache:
 
         mosaic, fields = self._load(_key(path, "short"), 2, decode)
         matrix = np.array(fields.pop("camera_to_srgb"), dtype=np.float32)
-        fields = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields.items()
-        }
+        fields = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
         return RawFrame(mosaic=mosaic, camera_to_srgb=matrix, **fields)
 
     def target(self, path: Path, frame: RawFrame) -> NDArray[np.uint16]:
@@ -93,11 +89,8 @@ def _read(array: Path, note: Path, axes: int) -> Decoded | None:
     try:
         stored = json.loads(note.read_text(encoding="utf-8"))
         values = np.load(array, mmap_mode="r", allow_pickle=False)
-        if values.dtype != np.uint16 or values.ndim != axes:
-            return None
-        if list(values.shape) != stored["shape"]:
-            return None
-        return np.asarray(values), stored["fields"]
+        intact = values.dtype == np.uint16 and list(values.shape) == stored["shape"]
+        return (np.asarray(values), stored["fields"]) if intact and values.ndim == axes else None
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
 

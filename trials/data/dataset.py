@@ -146,15 +146,12 @@ class RealData:
         self.pairs, held_out = pairs[: len(train)], pairs[len(train) :]
         balanced = config.white_balanced_input
         self.held_out = LazyPairs(held_out, balanced, device)
-        self._gains = torch.tensor(
-            [pair.gains(balanced) for pair in self.pairs], device=self.device
-        )
+        gains = [pair.gains(balanced) for pair in self.pairs]
+        self._gains = torch.tensor(gains, device=self.device)
         fits = _fits_gpu(self.pairs, self.device)
         self._resident = _to_device(self.pairs, self.device) if fits else None
-        files = [
-            [row.name, row.long.name, row.short.stat().st_size, row.long.stat().st_size]
-            for row in rows
-        ]
+        sizes = [(row.short.stat().st_size, row.long.stat().st_size) for row in rows]
+        files = [[row.name, row.long.name, *size] for row, size in zip(rows, sizes, strict=True)]
         identity = [files, len(train), balanced, decoder_version()]
         self.description: dict[str, Any] = {
             "kind": "real",
@@ -193,9 +190,8 @@ class RealData:
         for number, (index, top, left, turn) in enumerate(crops):
             pair = self.pairs[index]
             cells = pair.frame.normalised(_whole_cells(top, size), _whole_cells(left, size))
-            mosaics[number, 0] = _oriented(
-                cells[_in_cells(top, size), _in_cells(left, size)], turn
-            )
+            part = cells[_in_cells(top, size), _in_cells(left, size)]
+            mosaics[number, 0] = _oriented(part, turn)
             picture = pair.target[top : top + size, left : left + size]
             targets[number] = _oriented(picture.transpose(2, 0, 1), turn)
         return torch.from_numpy(mosaics).to(self.device), torch.from_numpy(targets).to(self.device)

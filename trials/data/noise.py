@@ -62,10 +62,8 @@ class Sensor:
         rows = tuple(row for row in self.rows if iso_min <= row.iso <= iso_max)
         if not rows:
             known = f"{self.rows[0].iso} to {self.rows[-1].iso}"
-            raise InputError(
-                f"the ISO range must hold a calibrated ISO of {self.camera} ({known}), but is "
-                f"{iso_min} to {iso_max}; widen it"
-            )
+            rule = f"the ISO range must hold a calibrated ISO of {self.camera} ({known})"
+            raise InputError(f"{rule}, but is {iso_min} to {iso_max}; widen it")
         return rows
 
 
@@ -74,7 +72,7 @@ def load_sensor(name: str) -> Sensor:
     known = sorted(path.stem for path in SENSORS.glob("*.json"))
     if name not in known:
         raise InputError(
-            f"the sensor must be one of {', '.join(known)}, but is {name!r}; choose one of them"
+            f"the sensor must be one of {', '.join(known)}, but is {name!r}; choose one"
         )
     fields = json.loads((SENSORS / f"{name}.json").read_text(encoding="utf-8"))
     return Sensor(**{**fields, "rows": tuple(SensorRow(**row) for row in fields["rows"])})

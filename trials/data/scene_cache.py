@@ -38,12 +38,15 @@ def cached_scenes(
     """
     shape = (len(scene_seeds), 3, size, size)
     key = hashlib.sha256(repr((recipe, size, list(scene_seeds))).encode()).hexdigest()[:16]
-    path = folder / f"scenes-{key}.npz" if folder is not None else None
-    values = _read(path, shape) if path is not None else None
+    path = folder / f"scenes-{key}.npz" if folder else None
+    values = _read(path, shape) if path else None
     if values is None:
         values = _draw(scene_seeds, shape, on_drawn)
-        if path is not None:
-            _write(path, values)
+        if path:
+            with contextlib.suppress(OSError):  # a full disk: whoever must write will say so
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary, temporary.open("wb") as file:
+                    np.savez(file, scenes=values)
     elif on_drawn:
         on_drawn(len(scene_seeds))
     return torch.from_numpy(values)
@@ -71,10 +74,3 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float16] | None:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
     return values if values.shape == shape and values.dtype == np.float16 else None
-
-
-def _write(path: Path, values: NDArray[np.float16]) -> None:
-    with contextlib.suppress(OSError):  # a full disk: whoever must write will say so
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, scenes=values)

@@ -61,10 +61,8 @@ def read_lists(folder: str | Path) -> Lists:
         for path in sorted(folder.glob(f"*_{split}_list.txt")):
             lists.setdefault(split, []).extend(_read_list(path))
     if not lists:
-        raise InputError(
-            f"the data must have lists named <camera>_train_list.txt and so on, but {folder} has "
-            "none; write them or choose the folder that holds them"
-        )
+        rule = "the data must have lists named <camera>_train_list.txt and so on"
+        raise InputError(f"{rule}, but {folder} has none; write them or choose their folder")
     return lists
 
 
@@ -132,9 +130,8 @@ def hold_out(rows: list[PairFiles]) -> tuple[list[PairFiles], list[PairFiles]]:
     """
     by_scene = len({row.scene for row in rows}) > 1
     groups = {row: row.scene if by_scene else row.name for row in rows}
-    ranked = sorted(
-        set(groups.values()), key=lambda group: hashlib.sha256(group.encode()).hexdigest()
-    )
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in groups.values()}
+    ranked = sorted(digests, key=digests.__getitem__)
     if len(ranked) < 2:
         raise InputError(
             f"one pair must be held out, but there is only one ({rows[0].name}); add a val list"
@@ -148,10 +145,8 @@ def parse_name(photo: Path, where: str) -> tuple[str, float]:
     """Scene and exposure time in seconds of a photo named in SID's way; InputError otherwise."""
     match = SID_NAME.fullmatch(photo.stem)
     if match is None or not 0 < float(match["seconds"]) <= LONGEST_EXPOSURE:
-        raise InputError(
-            f"a photo must be named <scene>_<index>_<seconds>s, but {where} names {photo.name}; "
-            "rename it"
-        )
+        rule = "a photo must be named <scene>_<index>_<seconds>s"
+        raise InputError(f"{rule}, but {where} names {photo.name}; rename it")
     return match["scene"], float(match["seconds"])
 
 
@@ -166,11 +161,8 @@ def _read_list(path: Path) -> list[PairFiles]:
             f"a list must be readable text, but {path} is not ({error}); mend it"
         ) from error
     camera = path.name.rsplit("_", 2)[0]
-    rows = [
-        _read_row(line, path, number, camera)
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [_read_row(line, path, number, camera) for number, line in numbered]
     if not rows:
         raise InputError(
             f"a list must have at least one row, but {path} has none; add pairs or delete it"

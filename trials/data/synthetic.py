@@ -26,8 +26,7 @@ from trials.raw.colour import develop, mosaic_gains, orient, scale_mosaic, to_mo
 # Raised whenever a change of code changes what a seed gives: no study mixes two kinds of data.
 RECIPE = 1
 
-# Mean of a developed crop's scene in linear light: about 0.07 to 0.5 in sRGB, which covers night
-# photos exposed long.
+# Mean of a crop in linear light: about 0.07 to 0.5 in sRGB, as of night photos exposed long.
 DARKEST, BRIGHTEST = 0.015, 0.25
 
 
@@ -89,13 +88,11 @@ class SyntheticData:
         if self.device.type == "cuda":
             crops = gather_crops(self.scenes, places, crop)
         else:  # slices are faster than indexed pixels, and there is no device to wait for
-            crops = torch.stack(
-                [
-                    orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
-                    for scene, top, left, turn in places.tolist()
-                ]
-            )
+            crops = torch.stack([self._cut(crop, *place) for place in places.tolist()])
         return self._photograph(crops.float(), generator)
+
+    def _cut(self, crop: int, scene: int, top: int, left: int, turn: int) -> Tensor:
+        return orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
 
     def _photograph(self, scenes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mosaics and targets of scenes (b 3 h w, linear white-balanced camera RGB, mean 1)."""
@@ -112,7 +109,7 @@ class SyntheticData:
         return scale_mosaic(noisy.clamp_(min=0.0), amplification).clamp_(max=1.0), target
 
     def _hold_out(self, scenes: Tensor) -> list[Pair]:
-        # Drawn on the CPU, so that they are the same on every device but for the last digits.
+        # Drawn on the data's device: a GPU's held-out pairs have other noise than a CPU's.
         generator = torch.Generator(self.device).manual_seed(self.config.seed + 1)
         pairs = []
         for index, scene in enumerate(scenes):
@@ -144,11 +141,9 @@ def check(config: DataConfig) -> None:
             raise InputError(f"{name} must be at least {least}, but is {value}; raise it")
     if config.scene_size % 2:
         raise InputError(f"scene_size must be even, but is {config.scene_size}; add one")
-    if config.ratio_max < config.ratio_min:
-        raise InputError(
-            f"ratio_max must be at least ratio_min, but {config.ratio_max} < {config.ratio_min}; "
-            "swap them"
-        )
+    low, high = config.ratio_min, config.ratio_max
+    if high < low:
+        raise InputError(f"ratio_max must be at least ratio_min, but {high} < {low}; swap them")
 
 
 def check_crop(crop: int, available: int) -> None:

@@ -1,6 +1,4 @@
-"""Work on a GPU as one CUDA graph: hundreds of small kernels start at once, not one by one from
-Python.
-"""
+"""Work on a GPU as one CUDA graph: hundreds of small kernels start at once."""
 
 from __future__ import annotations
 
@@ -13,8 +11,7 @@ from torch import Tensor
 
 from trials.device.errors import is_lost
 
-# cuDNN chooses its algorithms, and libraries make their workspaces, in the first runs; neither may
-# happen in a capture.
+# In the first runs cuDNN chooses algorithms, and libraries make workspaces: not in a capture.
 WARM_UP_RUNS = 3
 
 
@@ -29,9 +26,8 @@ def capture(
 
     `work` must read and write tensors that stay in place, never wait for the device, and draw no
     random numbers. It runs a few times to warm up; the `lasting` tensors are restored afterwards.
-    On a CPU `work` itself is returned; so it is where a GPU can't capture it, with one line on
-    stderr (once in a process), or, if the graph is `required`, RuntimeError is raised. Raises what
-    `work` raises.
+    On a CPU `work` itself is returned. Where a GPU can't capture it, so it is, with one line on
+    stderr, or RuntimeError is raised if the graph is `required`. Raises what `work` raises.
     """
     if device.type != "cuda":
         return work

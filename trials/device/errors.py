@@ -41,7 +41,11 @@ def device_errors(
                 f"{what} must fit in the memory of {device}, but it is out of memory; {advice}"
             ) from error
         if is_lost(error, device):
-            raise lost(error, device) from error
+            why = " ".join(str(error).split())[:160]
+            raise DeviceLostError(
+                f"the device must answer until the end, but {device} no longer does ({why}); see "
+                "whether nvidia-smi still lists it, then run the same command again: it goes on"
+            ) from error
         raise
 
 
@@ -73,12 +77,3 @@ def answers(device: str) -> bool:
         return float(torch.ones(2, device=device).sum()) == 2.0
     except (RuntimeError, AssertionError):  # the latter from a torch that was built without CUDA
         return False
-
-
-def lost(error: BaseException, device: str) -> DeviceLostError:
-    """The one line for a device that has vanished with `error`."""
-    why = " ".join(str(error).split())[:160]
-    return DeviceLostError(
-        f"the device must answer until the end, but {device} no longer does ({why}); see whether "
-        "nvidia-smi still lists it, then run the same command again: it goes on"
-    )

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-# Bits of NVML's clocks event reasons that say that a clock was held down (nvml.h,
-# nvmlClocksEventReason*).
+# Bits of NVML's reasons for a clock held down (nvml.h, nvmlClocksEventReason*).
 THROTTLES = {
     0x4: "software power cap",
     0x8: "hardware slowdown",
@@ -33,9 +32,8 @@ def read_gpu(device: torch.device) -> dict[str, Any] | None:
         return None
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(
-            f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        )
+        uuid = torch.cuda.get_device_properties(device).uuid
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
         return {
             "sm_clock_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
             "memory_clock_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),

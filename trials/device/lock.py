@@ -1,5 +1,4 @@
-"""The lock of a device, over all processes of the machine: training shares it, a measurement
-holds it alone.
+"""The lock of a device, for all processes: training shares it, a measurement holds it alone.
 
 Two files for each device, locked by flock, so that a lock dies with its process. Training holds
 `room` shared for one step at a time; a measurement holds it exclusively. `gate` makes it fair: a
@@ -20,8 +19,7 @@ import torch
 
 from space import InputError
 
-# For processes that must not see each other's locks (tests), or that have different temporary
-# folders (containers).
+# For tests, which must not see other locks, and containers with temporary folders of their own.
 FOLDER_VARIABLE = "DARK_NAS_LOCKS"
 
 

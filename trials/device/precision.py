@@ -10,8 +10,6 @@ import torch
 from space import InputError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-# float16 would need its loss scaled.
-TRAINING_DTYPES = ("float32", "bfloat16")
 
 
 def training_dtype(dtype: str, device: torch.device) -> torch.dtype:
@@ -23,9 +21,9 @@ def settled_dtype(dtype: str, device: torch.device) -> str:
     """`dtype`, "float32" or "bfloat16", with "auto" decided for `device`."""
     if dtype == "auto":
         return "bfloat16" if has_bfloat16(device) else "float32"
-    if dtype not in TRAINING_DTYPES:
-        choices = " or ".join(TRAINING_DTYPES)
-        raise InputError(f"train.dtype must be auto, {choices}, but got {dtype!r}; change it")
+    if dtype not in ("float32", "bfloat16"):  # float16 would need its loss scaled
+        rule = "train.dtype must be auto, float32 or bfloat16"
+        raise InputError(f"{rule}, but got {dtype!r}; change it")
     return dtype
 
 

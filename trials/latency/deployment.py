@@ -1,5 +1,4 @@
-"""The form in which a network is deployed: folded, in its dtype and memory format, behind its
-runtime.
+"""The form in which a network is deployed: folded, with its dtype, memory format and runtime.
 
 A study has one such form, and all its networks are timed and scored in it, the published ones too.
 Where a choice depends on the network (streams; memory format "auto") the faster form is taken.
@@ -31,9 +30,8 @@ CHOICES = {
     "memory_format": (*MEMORY_FORMATS, AUTO),
     "runtime": (AUTO, *RUNTIMES),
 }
-# A form must be faster by more than this to be taken over the usual one.
-_CLEARLY = 0.03
-_TRIAL_RUNS = 8
+# A form must be faster by more than this share, in so many runs, to replace the usual one.
+_CLEARLY, _TRIAL_RUNS = 0.03, 8
 # Largest piece of memory, in bytes, that keeps two buffers of a round apart.
 _GAP = 2**20
 
@@ -72,9 +70,8 @@ class Deployed:
         runtime = RUNTIMES[form.runtime]
         self._run = runtime.prepare(self.network, self._mosaic)
         self._has_graph = runtime.uses_graph and device.type == "cuda"
-        self._step = self._eager
-        if self._has_graph:
-            self._step = capture(self._eager, [], device, required=True)
+        eager = self._eager
+        self._step = capture(eager, [], device, required=True) if self._has_graph else eager
 
     def __call__(self, mosaic: Tensor) -> Tensor:
         self.load(mosaic)
@@ -121,7 +118,7 @@ class Deployed:
 def deploy(
     model: DarkUNet, config: LatencyConfig, device: torch.device, height: int, width: int
 ) -> Deployed:
-    """A copy of `model` in the form that `config` asks for.
+    """A copy of `model` in the form that `config` requests.
 
     To be called in `numerics(device)`, without gradients and alone on the device, since forms may
     have to be timed. Raises InputError where the device can't do what is asked; lets out-of-memory
@@ -131,14 +128,14 @@ def deploy(
     auto = config.memory_format == AUTO
     branches = model.deep.branches if isinstance(model.deep, Parallel) else ()
     may_fork = RUNTIMES[runtime].may_fork and len(branches) > 1
-    forms = [
+    first, *others = [
         Form(dtype=config.dtype, memory_format=memory_format, runtime=runtime, streams=streams)
         for memory_format in (MEMORY_FORMATS if auto else [config.memory_format])
         for streams in ([False, True] if may_fork else [False])
     ]
-    best = Deployed(folded(model), forms[0], device, height, width)
-    best_s = _quick_s(best) if len(forms) > 1 else 0.0
-    for form in forms[1:]:
+    best = Deployed(folded(model), first, device, height, width)
+    best_s = _quick_s(best) if others else 0.0
+    for form in others:
         candidate = Deployed(folded(model), form, device, height, width)
         seconds = _quick_s(candidate)
         if seconds < best_s * (1 - _CLEARLY):
@@ -151,10 +148,8 @@ def folded(model: DarkUNet) -> DarkUNet:
     plain = fold(model)
     for name, module in plain.named_modules():
         if parametrize.is_parametrized(module):
-            raise InputError(
-                f"a network must be folded before it is timed, but {name} still has weight norm; "
-                "fold every convolution"
-            )
+            rule = "a network must be folded before it is timed"
+            raise InputError(f"{rule}, but {name} still has weight norm; fold every convolution")
     return plain
 
 
@@ -162,23 +157,18 @@ def check_form(config: LatencyConfig, device: torch.device) -> str:
     """The runtime that `config` means on `device`; InputError where the form is impossible."""
     for name, choices in CHOICES.items():
         if (value := getattr(config, name)) not in choices:
-            raise InputError(
-                f"latency.{name} must be one of {', '.join(choices)}, but got {value!r}; "
-                "choose one of them"
-            )
+            rule = f"latency.{name} must be one of {', '.join(choices)}"
+            raise InputError(f"{rule}, but got {value!r}; choose one of them")
     is_gpu = device.type == "cuda"
     if config.dtype == "bfloat16" and is_gpu and torch.cuda.get_device_capability(device) < (8, 0):
-        raise InputError(
-            "dtype bfloat16 needs a GPU of compute capability 8.0, but "
-            f"{torch.cuda.get_device_name(device)} is older; choose float16"
-        )
+        name = torch.cuda.get_device_name(device)
+        rule = "dtype bfloat16 needs a GPU of compute capability 8.0"
+        raise InputError(f"{rule}, but {name} is older; choose float16")
     return settled_runtime(config.runtime, device)
 
 
 def scoring_form(model: DarkUNet, config: LatencyConfig, device: str) -> DarkUNet:
-    """A copy of `model` with the deployed arithmetic, for mosaics of any size: folded, of the
-    form's dtype, eager.
-    """
+    """A copy of `model` with the deployed arithmetic, folded, eager, for mosaics of any size."""
     memory_format = MEMORY_FORMATS.get(config.memory_format, torch.channels_last)
     network: DarkUNet = folded(model).to(torch.device(device), DTYPES[config.dtype])
     return network.to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
@@ -186,16 +176,12 @@ def scoring_form(model: DarkUNet, config: LatencyConfig, device: str) -> DarkUNe
 
 @contextlib.contextmanager
 def numerics(device: torch.device) -> Iterator[None]:
-    """Inside, the GPU is the current one, computes float32 without TF32, and cuDNN takes the
-    fastest algorithm.
-    """
+    """Inside, a GPU is the current one, without TF32, and cuDNN takes the fastest algorithm."""
     if device.type != "cuda":
         yield
         return
-    with (
-        torch.cuda.device(device),
-        torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False),
-    ):
+    flags = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+    with torch.cuda.device(device), flags:
         yield
 
 

@@ -64,10 +64,6 @@ class Latency(Form, Timing):
     gpu: list[dict[str, Any] | None]
     torch_version: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Latency:
         """The inverse of `to_dict`."""
@@ -77,13 +73,12 @@ class Latency(Form, Timing):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A network's latency, and its ratios to the reference: end to end, and of GPU time (None on
-    a CPU).
-    """
+    """A network's latency, and its ratio to the reference, end to end."""
 
     latency: Latency
     ratio: LatencyRatio
     device_ratio: LatencyRatio | None
+    """The ratio of the GPU's own times; None on a CPU."""
 
 
 def measure_latency(model: DarkUNet, config: LatencyConfig, *, device: str = "cpu") -> Latency:
@@ -121,8 +116,7 @@ def measure_all(
     ratio_only: bool = False,
     tries: int = TRIES,
 ) -> tuple[Latency, list[Measured]]:
-    """The latency of `reference`, and all `models` timed in turn with it in one run: R A R B R A R
-    B ...
+    """The latency of `reference`, and all `models` timed in turn with it: R A R B R A R B ...
 
     `config.max_seconds` counts for each model, `tries` is how often they are measured at most.
     With `ratio_only`, for comparisons by the ratio alone, as a search makes, it ends when the
@@ -138,7 +132,7 @@ def measure_all(
     # Not by inference_mode, in which weights could not be moved.
     with DeviceLock(device).alone(), _threads(config.threads), torch.no_grad(), numerics(where):
         timers = [_timer(model, config, device) for model in (reference, *models)]
-        measurement = Measurement(timers, config, where, on_round, ratio_only=ratio_only)
+        measurement = Measurement(timers, config, on_round, ratio_only=ratio_only)
         tries = measurement.run(tries)
         huge_mib = huge_pages_mib() if where.type == "cpu" else 0.0
         memory_mib = [_peak_mib(timer) for timer in timers]
@@ -154,14 +148,13 @@ def measure_all(
         "keeps_memory": keeps,
         "torch_version": str(torch.__version__),
     }
-    latencies = [
-        _summary(timer, times, mib, about)
-        for timer, times, mib in zip(timers, measurement.best, memory_mib, strict=True)
+    runs = zip(timers, measurement.best, memory_mib, strict=True)
+    first, *latencies = (_summary(timer, times, mib, about) for timer, times, mib in runs)
+    pairs = zip(latencies, measurement.ratios(), strict=True)
+    measured = [
+        Measured(latency=one, ratio=ratio, device_ratio=gpu) for one, (ratio, gpu) in pairs
     ]
-    return latencies[0], [
-        Measured(latency=latency, ratio=ratio, device_ratio=device_ratio)
-        for latency, (ratio, device_ratio) in zip(latencies[1:], measurement.ratios(), strict=True)
-    ]
+    return first, measured
 
 
 def _timer(model: DarkUNet, config: LatencyConfig, device: str) -> NetworkTimer:
@@ -219,8 +212,7 @@ def device_name(device: str) -> str:
 def check_config(config: LatencyConfig) -> None:
     """Raises InputError where the config has impossible numbers."""
     for name in AT_LEAST_1:
-        value = getattr(config, name)
-        if value is not None and value < 1:
+        if (value := getattr(config, name)) is not None and value < 1:
             raise InputError(f"latency.{name} must be at least 1, but got {value}; raise it")
     for name in ABOVE_0:
         if not (value := getattr(config, name)) > 0:

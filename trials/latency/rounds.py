@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from trials.config import LatencyConfig
 from trials.device.gpu_state import read_gpu
 from trials.latency.statistics import LatencyRatio, drift, ratio_of_rounds, summarise
 from trials.latency.timer import NetworkTimer, check_accounted, time_round
 
-# Medians that differ by less, of two rounds of warm-up or of the first and last third of the runs,
-# count as steady.
+# Steady: medians of two rounds of warm-up, or of the first and last third of the runs, this close.
 STEADY = 0.02
 # So many measurements are tried until one does not drift.
 TRIES = 3
@@ -38,16 +36,16 @@ class Measurement:
         self,
         timers: list[NetworkTimer],
         config: LatencyConfig,
-        device: torch.device,
         on_round: OnRound | None,
         *,
-        ratio_only: bool = False,
+        ratio_only: bool,
     ) -> None:
         self.best: list[tuple[list[float], list[float]]] = []
         """Of each network, milliseconds end to end and on the device, of the steadiest try."""
         self.gpu: list[dict[str, Any] | None] = []
         """The GPU's state before and after that try."""
-        self._timers, self._config, self._device = timers, config, device
+        self._timers, self._config = timers, config
+        self._device = timers[0].deployed.device
         self._on_round, self._ratio_only = on_round, ratio_only
         self._max_seconds = config.max_seconds * max(1, len(timers) - 1)
         reference, *models = timers
@@ -62,8 +60,7 @@ class Measurement:
         """Measures until a try is steady and precise; how many tries it took."""
         for number in range(1, most_tries + 1):
             self._try(number)
-            is_steady = self._ratio_only or self._drift <= STEADY
-            if is_steady and self._is_precise():
+            if (self._ratio_only or self._drift <= STEADY) and self._is_precise():
                 break
         return number
 
@@ -114,7 +111,7 @@ class Measurement:
                 rounds.append(_median_ratio(own, reference[index::step]))
 
     def _is_precise(self) -> bool:
-        """Whether ratios, and medians if those count, are known to the precision asked for."""
+        """Whether ratios, and medians if those count, are known to the requested precision."""
         precision = self._config.precision
         medians = (summarise(timer.times_ms) for timer in self._timers)
         if not self._ratio_only and any(
@@ -125,21 +122,16 @@ class Measurement:
         return all(ratio.high - ratio.low <= precision * ratio.value for ratio in ratios)
 
     def _warm_up(self) -> None:
-        """Runs every network until two rounds agree, or a quarter of the time is spent (`drift`
-        then shows what is left).
-        """
+        """Runs every network until two rounds agree, or a quarter of the time is spent."""
         ends = time.perf_counter() + self._max_seconds / 4
         before = [math.inf] * len(self._timers)
         while True:
-            rounds = [
-                [timer.run_ms(turn) for turn in range(self._config.warmup_runs)]
-                for timer in self._timers
-            ]
+            turns = range(self._config.warmup_runs)
+            rounds = [[timer.run_ms(turn) for turn in turns] for timer in self._timers]
             medians = [float(np.median(times)) for times in rounds]
             pairs = zip(medians, before, strict=True)
-            if all(abs(now - then) <= STEADY * now for now, then in pairs):
-                return
-            if time.perf_counter() > ends:
+            steady = all(abs(now - then) <= STEADY * now for now, then in pairs)
+            if steady or time.perf_counter() > ends:  # `drift` shows what is left then
                 return
             before = medians
 

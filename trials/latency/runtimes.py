@@ -60,9 +60,9 @@ def _needs_gpu(device: torch.device) -> None:
 def _needs_compiler(device: torch.device) -> None:
     compilers = (os.environ.get("CXX") or "g++", "g++", "clang++")
     if device.type != "cuda" and not any(shutil.which(name) for name in compilers):
+        rule = "runtime compile needs a C++ compiler"
         raise InputError(
-            "runtime compile needs a C++ compiler, but there is no g++ or clang++ in the PATH; "
-            "install one, or choose eager"
+            f"{rule}, but there is no g++ or clang++ in the PATH; get one, or choose eager"
         )
 
 
@@ -70,12 +70,8 @@ def _compiled(network: nn.Module, example: Tensor) -> Run:
     # All networks share the code of DarkUNet, which torch counts as one function compiled again
     # and again: after eight it would run the ninth network uncompiled, without an error.
     settings: Any = torch._dynamo.config
-    for name in (
-        "recompile_limit",
-        "accumulated_recompile_limit",
-        "cache_size_limit",
-        "accumulated_cache_size_limit",
-    ):
+    limits = ("recompile_limit", "cache_size_limit")
+    for name in (*limits, *(f"accumulated_{limit}" for limit in limits)):
         if hasattr(settings, name):
             setattr(settings, name, _COMPILED_NETWORKS)
     run: Run = torch.compile(network, dynamic=False)
@@ -85,11 +81,8 @@ def _compiled(network: nn.Module, example: Tensor) -> Run:
 RUNTIMES = {
     "eager": Runtime(),
     "cuda_graph": Runtime(check=_needs_gpu, uses_graph=True, may_fork=True),
+    # Released networks that are still in use are compiled anew.
     "compile": Runtime(
-        prepare=_compiled,
-        check=_needs_compiler,
-        uses_graph=True,
-        # A network that is still in use is then compiled anew.
-        release=torch.compiler.reset,
+        prepare=_compiled, check=_needs_compiler, uses_graph=True, release=torch.compiler.reset
     ),
 }

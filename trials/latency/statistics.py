@@ -84,8 +84,9 @@ def ratio_of_rounds(rounds: Sequence[float]) -> LatencyRatio:
 
 
 def median_bounds(ordered: Sequence[float]) -> tuple[float, float]:
-    """The 95 % confidence interval of the median of sorted values, from the binomial distribution
-    of order statistics; with fewer than six values, their extremes.
+    """The 95 % confidence interval of the median of sorted values, by binomial order statistics.
+
+    With fewer than six values it is their extremes.
     """
     n = len(ordered)
     reach = 0.98 * math.sqrt(n)  # 1.96 standard deviations of Binomial(n, 1/2)

@@ -38,20 +38,15 @@ class NetworkTimer:
         for mosaic in mosaics:
             spread = float(mosaic.float().std())
             if not spread >= _LEAST_SPREAD:
-                raise InputError(
-                    "mosaics must vary as pictures do (standard deviation at least "
-                    f"{_LEAST_SPREAD}), but got {spread:.3g}; time random or real ones"
-                )
+                rule = f"mosaics must vary as pictures do (deviation {_LEAST_SPREAD} or more)"
+                raise InputError(f"{rule}, but got {spread:.3g}; time random or real ones")
         self.deployed = deployed
         self.mosaics = list(mosaics)
         self.times_ms: list[float] = []
         self.device_ms: list[float] = []
         self._output: Tensor | None = None
-        self._events = (
-            [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
-            if deployed.device.type == "cuda"
-            else None
-        )
+        count = 2 if deployed.device.type == "cuda" else 0
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(count)]  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def run_ms(self, turn: int) -> float:

@@ -61,10 +61,8 @@ def channel_gains(
 def check_ratio(ratio: float) -> float:
     """`ratio`; InputError where no network was trained for it."""
     if not SMALLEST_RATIO <= ratio <= LARGEST_RATIO:
-        raise InputError(
-            f"the amplification must be {SMALLEST_RATIO:g} to {LARGEST_RATIO:g}, but got "
-            f"{ratio:g}; change it"
-        )
+        rule = f"the amplification must be {SMALLEST_RATIO:g} to {LARGEST_RATIO:g}"
+        raise InputError(f"{rule}, but got {ratio:g}; change it")
     return ratio
 
 
@@ -114,10 +112,8 @@ def exposure_of(path: str | Path) -> Exposure:
     if not exposure.seconds and (match := SID_NAME.fullmatch(path.stem)):
         exposure = replace(exposure, seconds=float(match["seconds"]))
     if not exposure.seconds:
-        raise InputError(
-            "a photo must tell its exposure time, inside or by a name such as a_00_0.1s.ARW, but "
-            f"{path} does not; give --ratio"
-        )
+        rule = "a photo must tell its exposure time, inside or by a name such as a_00_0.1s.ARW"
+        raise InputError(f"{rule}, but {path} does not; give --ratio")
     return exposure
 
 
@@ -134,8 +130,7 @@ def reference_ratio(dark: str | Path, reference: str | Path) -> float:
     if ours.aperture and theirs.aperture:
         ratio *= (ours.aperture / theirs.aperture) ** 2
     if not ratio >= 1 or not math.isfinite(ratio):
-        raise InputError(
-            f"a reference must have taken more light than the dark photo, but {reference} took "
-            f"{ratio:.3g} times that of {dark}; give the well-exposed photo"
-        )
+        rule = "a reference must have taken more light than the dark photo"
+        took = f"{reference} took {ratio:.3g} times that of {dark}"
+        raise InputError(f"{rule}, but {took}; give the well-exposed photo")
     return min(ratio, LARGEST_RATIO)

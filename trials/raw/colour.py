@@ -8,12 +8,9 @@ sRGB primaries, is clipped to [0, 1] and gets the BT.709 curve (LibRaw's gamma 2
 import torch
 from torch import Tensor
 
-# BT.709, exact: a * x^0.45 - (a - 1) meets 4.5 x at x = TOE with equal slope (ITU-R BT.709-6,
-# section 1.2).
-POWER = 0.45
-SLOPE = 4.5
-TOE = 0.018053968510807
-ALPHA = 1.099296826809442
+# BT.709-6, 1.2, exact: ALPHA * x^POWER - (ALPHA - 1) meets SLOPE * x at TOE with equal slope.
+POWER, SLOPE = 0.45, 4.5
+TOE, ALPHA = 0.018053968510807, 1.099296826809442
 
 
 def tone(linear: Tensor) -> Tensor:
@@ -39,6 +36,17 @@ def to_mosaic(rgb: Tensor) -> Tensor:
     mosaic[:, 0, ::2, ::2] = rgb[:, 0, ::2, ::2]
     mosaic[:, 0, 1::2, 1::2] = rgb[:, 2, 1::2, 1::2]
     return mosaic
+
+
+def to_cells(mosaic: Tensor) -> Tensor:
+    """Red, mean green and blue of each cell (b 3 h/2 w/2) of an RGGB mosaic (b 1 h w)."""
+    green = (mosaic[..., 0::2, 1::2] + mosaic[..., 1::2, 0::2]) / 2
+    return torch.cat([mosaic[..., 0::2, 0::2], green, mosaic[..., 1::2, 1::2]], dim=1)
+
+
+def enlarge_cells(cells: Tensor) -> Tensor:
+    """Every cell's colour on all four of its pixels."""
+    return cells.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
 
 
 def mosaic_gains(white_balance: Tensor) -> Tensor:

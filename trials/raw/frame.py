@@ -1,4 +1,4 @@
-"""A raw photo in memory: the sensor's mosaic, and what its file tells about it."""
+"""A raw photo in memory: the sensor's mosaic and its file's metadata."""
 
 from dataclasses import dataclass
 
@@ -34,8 +34,7 @@ class RawFrame:
         """A part of the mosaic in whole 2 x 2 cells: black 0, white 1, values outside clipped."""
         part = self.mosaic[rows, columns]
         height, width = part.shape
-        # Two rows of black levels as long as the mosaic's: NumPy is slow where its innermost axis
-        # has two values.
+        # Black levels in rows as long as the mosaic's: NumPy is slow along an axis of two values.
         black = np.tile(np.array(self.black, dtype=np.float32).reshape(2, 2), (1, width // 2))
         scaled = part.astype(np.float32).reshape(height // 2, 2, width)
         scaled -= black
@@ -45,7 +44,7 @@ class RawFrame:
 
 @dataclass(frozen=True)
 class Exposure:
-    """What decides how bright a raw is; 0 for what the file doesn't tell."""
+    """What decides how bright a raw is; 0 where the metadata lack it."""
 
     seconds: float = 0.0
     iso: float = 0.0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from space.tiles import plan_tiles
 from trials.raw.amplification import amplify, channel_gains
-from trials.raw.colour import develop
+from trials.raw.colour import develop, enlarge_cells, to_cells
 from trials.raw.frame import FullFrame, RawFrame
 from trials.raw.images import as_sensor, blank_picture, turned_size
 
@@ -78,9 +78,7 @@ def compare(photo: FullFrame, ratio: float, restored: NDArray[np.uint16]) -> NDA
     for top in range(0, frame.size[0], BAND):
         rows = slice(top, min(top + BAND, frame.size[0]))
         mosaic = _amplified(frame, rows, columns, gains)
-        green = (mosaic[..., 0::2, 1::2] + mosaic[..., 1::2, 0::2]) / 2
-        cells = torch.cat([mosaic[..., 0::2, 0::2], green, mosaic[..., 1::2, 1::2]], dim=1)
-        rgb = develop(cells, matrix).repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+        rgb = enlarge_cells(develop(to_cells(mosaic), matrix))
         _write_part(sensor, photo, rows, columns, rgb)
     return both
 

@@ -6,8 +6,10 @@ without a copy.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -53,31 +55,36 @@ def write_picture(path: Path, picture: NDArray[np.uint16]) -> None:
     require_utf8(path)
     is_jpeg = path.suffix == JPEG
     if is_jpeg and max(picture.shape) > JPEG_SIDE:
-        raise InputError(
-            f"a JPEG must be at most {JPEG_SIDE} pixels a side, but {path} would be "
-            f"{picture.shape[1]} x {picture.shape[0]}; choose png or tiff"
-        )
+        rule, size = f"a JPEG must be at most {JPEG_SIDE} pixels a side", picture.shape
+        raise InputError(f"{rule}, but {path} would be {size[1]} x {size[0]}; choose png or tiff")
     pixels = _eight_bits(picture) if is_jpeg else np.ascontiguousarray(picture[..., ::-1])
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if is_jpeg else []
-    level = cv2.utils.logging.getLogLevel()
-    with replacing(path) as temporary:
-        # OpenCV chooses the format by the suffix. Encoding in memory first would take several
-        # times the picture.
+    with replacing(path) as temporary, quiet_opencv():
+        # OpenCV chooses the format by the suffix. Encoding in memory would take several pictures.
         suffixed = temporary.with_name(temporary.name + path.suffix)
         try:
             suffixed.touch()  # OpenCV's own error would not say why a file can't be made
-            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
             if not cv2.imwrite(str(suffixed), pixels, options):
                 # It doesn't say more, and whatever else could be wrong was tried before.
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             suffixed.replace(temporary)
         finally:
-            cv2.utils.logging.setLogLevel(level)
             suffixed.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Inside, OpenCV prints no lines of its own, such as one for every tag out of order."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 def _eight_bits(picture: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Blue first, rounded, band by band: no copy in a wider type."""
+    """Blue first, rounded, band by band: no whole copy in a wider type."""
     out = np.empty(picture.shape, dtype=np.uint8)
     for top in range(0, len(picture), BAND):
         band = picture[top : top + BAND, :, ::-1].astype(np.uint32)

@@ -18,12 +18,8 @@ from numpy.typing import NDArray
 
 from space import InputError
 from trials.raw.frame import Exposure, FullFrame, RawFrame
-from trials.raw.validation import (
-    check_dimensions,
-    check_file,
-    check_frame,
-    check_picture_file,
-)
+from trials.raw.images import quiet_opencv
+from trials.raw.validation import check_dimensions, check_file, check_frame, check_picture_file
 
 RED, GREEN, BLUE = range(3)  # LibRaw's colour numbers; a Bayer cell's second green is 3
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png")
@@ -87,10 +83,9 @@ def read_target(
     top, left = offset
     height, width = (picture.shape[0] - top) // 2 * 2, (picture.shape[1] - left) // 2 * 2
     if (height, width) != size:
-        raise InputError(
-            f"ground truth must be as large as its raw photo, but {path} gives {height} x {width} "
-            f"and the raw {size[0]} x {size[1]}; take both from one camera"
-        )
+        rule = "ground truth must be as large as its raw photo"
+        sizes = f"{path} gives {height} x {width} and the raw {size[0]} x {size[1]}"
+        raise InputError(f"{rule}, but {sizes}; take both from one camera")
     return np.ascontiguousarray(picture[top : top + height, left : left + width])
 
 
@@ -105,35 +100,23 @@ def develop_raw(path: str | Path) -> NDArray[np.uint16]:
             use_camera_wb=True, half_size=False, no_auto_bright=True, output_bps=16, user_flip=0
         )
         if picture.ndim != 3 or picture.shape[2] != 3:
-            raise InputError(
-                f"a raw photo must develop to three colours, but {path} gives "
-                f"{picture.shape[-1]}; use another camera's"
-            )
+            rule, count = "a raw photo must develop to three colours", picture.shape[-1]
+            raise InputError(f"{rule}, but {path} gives {count}; use another camera's")
         return picture
 
 
 def read_picture(path: str | Path) -> NDArray[np.uint16]:
     """A 16-bit TIFF or PNG: h w 3, red first. Raises InputError for anything else."""
     check_picture_file(path)
-    level = cv2.utils.logging.getLogLevel()
-    # OpenCV prints a line for every tag out of order.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
+    picture = None
+    with quiet_opencv(), contextlib.suppress(cv2.error, MemoryError):
         picture = cv2.imread(os.fspath(path), cv2.IMREAD_UNCHANGED)
-    except (cv2.error, MemoryError):
-        picture = None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if picture is None:
-        raise InputError(
-            f"ground truth must be a readable picture, but {path} is none; replace it"
-        )
+        raise InputError(f"ground truth must be a readable picture, but {path} isn't; replace it")
     if picture.dtype != np.uint16 or picture.ndim != 3 or picture.shape[2] != 3:
-        shape = " x ".join(map(str, picture.shape))
-        raise InputError(
-            f"ground truth must have 16 bits and 3 channels, but {path} is {picture.dtype}, "
-            f"{shape}; convert it"
-        )
+        kind = f"{picture.dtype}, {' x '.join(map(str, picture.shape))}"
+        rule = "ground truth must have 16 bits and 3 channels"
+        raise InputError(f"{rule}, but {path} is {kind}; convert it")
     return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint16)
 
 
@@ -180,10 +163,9 @@ def bayer_offset(raw: Any, path: str | Path) -> tuple[int, int]:
     places, colours = np.argwhere(pattern == RED), bytes(raw.color_desc)
     top, left = (int(index) for index in places[0]) if len(places) == 1 else (-1, -1)
     if top < 0 or colours not in (b"RGBG", b"RGB") or pattern[1 - top, 1 - left] != BLUE:
-        raise NotBayerError(
-            "a raw must have one red, two green and one blue filter, blue across from red, but "
-            f"{path} has {colours.decode(errors='replace')} {pattern.tolist()}; use another's"
-        )
+        rule = "a raw must have one red, two green and one blue filter, blue across from red"
+        has = f"{colours.decode(errors='replace')} {pattern.tolist()}"
+        raise NotBayerError(f"{rule}, but {path} has {has}; use another's")
     return top, left
 
 
@@ -191,10 +173,9 @@ def visible_values(raw: Any, path: str | Path) -> NDArray[np.uint16]:
     """The part of an unpacked sensor that the camera shows, a view."""
     values: NDArray[np.uint16] = raw.raw_image_visible
     if values.ndim != 2 or min(values.shape) < SMALLEST_SIDE:
-        raise InputError(
-            f"a raw photo must have at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, but {path} "
-            f"has {' x '.join(map(str, values.shape))}; copy it again"
-        )
+        size = " x ".join(map(str, values.shape))
+        rule = f"a raw photo must have at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels"
+        raise InputError(f"{rule}, but {path} has {size}; copy it again")
     return values
 
 
@@ -204,10 +185,8 @@ def _frame(
     """`mosaic` with the metadata of the opened file; `offset` is the sensor's first red."""
     top, left = offset
     levels, pattern = raw.black_level_per_channel, raw.raw_pattern
-    red, green1, green2, blue = (
-        float(levels[colour])
-        for colour in (RED, pattern[top, 1 - left], pattern[1 - top, left], BLUE)
-    )
+    places = (RED, pattern[top, 1 - left], pattern[1 - top, left], BLUE)
+    red, green1, green2, blue = (float(levels[colour]) for colour in places)
     frame = RawFrame(
         mosaic=mosaic,
         black=(red, green1, green2, blue),

@@ -37,8 +37,7 @@ LARGEST_GAIN = 1000.0
 WIDTH, HEIGHT = 256, 257
 STRIPS, STRIP_BYTES, TILES, TILE_BYTES, SUB_DIRECTORIES = 273, 279, 324, 325, 330
 NUMBER_TAGS = {WIDTH, HEIGHT, STRIPS, STRIP_BYTES, TILES, TILE_BYTES, SUB_DIRECTORIES}
-# The filter array's size and colours: where the file ends before them, LibRaw takes what happens
-# to lie in memory.
+# The filter array's size and colours: where they are missing, LibRaw takes any bytes of memory.
 FILTER_TAGS = (33421, 33422)
 # Bytes per number of each TIFF type, from 0 on.
 TYPE_BYTES = (1, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 2, 8, 8, 8, 8)
@@ -52,8 +51,7 @@ def check_file(path: str | Path) -> None:
     _require_file(path)
     size = os.path.getsize(path)
     with open(path, "rb") as file:
-        header = _tiff_header(file.read(8))
-        if header is None:
+        if (header := _tiff_header(file.read(8))) is None:
             return
         order, first = header
         pending, seen = [first], set[int]()
@@ -78,10 +76,8 @@ def check_dimensions(raw: Any, path: str | Path) -> None:
     height, width = max(sizes.raw_height, sizes.height), max(sizes.raw_width, sizes.width)
     _check_pixels(height, width, path)
     if not abs(sizes.pixel_aspect - 1) <= SQUARE:
-        raise InputError(
-            f"a raw photo must have square pixels, but those of {path} are "
-            f"{sizes.pixel_aspect:g} times as wide as high; use another camera's"
-        )
+        shape = f"those of {path} are {sizes.pixel_aspect:g} times as wide as high"
+        raise InputError(f"a raw photo must have square pixels, but {shape}; use another camera's")
 
 
 def check_frame(frame: RawFrame, path: str | Path) -> None:
@@ -89,22 +85,17 @@ def check_frame(frame: RawFrame, path: str | Path) -> None:
     _check_last_rows(frame.mosaic, path)
     black, white = frame.black, frame.white_level
     if not 0 <= min(black) <= max(black) < white <= 65535:
-        raise InputError(
-            f"a raw photo's black levels must be below its white level, at most 65535, but {path} "
-            f"has {', '.join(f'{level:g}' for level in black)} and {white:g}; copy it again"
-        )
+        rule = "a raw photo's black levels must be below its white level, at most 65535"
+        levels = f"{', '.join(f'{level:g}' for level in black)} and {white:g}"
+        raise InputError(f"{rule}, but {path} has {levels}; copy it again")
     if not all(1 / LARGEST_GAIN <= gain <= LARGEST_GAIN for gain in frame.white_balance):
-        raise InputError(
-            f"a raw photo's white balance must be from {1 / LARGEST_GAIN:g} to {LARGEST_GAIN:g} "
-            f"times green, but {path} has "
-            f"{', '.join(f'{gain:g}' for gain in frame.white_balance)}; copy it again"
-        )
+        gains = ", ".join(f"{gain:g}" for gain in frame.white_balance)
+        rule = f"a raw photo's white balance must be from {1 / LARGEST_GAIN:g} to {LARGEST_GAIN:g}"
+        raise InputError(f"{rule} times green, but {path} has {gains}; copy it again")
     largest = float(np.abs(frame.camera_to_srgb).max())
     if not (math.isfinite(largest) and largest <= LARGEST_GAIN):
-        raise InputError(
-            f"a raw photo's colour matrix must be of numbers up to {LARGEST_GAIN:g}, but {path} "
-            f"has {largest:g} in it; copy it again"
-        )
+        rule = f"a raw photo's colour matrix must be of numbers up to {LARGEST_GAIN:g}"
+        raise InputError(f"{rule}, but {path} has {largest:g} in it; copy it again")
 
 
 def check_picture_file(path: str | Path) -> None:
@@ -124,7 +115,6 @@ def check_picture_file(path: str | Path) -> None:
 
 
 def _require_file(path: str | Path) -> None:
-    """Raises InputError where there is no such file, or its name can't be opened."""
     require_utf8(path)
     if not os.path.isfile(path):
         raise InputError(f"a photo must be a file, but there is none at {path}; check the name")

@@ -12,18 +12,17 @@ import torch
 from torch import Tensor
 
 from trials.data import Pair
+from trials.raw.colour import enlarge_cells, to_cells
 from trials.scoring.metrics import psnr_db
 
 
 def amplified_only(mosaic: Tensor) -> Tensor:
     """The amplified mosaic (b 1 h w, RGGB, linear, even sides) as a picture (b 3 h w, [0, 1])."""
-    red, green1 = mosaic[..., 0::2, 0::2], mosaic[..., 0::2, 1::2]
-    green2, blue = mosaic[..., 1::2, 0::2], mosaic[..., 1::2, 1::2]
-    linear = torch.cat([red, (green1 + green2) / 2, blue], dim=1).clamp(0, 1)
+    linear = to_cells(mosaic).clamp(0, 1)
     # ITU-R BT.709-6, item 1.2: linear below 0.018, then a power of 0.45.
     power = 1.099 * linear.clamp(min=0.018) ** 0.45 - 0.099
     curved = torch.where(linear < 0.018, 4.5 * linear, power)
-    return curved.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+    return enlarge_cells(curved)
 
 
 def amplified_psnr_db(pairs: Iterable[Pair]) -> float:

@@ -57,15 +57,12 @@ def paired_difference(
 
     ours, theirs = np.asarray(values, dtype=float), np.asarray(against, dtype=float)
     if ours.shape != theirs.shape or ours.ndim != 1 or not ours.size:
-        raise InputError(
-            f"paired scores must be of the same pictures, at least one, but there are {ours.size} "
-            f"and {theirs.size}; score both on one list"
-        )
+        rule = "paired scores must be of the same pictures, at least one"
+        sizes = f"there are {ours.size} and {theirs.size}"
+        raise InputError(f"{rule}, but {sizes}; score both on one list")
     if scenes is not None and len(scenes) != ours.size:
-        raise InputError(
-            f"each picture must have its scene, but there are {ours.size} pictures and "
-            f"{len(scenes)} scenes; name every picture's"
-        )
+        sizes = f"{ours.size} pictures and {len(scenes)} scenes"
+        raise InputError(f"each picture must have its scene, but there are {sizes}; name them all")
     with np.errstate(invalid="ignore"):
         differences = np.where(ours == theirs, 0.0, ours - theirs)
     names = np.arange(ours.size) if scenes is None else np.asarray(scenes)

@@ -32,9 +32,8 @@ def score_images(model: DarkUNet, pairs: Iterable[Pair]) -> list[ImageScore]:
         with DeviceLock(str(pair.mosaic.device)).shared():
             dtype = next(model.parameters()).dtype
             output = restore(model, pair.mosaic.to(dtype)).float()
-            quality = psnr_db(output, pair.target, peak=1.0)
-            similarity = ssim(output, pair.target, peak=1.0)
-        scores.append(ImageScore(pair.name, float(quality), float(similarity)))
+            values = (float(metric(output, pair.target, peak=1.0)) for metric in (psnr_db, ssim))
+            scores.append(ImageScore(pair.name, *values))
     return scores
 
 

@@ -79,7 +79,7 @@ def ssim_window(name: str) -> tuple[Tensor, float]:
         taps = torch.exp(-torch.arange(-5, 6).double().square() / (2 * 1.5**2))
         return taps / taps.sum(), 1.0
     raise InputError(
-        f"the SSIM window must be uniform7 or gaussian11, but is {name!r}; choose one of them"
+        f"the SSIM window must be uniform7 or gaussian11, but is {name!r}; choose one"
     )
 
 
@@ -115,8 +115,6 @@ def check_images(pred: Tensor, target: Tensor, peak: float) -> None:
     """Raises InputError unless both are b c h w of one shape and the peak is positive."""
     if pred.ndim != 4 or pred.shape != target.shape:
         shapes = f"{tuple(pred.shape)} and {tuple(target.shape)}"
-        raise InputError(
-            f"prediction and target must be b c h w of one shape, but are {shapes}; crop one"
-        )
+        raise InputError(f"both images must be b c h w of one shape, but are {shapes}; crop one")
     if not peak > 0:
         raise InputError(f"the peak must be positive, but is {peak}; give 1.0 for [0, 1]")

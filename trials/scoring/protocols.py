@@ -152,8 +152,9 @@ def score_pictures(
     A picture is restored once by each restorer and scored once for all protocols that do the same
     to its pixels. Progress is reported as "restore", one step a picture and restorer.
     """
+    names = [protocol.name for protocol in protocols]
     results: list[dict[str, list[PictureScore]]] = [
-        {protocol.name: [] for protocol in protocols} for _ in restorers
+        {name: [] for name in names} for _ in restorers
     ]
     steps = len(pictures) * len(restorers)
     for index, picture in enumerate(pictures):
@@ -169,19 +170,15 @@ def score_pictures(
             if including:
                 with DeviceLock(str(pair.mosaic.device)).shared():
                     output = restorer.restore(pair.mosaic)
-                    scores = {
-                        key: score(output, pair.target, protocol)
-                        for key, protocol in distinct.items()
-                    }
+                    for key, protocol in distinct.items():
+                        scores[key] = PictureScore(
+                            name=picture.name,
+                            scene=picture.files.scene,
+                            ratio=round(picture.files.ratio, 3),
+                            **score(output, pair.target, protocol),
+                        )
             for protocol in including:
-                results[place][protocol.name].append(
-                    PictureScore(
-                        name=picture.name,
-                        scene=picture.files.scene,
-                        ratio=round(picture.files.ratio, 3),
-                        **scores[protocol.preprocessing],
-                    )
-                )
+                results[place][protocol.name].append(scores[protocol.preprocessing])
             if on_progress:
                 on_progress("restore", index * len(restorers) + place + 1, steps, {})
     return results
@@ -210,10 +207,9 @@ def preprocess(output: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tenso
     step = torch.floor if protocol.pixels == "truncated" else torch.round
     # Times 255 in float32, as the field does: of a truth that was 8 bits once, the exact product
     # would often lie just below its whole number and be truncated to the one before.
-    first, second = (
-        step(image.clamp(0, 1).float() * 255).double() / 255 for image in (output, truth)
-    )
-    return first, second
+    bits = (step(image.clamp(0, 1).float() * 255).double() / 255 for image in (output, truth))
+    output, truth = bits
+    return output, truth
 
 
 def ssim_in_bands(output: Tensor, truth: Tensor, window: str) -> float:

@@ -1,8 +1,7 @@
-"""Checkpoints of a training: whole or absent, and verified when they are read.
+"""Checkpoints of a training: complete or absent, and verified when they are read.
 
-A file is a header line (format, and the SHA-256 of the rest) and what torch.save wrote. It is
-written beside its place and renamed; the one before stays, so that there is always one to fall
-back on.
+A file is a header line (format, and the SHA-256 of the rest) and what torch.save wrote. The one
+before the newest stays, so that there is always one to fall back on.
 """
 
 from __future__ import annotations
@@ -41,9 +40,7 @@ class DamagedError(ValueError):
 
 
 class PreemptedError(KeyboardInterrupt):
-    """A training was asked to stop; a checkpoint holds all of it. As a KeyboardInterrupt it is no
-    trial's failure.
-    """
+    """A training was asked to stop, and is saved; no trial's failure, as a KeyboardInterrupt."""
 
 
 @dataclass(kw_only=True)
@@ -98,7 +95,7 @@ class Checkpointer:
             raise PreemptedError
 
     def check_stop(self) -> None:
-        """Raises PreemptedError where the training is to stop, without a checkpoint."""
+        """Raises PreemptedError, without a checkpoint, where the training is to stop."""
         if self.stop():
             raise PreemptedError
 
@@ -121,7 +118,7 @@ class Checkpointer:
         torch.save(state, memory)
         content = memory.getbuffer()
         path = self.folder / f"step_{step:08d}.ckpt"
-        with replacing(path) as beside, beside.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
             file.write(content)
         for old in self.paths()[RETAINED:]:
@@ -141,10 +138,9 @@ def read(path: Path) -> State:
         state: State = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except DamagedError:
         raise
-    except OSError as error:
-        raise DamagedError(f"{path} can't be read ({error.strerror})") from error
-    except Exception as error:  # intact, and yet this torch can't read it
-        raise DamagedError(f"{path} can't be read ({type(error).__name__})") from error
+    except Exception as error:  # no file, or this torch can't read what is intact
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise DamagedError(f"{path} can't be read ({why})") from error
     return state
 
 
@@ -179,12 +175,12 @@ class TrialCheckpoint:
         assert self.timed is not None
         latency, ratio = self.timed
 
-        def whole() -> State:
+        def trial_state() -> State:
             return {
                 "latency": latency.to_dict(),
                 "ratio_to_mo": ratio.to_dict(),
-                "rungs": [rung.to_dict() for rung in self.rungs],
+                "rungs": [asdict(rung) for rung in self.rungs],
                 "training": state(),
             }
 
-        self._checkpointer.save(step, whole, due=due)
+        self._checkpointer.save(step, trial_state, due=due)

@@ -11,7 +11,7 @@ DIVERGED_FACTOR = 3.0
 
 
 class DivergenceDetector:
-    """Follows the loss of a training. Its attributes are its whole state."""
+    """Follows the loss of a training. A checkpoint holds all of its attributes."""
 
     def __init__(self, smoothing_steps: int = SMOOTHING_STEPS) -> None:
         self.smoothed = math.nan

@@ -1,5 +1,4 @@
-"""A network's parameters in one flat buffer, and a network without weight norm that computes with
-them.
+"""A network's parameters in one flat buffer, and its copy without weight norm that uses them.
 
 Weight norm costs a dozen small operations per convolution and step: norm, cast, changes of layout,
 and all of that again backward; then optimiser, clipping and average walk over hundreds of small
@@ -170,9 +169,8 @@ class FlatParameters:
             setattr(self.network.get_submodule(parent), own, plain)
         for parameter in others:
             parent, _, own = names[id(parameter)].rpartition(".")
-            leaf = self._leaf(
-                self._view(self._plain, parameter, g_length), self._view(self.grads, parameter)
-            )
+            value = self._view(self._plain, parameter, g_length)
+            leaf = self._leaf(value, self._view(self.grads, parameter))
             setattr(self.network.get_submodule(parent), own, leaf)
 
     def _leaf(self, value: Tensor, grad: Tensor) -> nn.Parameter:

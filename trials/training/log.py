@@ -38,7 +38,7 @@ class TrainLog:
 
 def write_curve(path: Path, rows: Iterable[Mapping[str, float]]) -> None:
     """Writes the rows as CSV with the columns COLUMNS; what a row lacks is empty."""
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

@@ -96,7 +96,7 @@ def train(
 
     def current() -> dict[str, Any]:
         trained = trainer.state()
-        if trainer.divergence.diverged:  # as a GPU may only tell now
+        if trainer.divergence.diverged:  # as a GPU may only show now
             raise _DivergedError
         log.loss = trainer.divergence.smoothed
         return {"trainer": trained, "generator": batches.generator_state, "log": asdict(log)}
@@ -154,9 +154,8 @@ def train(
             log.seconds += time.perf_counter() - started
             if row_due and healthy:
                 rate = learning_rate(log.steps - 1, config)
-                log.rows.append(
-                    {"step": log.steps, "loss": log.loss, "lr": rate, "seconds": log.seconds}
-                )
+                row = {"step": log.steps, "loss": log.loss, "lr": rate, "seconds": log.seconds}
+                log.rows.append(row)
             if report_due and healthy and on_progress:
                 figures = {"loss": log.loss, "seconds": log.seconds}
                 on_progress("train", log.steps, config.steps, figures)

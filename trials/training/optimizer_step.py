@@ -75,9 +75,7 @@ class OptimizerStep:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Updates parameters and average, the gradient's norm clipped; not if loss or norm is not
-        finite.
-        """
+        """Updates parameters and average by the clipped gradient, if loss and norm are finite."""
         self._finite.copy_(torch.isfinite(self.loss_and_norm).all())
         self.count.add_(self._finite)
         # Adam divides the gradient by this: as clip_grad_norm_, but in its own pass.

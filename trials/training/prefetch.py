@@ -11,7 +11,6 @@ import contextlib
 import queue
 import threading
 import time
-from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -52,12 +51,7 @@ class Batches:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()
 
@@ -93,7 +87,7 @@ class Batches:
                     if stream:
                         stream.synchronize()
                 self._put((batch, self._generator.get_state()))
-        except BaseException as error:  # raised again where the batch is asked for
+        except BaseException as error:  # raised again by `next`
             self._put(error)
 
     def _put(self, item: tuple[Batch, Tensor] | BaseException) -> None:

@@ -16,8 +16,7 @@ from trials.device import capture
 from trials.training.divergence import SMOOTHING_STEPS, DivergenceDetector
 from trials.training.optimizer_step import OptimizerStep
 
-# On a GPU losses are read after so many steps: reading waits for the device, and the device then
-# for the host.
+# On a GPU losses are read after so many steps: to read one, host and device wait for each other.
 READ_STEPS = 16
 
 
@@ -43,8 +42,7 @@ class Trainer:
         smoothing_steps: int = SMOOTHING_STEPS,
         graph: bool = True,
     ) -> None:
-        """Puts `model` on `device`, in training mode. Without `graph` a GPU runs kernel by kernel,
-        for comparison.
+        """Puts `model` on `device`, in training mode; without `graph` a GPU runs op by op.
 
         Raises InputError for an impossible config.
         """
@@ -63,9 +61,7 @@ class Trainer:
         self._captured: Callable[[], None] | None = None
 
     def step(self, step: int, mosaic: Tensor, target: Tensor) -> bool:
-        """Does step number `step` (from 0) on one batch. False if the training has diverged; a
-        divergence that is known changes no weights.
-        """
+        """Does step `step` (0, 1, ...) on one batch; once diverged, nothing and returns False."""
         if self.divergence.diverged:
             return False
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
@@ -138,18 +134,15 @@ class Trainer:
 
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
-        """Continues from a `state`, possibly another process's. Raises ValueError where it is
-        another network's.
-        """
+        """Continues from a `state`; ValueError where it is another network's."""
         self._unread = 0
         for name, tensors in self.state().items():
             if name not in ("count", "divergence"):
                 for tensor, value in zip(tensors, state[name], strict=True):
                     if tensor.shape != value.shape:
-                        raise ValueError(
-                            f"a checkpoint must be of the same network, but has a weight of shape "
-                            f"{tuple(value.shape)}, not {tuple(tensor.shape)}"
-                        )
+                        shapes = f"{tuple(value.shape)}, not {tuple(tensor.shape)}"
+                        rule = "a checkpoint must be of the same network"
+                        raise ValueError(f"{rule}, but has a weight of shape {shapes}")
                     tensor.copy_(value)
         self.optimizer.count.copy_(state["count"])
         vars(self.divergence).update(state["divergence"])
@@ -167,17 +160,12 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def check(model: DarkUNet, config: TrainConfig) -> None:
     """Raises InputError for impossible numbers, and for a crop that does not fit the network."""
     if config.crop % model.size_multiple:
-        raise InputError(
-            f"crop must be a multiple of {model.size_multiple} for this network, but is "
-            f"{config.crop}; change it"
-        )
+        rule = f"crop must be a multiple of {model.size_multiple} for this network"
+        raise InputError(f"{rule}, but is {config.crop}; change it")
     if config.steps < 1 or config.batch < 1:
-        raise InputError(
-            f"steps and batch must be at least 1, but are {config.steps} and {config.batch}; "
-            "raise them"
-        )
+        values = f"{config.steps} and {config.batch}"
+        raise InputError(f"steps and batch must be at least 1, but are {values}; raise them")
     if not 0 <= config.ema_decay < 1 or not 0 <= config.ms_ssim_weight <= 1:
-        raise InputError(
-            "ema_decay must be in [0, 1) and ms_ssim_weight in [0, 1], but are "
-            f"{config.ema_decay} and {config.ms_ssim_weight}; change them"
-        )
+        values = f"{config.ema_decay} and {config.ms_ssim_weight}"
+        rule = "ema_decay must be in [0, 1) and ms_ssim_weight in [0, 1]"
+        raise InputError(f"{rule}, but are {values}; change them")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trials.device import DeviceLostError, DeviceMemoryError, device_errors, errors
-from trials.device.errors import answers, is_lost, is_out_of_memory, lost
+from trials.device.errors import answers, is_lost, is_out_of_memory
 
 
 def test_a_real_allocation_that_no_machine_can_serve():
@@ -32,9 +32,10 @@ def test_a_gpu_is_lost_when_it_does_no_sum_any_more(monkeypatch):
     monkeypatch.setattr(errors, "answers", lambda device: False)
     assert is_lost(error, "cuda:0") and not is_lost(torch.cuda.OutOfMemoryError("full"), "cuda:0")
     assert not is_lost(ValueError("a bug"), "cuda:0")
-    line = lost(error, "cuda:0")
-    assert isinstance(line, DeviceLostError) and "\n" not in str(line)
-    assert "cuda:0 no longer does (CUDA error: unspecified launch failure" in str(line)
+    line = r"cuda:0 no longer does \(CUDA error: unspecified launch failure"
+    with pytest.raises(DeviceLostError, match=line) as caught, device_errors("cuda:0"):
+        raise error
+    assert "\n" not in str(caught.value)
     monkeypatch.setattr(errors, "answers", lambda device: True)
     assert not is_lost(error, "cuda:0"), "an error that leaves the GPU usable is a bug"
 
@@ -55,9 +56,6 @@ def test_failures_of_a_device_become_one_line(monkeypatch):
     ):
         fail()
     assert freed == [None], "what the failed call held is released"
-    monkeypatch.setattr(errors, "answers", lambda device: False)
-    with pytest.raises(DeviceLostError), device_errors("cuda:0"):
-        raise RuntimeError("CUDA error: unspecified launch failure")
     for bug in (RuntimeError("a bug"), ValueError("out of memory")):
         with pytest.raises(type(bug), match=str(bug)), device_errors("cpu"):
             raise bug

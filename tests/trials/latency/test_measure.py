@@ -1,6 +1,4 @@
-"""The protocol: it times what would be deployed, on the frame that was asked for, and says how
-sure it is.
-"""
+"""The protocol: it times what would be deployed, on the requested frame, with its uncertainty."""
 
 import contextlib
 import time
@@ -11,9 +9,7 @@ import torch
 
 from space import BASELINES, Genome, InputError, build_model
 from trials import LatencyConfig, measure_against, measure_all, measure_latency
-from trials.latency import deployment as deployed
-from trials.latency import measure as latency
-from trials.latency import rounds as protocol
+from trials.latency import deployment, measure, rounds
 from trials.latency.timer import NetworkTimer
 
 QUICK = LatencyConfig(height=64, width=96, warmup_runs=2, min_runs=12, max_seconds=0.5, threads=1)
@@ -39,7 +35,7 @@ class Waits(torch.nn.Module):
 @pytest.fixture
 def as_it_is(monkeypatch):
     """Stand-ins need no folding."""
-    monkeypatch.setattr(deployed, "fold", lambda model: model)
+    monkeypatch.setattr(deployment, "fold", lambda model: model)
 
 
 def test_what_is_stored_with_a_figure():
@@ -71,7 +67,7 @@ def test_what_is_stored_with_a_figure():
 def test_the_protocol_asks_for_fifty_runs_and_one_percent():
     usual = LatencyConfig()
     assert usual.min_runs >= 50 and usual.precision == 0.01
-    assert protocol.STEADY == 0.02 and protocol.TRIES == 3
+    assert rounds.STEADY == 0.02 and rounds.TRIES == 3
 
 
 def test_the_frame_is_rounded_up_to_what_the_network_takes():
@@ -133,7 +129,7 @@ def test_a_network_against_itself_is_one():
 
 def test_a_drifting_measurement_is_tried_again_and_told(as_it_is):
     measured = measure_latency(Waits(0.001, more=0.0002), QUICK)
-    assert not measured.steady and measured.drift > 0.02 and measured.tries == protocol.TRIES
+    assert not measured.steady and measured.drift > 0.02 and measured.tries == rounds.TRIES
 
 
 def test_whatever_slows_both_leaves_the_ratio(as_it_is):
@@ -156,7 +152,7 @@ def test_a_ratio_that_is_not_precise_is_measured_again_where_only_it_counts(as_i
     measured, _ = measure_against(
         Waits(0.004), Waits(0.002), replace(QUICK, precision=1e-6), ratio_only=True
     )
-    assert measured.tries == protocol.TRIES
+    assert measured.tries == rounds.TRIES
 
 
 def test_a_measurement_is_alone_on_its_device(monkeypatch):
@@ -173,7 +169,7 @@ def test_a_measurement_is_alone_on_its_device(monkeypatch):
             inside.clear()
 
     run_ms = NetworkTimer.run_ms
-    monkeypatch.setattr(latency, "DeviceLock", Lock)
+    monkeypatch.setattr(measure, "DeviceLock", Lock)
     monkeypatch.setattr(
         NetworkTimer,
         "run_ms",

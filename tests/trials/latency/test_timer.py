@@ -9,8 +9,7 @@ import torch
 
 from space import BASELINES, Genome, InputError, build_model, fold
 from trials import LatencyConfig, measure_latency
-from trials.latency import deployment as deployed
-from trials.latency import timer as clock
+from trials.latency import deployment, timer
 from trials.latency.deployment import Deployed, Form
 from trials.latency.timer import NetworkTimer, check_accounted, random_mosaics, time_round
 
@@ -81,7 +80,7 @@ def test_a_timer_that_does_not_wait_for_the_device_is_refused():
 
 
 def test_a_whole_measurement_with_such_a_timer_is_refused(monkeypatch):
-    monkeypatch.setattr(deployed, "fold", lambda model: model)
+    monkeypatch.setattr(deployment, "fold", lambda model: model)
     with pytest.raises(InputError, match="the timer does not wait for the device"):
         measure_latency(Sleeps(0.01), QUICK)
 
@@ -123,7 +122,7 @@ def test_weight_norm_left_on_is_another_number():
 
 
 def test_weight_norm_left_on_is_refused_by_a_measurement(monkeypatch):
-    monkeypatch.setattr(deployed, "fold", lambda model: model.eval())
+    monkeypatch.setattr(deployment, "fold", lambda model: model.eval())
     with pytest.raises(
         InputError, match=r"must be folded before it is timed, but skip\.\S+ still has weight norm"
     ):
@@ -160,9 +159,9 @@ def test_networks_take_turns_and_inputs_too(monkeypatch):
     )
     times, _ = time_round([a, b], 0)
     timed = seen[2:]  # after one untimed run each
-    assert [one for one, _ in timed] == [a, b] * clock.PAIRS
-    assert {turn % len(a.mosaics) for _, turn in timed} == set(range(clock.INPUTS))
-    assert [len(of_one) for of_one in times] == [clock.PAIRS] * 2 and a.times_ms == times[0]
+    assert [one for one, _ in timed] == [a, b] * timer.PAIRS
+    assert {turn % len(a.mosaics) for _, turn in timed} == set(range(timer.INPUTS))
+    assert [len(of_one) for of_one in times] == [timer.PAIRS] * 2 and a.times_ms == times[0]
     assert all(0.2 < float(mosaic.std()) < 0.4 for mosaic in a.mosaics)
 
 
