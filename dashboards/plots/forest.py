@@ -32,13 +32,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Explained:
-    """`r2`: out-of-bag share of the variance that all genes explain (may be below 0); of each
-    gene: its share of the variance, and the ends of its 95 % interval.
-    """
+    """The variance that all genes explain (`r2`, out of bag), and each gene's share of it."""
 
     r2: float
     share: dict[str, float]
-    low: dict[str, float]
+    low: dict[str, float]  # ends of the 95 % interval
     high: dict[str, float]
 
 

@@ -170,10 +170,7 @@ def describe(row: Row, trained: Trained, study: optuna.Study, genome: Genome) ->
             "form": {key: measured[key] for key in FORM if key in measured},
         },
         "cost": count_cost(genome, height, width).to_dict(),
-        "training": {
-            "data": trained.about_data,
-            **_fields(trained, "recipe", "seed", "seconds"),
-        },
+        "training": {"data": trained.about_data, **_fields(trained, "recipe", "seed", "seconds")},
         "provenance": {
             "study": study.study_name,
             "trial": row.number,

@@ -1,5 +1,4 @@
-"""What runs on a machine of a Ray cluster: a task that starts a worker's process and passes on its
-events.
+"""A Ray task that starts a worker's process on its machine and passes on its events.
 
 It imports neither torch nor the search: that is up to the process.
 """

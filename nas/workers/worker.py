@@ -1,5 +1,4 @@
-"""One worker of a search: the whole of its work, and the program that does it in a process of its
-own.
+"""One worker of a search: its work, and the program that does it in a process of its own.
 
 A worker does what one process of `python -m nas.search` does: it opens the study, loads the data,
 and runs trials until the budget is spent. It displays nothing, but sends events, plain
@@ -70,9 +69,8 @@ def work(
 
     quiet_optuna()
     torch.set_num_threads(assignment.threads)
-    config = settle(
-        load_config(assignment.study, {**assignment.changes, "device": assignment.device})
-    )
+    changes = {**assignment.changes, "device": assignment.device}
+    config = settle(load_config(assignment.study, changes))
     view = EventView(SearchState(study=config.name, total=config.trials, about=""), send)
     folder = Path(assignment.runs) / config.name
     make_folder(folder)
@@ -134,9 +132,7 @@ class EventView:
 
 
 def main(argv: Sequence[str], *, worker: Work = work) -> int:
-    """The program: an Assignment comes in, events go out; `worker` does what lies between. The
-    exit status is the SearchOutcome's.
-    """
+    """The program: an Assignment comes in, events go out; the exit status is `worker`'s."""
     prog = "python -m nas.workers.worker"
     cli.Parser(prog=prog, description=__doc__, example=EXAMPLE).parse_args(argv)
     stop = _OneStopSignal()
@@ -171,8 +167,8 @@ def main(argv: Sequence[str], *, worker: Work = work) -> int:
 
 
 class _OneStopSignal(StopSignal):
-    """Takes one signal: a scheduler signals all processes of a job, and so does their starter, and
-    the second must not cut the checkpoint short. SIGKILL is for those who have no time for that.
+    """Takes one signal: the second, as a scheduler and a starter may both send one to a worker,
+    must not cut the checkpoint short.
     """
 
     def request(self, number: int = signal.SIGTERM) -> None:
