@@ -1,5 +1,4 @@
-"""A network as a drawing (SVG): each scale in its row, boxes as wide as they have channels,
-coloured by share of the MACs.
+"""A network as a drawing (SVG): a row for each scale, box widths by channels, colours by MACs.
 
 The parts (space.parts) are first given places and links (`lay_out`), then rendered (`draw_svg`).
 Colours go from light to dark in one hue, so that any eye can order them, and every share stands
@@ -34,18 +33,15 @@ INK, GRAY = "#1f2933", "#7b8794"
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedPart:
-    """A part in the drawing: a box for each of `channels`, `captions` under them.
-
-    `share` is its share of the MACs (None: none), `x` its left edge, `y` the middle of its boxes.
-    """
+    """A part in the drawing: a box for each of `channels`, `captions` under them."""
 
     name: str
     scale: int
     channels: tuple[int, ...]
     captions: tuple[str, ...]
-    share: float | None
-    x: float
-    y: float
+    share: float | None  # of the MACs; None: it has none
+    x: float  # left edge
+    y: float  # middle of its boxes
 
     @property
     def boxes_width(self) -> float:
@@ -116,7 +112,7 @@ def percent(share: float) -> str:
 class _Layout:
     def __init__(self, genome: Genome, macs: Mapping[str, int]) -> None:
         self.genome = genome
-        self.known = {part.name: part for part in network_parts(genome)}
+        self.described = {part.name: part for part in network_parts(genome)}
         total = sum(macs.values())
         self.shares = {name: value / total for name, value in macs.items()} if total else {}
         self.parts: list[PlacedPart] = []
@@ -135,12 +131,12 @@ class _Layout:
         trunk = self.trunk(packed, start, deep.right if deep else start)
         x = max(trunk.right, deep.right if deep else 0.0) + GAP
         last = self.join("merge", x, trunk_y, trunk, deep)
-        if "fine" in self.known:
+        if "fine" in self.described:
             fine = self.add("fine", last.right + GAP, self.row(-1))
             self.link(packed, fine, turn=start - GAP / 2)
             self.link(last, fine)
             last = fine
-        if self.known["head"].channels:
+        if self.described["head"].channels:
             last = self.join("head", last.right + GAP, top, packed, last)
         self.join("picture", last.right + GAP, top, last)
         return Drawing(
@@ -157,7 +153,7 @@ class _Layout:
         return self.rows[self.trunk_row + below][0]
 
     def place(self, name: str, x: float, y: float) -> PlacedPart:
-        part, share = self.known[name], self.shares.get(name)
+        part, share = self.described[name], self.shares.get(name)
         captions = (*part.captions, *([] if share is None else [percent(share)]))
         scale, channels = part.scale, part.channels
         return PlacedPart(
@@ -229,7 +225,7 @@ class _Layout:
             self.link(carried, added)
             last = added
         for name in (f"chain{s}", f"up{s}", f"refine{s}"):
-            if name in self.known:
+            if name in self.described:
                 last = self.follow(last, name)
         return last
 

@@ -33,7 +33,7 @@ class WorkerOptions:
                 raise InputError(f"{flag} must be at least 1, but got {value}; leave it out for 1")
         if self.per_gpu is not None and device == "cpu":
             raise InputError(
-                f"--per-gpu {self.per_gpu} needs a GPU, but --device is the CPU; give --workers"
+                f"--per-gpu {self.per_gpu} needs a GPU, but the study is on the CPU; give --workers"
             )
         if self.ray is None and self.gpu_per_worker is not None:
             share = f"--gpu-per-worker {self.gpu_per_worker:g}"
@@ -113,7 +113,7 @@ def _devices(
     models = {torch.cuda.get_device_name(gpu) for gpu in there[:count]}
     if len(models) > 1 and latency_device is None:
         raise InputError(
-            f"the workers' GPUs must be of one model, but there are {' and '.join(sorted(models))}; "
+            f"all GPUs must be of one model, but there are {' and '.join(sorted(models))}; "
             "give one --device, or the --latency-device that times all networks"
         )
     if count > each * len(there):
