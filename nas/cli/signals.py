@@ -31,7 +31,7 @@ class StopSignal:
         self._depth, self._due = 0, False
 
     def requested(self) -> bool:
-        """Whether the process was asked to stop."""
+        """Whether a stop was requested."""
         return bool(self.signals)
 
     @property
@@ -45,14 +45,14 @@ class StopSignal:
         if self.deferring and len(self.signals) == 1:
             return
         if self._depth and len(self.signals) > MOST_DEFERRED:
-            os._exit(128 + number)  # a call that does not end, and a user who has asked enough
+            os._exit(128 + number)  # a call that does not end, and a user who insists
         self._due = self._depth > 0
         if not self._due:
             raise KeyboardInterrupt
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
-        """For short work: signals interrupt at its end (in the main thread only, as always)."""
+        """For short work: a signal interrupts at its end. Does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -105,7 +105,7 @@ def box_width(channels: int) -> float:
 
 
 def percent(share: float) -> str:
-    """A share in words of its size: "12 %", "0.4 %"."""
+    """A share as text: "12 %", "0.4 %"."""
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
 
 
@@ -250,7 +250,7 @@ def svg(width: float, height: float, body: Sequence[str], *, title: str, defs: s
     size = f'width="{width:.0f}" height="{height:.0f}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" {size} '
-        f'role="img" font-family="system-ui, sans-serif" font-size="11">\n'
+        'role="img" font-family="system-ui, sans-serif" font-size="11">\n'
         f'<title>{escape(title)}</title>\n{defs}<rect {size} fill="#ffffff"/>\n'
         + "\n".join(body)
         + "\n</svg>\n"

@@ -33,7 +33,7 @@ class WorkerOptions:
                 raise InputError(f"{flag} must be at least 1, but got {value}; leave it out for 1")
         if self.per_gpu is not None and device == "cpu":
             raise InputError(
-                f"--per-gpu {self.per_gpu} needs a GPU, but the study is on the CPU; give --workers"
+                f"--per-gpu {self.per_gpu} needs a GPU, but the study is on the CPU; use --workers"
             )
         if self.ray is None and self.gpu_per_worker is not None:
             share = f"--gpu-per-worker {self.gpu_per_worker:g}"

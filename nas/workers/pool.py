@@ -32,7 +32,7 @@ from space import InputError
 PROGRAM = (sys.executable, "-m", MODULE)
 # A worker that dies so often before any trial was finished is given up.
 MAX_DEATHS = 3
-# Seconds between two checks whether this process was asked to stop.
+# Seconds between two checks for a request to stop.
 POLL_S = 0.5
 
 
@@ -120,7 +120,7 @@ class WorkerPool:
                     kills = "a second Ctrl-C kills them"
                     self._view.note(f"stopping: the workers put their trials back ({kills})")
                     break
-        except KeyboardInterrupt:  # asked twice
+        except KeyboardInterrupt:  # a second signal
             pass
         finally:
             self._end_all()
@@ -213,8 +213,9 @@ class WorkerPool:
         """Starts one again that ended as others ran the rest, of whom one was then given up."""
         failed = [worker for worker in self._workers if worker.outcome and worker.outcome.status]
         rested = [worker for worker in self._workers if worker.outcome and worker not in failed]
-        over = self._stop.requested() or self._is_time_over() or self._is_finished()
-        if over or not (failed and rested):
+        if not (failed and rested) or self._stop.requested() or self._is_time_over():
+            return False
+        if self._is_finished():
             return False
         # Each of the failed is replaced once: should the rest end again, then for another reason.
         self._workers.remove(failed[0])
@@ -228,7 +229,7 @@ class WorkerPool:
         return process.close()
 
     def _end_all(self) -> None:
-        """Asks all to stop, and kills those that don't in time, or when asked a second time."""
+        """Stops all, and kills those that take too long, or all after a second signal."""
         for _, process in self._running():
             process.stop()
         until = time.monotonic() + LEAVE_S

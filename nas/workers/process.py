@@ -20,7 +20,7 @@ from space import InputError
 
 MODULE = "nas.workers.worker"
 Event = dict[str, Any]
-# Seconds that a worker may take to put its trial back when it is asked to stop.
+# Seconds that a worker may take to put its trial back after a request to stop.
 LEAVE_S = 60.0
 # So much of a log's end is searched for its last line.
 TAIL_BYTES = 4096

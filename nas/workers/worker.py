@@ -63,7 +63,7 @@ def work(
     """Does the whole of one worker in this process, and sends its events but for "end".
 
     `runner` and `load` replace trials.run_trial and trials.load_data. Raises InputError where a
-    user must mend something, and KeyboardInterrupt where it is asked to stop.
+    user must mend something, and KeyboardInterrupt on a request to stop.
     """
     import torch
 
