@@ -112,8 +112,9 @@ def _devices(
     there, each = gpus(device), options.per_gpu or 1
     models = {torch.cuda.get_device_name(gpu) for gpu in there[:count]}
     if len(models) > 1 and latency_device is None:
+        names = " and ".join(sorted(models))
         raise InputError(
-            f"all GPUs must be of one model, but there are {' and '.join(sorted(models))}; "
+            f"the workers' GPUs must be of one model, but there are {names}; "
             "give one --device, or the --latency-device that times all networks"
         )
     if count > each * len(there):
