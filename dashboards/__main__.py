@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dashboards.server import ADDRESS, listen, make_app
 from dashboards.study.artifacts import artifacts_folder
-from dashboards.study.reader import Parser, run, url_of
+from dashboards.study.reader import Parser, command, url_of
 from nas.study.internals import study_id
 from nas.study.reader import load_study
 from nas.study.schema import ARTIFACTS
@@ -28,23 +28,16 @@ EXAMPLE = "python -m dashboards --study dark"
 NICENESS = 10
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs the command; its exit status."""
-    return run(_main, argv)
-
-
-def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m dashboards", description=__doc__, example=EXAMPLE)
-    parser.add_argument(
-        "--artifacts", type=Path, help=f"folder of the trials' files (RUNS/STUDY/{ARTIFACTS})"
-    )
-    parser.add_argument("--port", type=int, default=8080, help="where to listen (8080)")
-    parser.add_argument("--open", action="store_true", help="open the page in a browser")
-    parser.add_argument(
-        "--writable",
-        action="store_true",
-        help="allow changes: notes, and whatever the page offers",
-    )
+    add = parser.add_argument
+    add("--artifacts", type=Path, help=f"folder of the trials' files (RUNS/STUDY/{ARTIFACTS})")
+    add("--port", type=int, default=8080, help="where to listen (8080)")
+    add("--open", action="store_true", help="open the page in a browser")
+    changes = "allow changes: notes, and whatever the page offers"
+    add("--writable", action="store_true", help=changes)
     args = parser.parse_args(argv)
     url = url_of(args)
     artifacts = args.artifacts or artifacts_folder(args.study, args.runs, args.storage)

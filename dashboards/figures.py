@@ -1,8 +1,7 @@
-"""`python -m dashboards.figures --study dark --out figures`: the plots of a study for papers, and
-the data of each as CSV.
+"""`python -m dashboards.figures --study dark --out figures`: the report's plots for papers.
 
-The plots are those of the report (dashboards.plots). One that a study has too little for is named
-with its reason.
+The data of each is written as CSV. A plot that a study has too little for is named, with the
+reason.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from dashboards.plots import FORMATS, PAPER_LIGHT, PLOTS, Data, write_pictures
-from dashboards.study.reader import DashboardError, Parser, open_study, run, url_of
+from dashboards.study.reader import Parser, command, open_study, url_of
 from dashboards.study.records import read_records
+from nas.study import InputError
 
 EXAMPLE = "python -m dashboards.figures --study dark --out figures --format csv"
 WIDTH_PX = 900
@@ -36,19 +36,12 @@ def write_table(data: Data, path: Path) -> None:
         writer.writerows(rows)
 
 
+@command
 def main(argv: Sequence[str]) -> int:
     """Runs the command; its exit status."""
-    return run(_main, argv)
-
-
-def _main(argv: Sequence[str]) -> int:
     parser = Parser(prog="python -m dashboards.figures", description=__doc__, example=EXAMPLE)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="folder to write to; it is made where there is none",
-    )
+    out = "folder to write to; it is made where there is none"
+    parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument(
         "--format",
         nargs="+",
@@ -62,7 +55,7 @@ def _main(argv: Sequence[str]) -> int:
     computed = [(plot, plot.compute(study)) for plot in PLOTS]
     there = [(plot, data) for plot, data in computed if data.missing is None]
     if not there:
-        raise DashboardError(
+        raise InputError(
             f"study {study.study!r} must have networks to draw, but: {computed[0][1].missing}"
         )
     kinds = [kind for kind in FORMATS if kind in args.format]
@@ -71,19 +64,17 @@ def _main(argv: Sequence[str]) -> int:
         for plot, data in there:
             write_table(data, args.out / f"{plot.name}.csv")
     except OSError as error:
-        raise DashboardError(
+        raise InputError(
             f"--out {args.out} must be a folder that can be written, but: {error.strerror}; "
             "choose another"
         ) from error
     if kinds:
-        write_pictures(
-            [
-                (for_paper(plot.draw(data), data), args.out / f"{plot.name}.{kind}")
-                for plot, data in there
-                for kind in kinds
-            ],
-            "give --format csv (the data is written already)",
-        )
+        pictures = [
+            (for_paper(plot.draw(data), data), args.out / f"{plot.name}.{kind}")
+            for plot, data in there
+            for kind in kinds
+        ]
+        write_pictures(pictures, "give --format csv (the data is written already)")
     for plot, data in computed:
         if data.missing is None:
             print(f"{plot.name}: {', '.join(f'{plot.name}.{kind}' for kind in (*kinds, 'csv'))}")

@@ -78,8 +78,7 @@ def parse(argv: Sequence[str]) -> Namespace:
         add(f"--{key.replace('_', '-')}", help=f"{', '.join(CHOICES[key])}: {text}")
     add("--threads", type=int, help="CPU threads (as many as torch uses)")
     add("--device", help="auto (default), cpu, cuda or cuda:N")
-    seconds = "longest time for each network, up to three times over (8)"
-    add("--seconds", type=float, help=seconds)
+    add("--seconds", type=float, help="longest time for each network, up to three times over (8)")
     add("--json", type=Path, help="write all results to this file too")
     return parser.parse_args(argv)
 
@@ -89,13 +88,10 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     study = open_to_read(args.study, storage=args.storage, runs=args.runs) if args.study else None
     if args.front and study is None:
-        raise InputError(
-            "--front needs the study whose front it is, but there is no --study; give --study dark"
-        )
+        raise InputError("--front needs a study, but there is no --study; give --study dark")
     if not args.networks and study is None:
         raise InputError(
-            "there must be a network to time, but none is named; give MO, a genome's file or a "
-            "trial's folder"
+            "there must be a network to time, but none is named; give MO, a file or a folder"
         )
     entries = [Entry(name=_name(text), genome=read_genome(text)) for text in args.networks]
     if study is not None and args.front:
@@ -120,11 +116,9 @@ def main(argv: list[str]) -> int:
 
 
 def correlation(rows: Sequence[Row]) -> dict[str, Any]:
-    """Kendall's tau between cost and measured latency over a study's measured networks:
-    {"networks", "macs", "parameters"}.
+    """Kendall's tau of cost with measured latency: {"networks", "macs", "parameters"}.
 
-    1: the cost orders the networks as latency does; 0: it says nothing. None with fewer than five
-    networks.
+    1: the cost orders the networks as latency does; 0: it says nothing; None: fewer than five.
     """
     from scipy.stats import kendalltau
 
@@ -224,16 +218,14 @@ def _print(rows: Sequence[dict[str, Any]], mo: Latency, console: Console) -> Non
         "with MO"
     )
     if any(not row["latency"]["steady"] for row in rows):
-        console.print(
-            "~ milliseconds drifted by more than 2 % in each of three tries: quote the ratio, not "
-            "them"
-        )
+        drifted = "~ milliseconds drifted by more than 2 % in each of three tries"
+        console.print(f"{drifted}: quote the ratio, not them")
     for state in filter(None, mo.gpu):
-        held_down = ", held down by " * bool(state["throttled_by"])
+        causes = " and ".join(state["throttled_by"])
         console.print(
             f"GPU: {state['sm_clock_mhz']} MHz, memory {state['memory_clock_mhz']} MHz, "
             f"{state['temperature_c']} °C, {state['power_w']:.0f} W"
-            f"{held_down}{' and '.join(state['throttled_by'])}"
+            + (f", held down by {causes}" if causes else "")
         )
 
 
@@ -245,13 +237,9 @@ def _front(study: optuna.Study) -> list[Entry]:
             f"study {study.study_name!r} must have a front to be timed, but has no finished "
             "network; let it run on"
         )
-    return [
-        Entry(
-            name=row.baseline or f"{row.name} (trial {row.number})",
-            genome=stored_genome(study, row.number),
-        )
-        for row in front
-    ]
+    names = [row.baseline or f"{row.name} (trial {row.number})" for row in front]
+    genomes = [stored_genome(study, row.number) for row in front]
+    return [Entry(name=name, genome=one) for name, one in zip(names, genomes, strict=True)]
 
 
 def _settings(args: Namespace, study: optuna.Study | None) -> tuple[LatencyConfig, str]:

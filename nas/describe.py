@@ -20,16 +20,13 @@ from nas import cli
 from nas.outputs.drawing import draw_network
 from space import BASELINES, ORIGINS, DesignSpace, Genome, InputError, count_cost, network_parts
 
+EXAMPLE = "python -m nas.describe M1 --height 2848 --width 4256"
 BAR = 24  # cells of the bar of a part that does all the work
 
 
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
-    parser = cli.Parser(
-        prog="python -m nas.describe",
-        description=__doc__,
-        example="python -m nas.describe M1 --height 2848 --width 4256",
-    )
+    parser = cli.Parser(prog="python -m nas.describe", description=__doc__, example=EXAMPLE)
     names = "a name (MO, M1, M2, F1 ...), a genome's JSON file, or a trial's folder"
     parser.add_argument("network", nargs="?", help=names)
     space = "show the genes of the design space instead"
@@ -42,15 +39,10 @@ def parse(argv: Sequence[str]) -> Namespace:
         parser.add_argument(side, type=int, default=512, help=words)
     args = parser.parse_args(argv)
     if args.space == (args.network is not None):
-        raise InputError(
-            "give either a network (a name, a file, a folder) or --space; "
-            "see python -m nas.describe --help"
-        )
+        raise InputError("give either a network (a name, a file, a folder) or --space; see --help")
     if min(args.height, args.width) < 1:
-        raise InputError(
-            f"height and width must be at least 1, but got {args.height} and {args.width}; "
-            "raise them"
-        )
+        got = f"{args.height} and {args.width}"
+        raise InputError(f"height and width must be at least 1, but got {got}; raise them")
     return args
 
 

@@ -14,7 +14,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import TaskID
 
@@ -29,22 +29,19 @@ if TYPE_CHECKING:
 
 SPLITS = ("test", "val", "train", "all")
 BASELINE = "amplified"
+EXAMPLE = "python -m nas.evaluate --model MO --weights mo_checkpoint.pt --data SID --split test"
 
 
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
-    example = (
-        "python -m nas.evaluate --model MO --weights mo_checkpoint.pt --data SID --split test"
-    )
-    parser = cli.Parser(prog="python -m nas.evaluate", description=__doc__, example=example)
+    parser = cli.Parser(prog="python -m nas.evaluate", description=__doc__, example=EXAMPLE)
     add = parser.add_argument
     model = (
         "MO=mo_checkpoint.pt, GENOME.json=weights.safetensors, a trial's or an export's folder, "
         "or amplified; several are compared"
     )
-    add(
-        "--model", required=True, metavar="MODEL[=WEIGHTS]", help=model, action="extend", nargs="+"
-    )
+    several: dict[str, Any] = {"action": "extend", "nargs": "+"}
+    add("--model", required=True, metavar="MODEL[=WEIGHTS]", help=model, **several)
     weights = "of a single --model: a published checkpoint or a weights.safetensors"
     add("--weights", help=weights)
     against = "what the others are compared with (default: the first)"
@@ -56,12 +53,10 @@ def parse(argv: Sequence[str]) -> Namespace:
         "float (default), uint8 (truncated), uint8-rounded, sid50, all-ratios, gain-aligned, "
         "colour-aligned; several give a table each"
     )
-    add("--protocol", metavar="NAME", help=protocol, action="extend", nargs="+")
+    add("--protocol", metavar="NAME", help=protocol, **several)
     misaligned = "without SID's test scenes 10034, 10045 and 10172, whose truth is out of register"
     add("--leave-out-misaligned", action="store_true", help=misaligned)
-    by_scene = (
-        "draw whole scenes for the intervals: wider, and right where scenes have several pictures"
-    )
+    by_scene = "draw whole scenes for the intervals: right where scenes have several pictures"
     add("--by-scene", action="store_true", help=by_scene)
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--csv", type=Path, help="write each picture's scores to this file")
@@ -171,10 +166,9 @@ def find_reference(models: Sequence[ModelArgument], name: str | None) -> ModelAr
     """The model that the others are compared with; InputError where --against names not one."""
     if name is None:
         return models[0]
+    names = (name, name.rstrip("/"))
     matching = [
-        m
-        for m in models
-        if name in (m.label, m.model, f"{m.model}={m.weights}") or name.rstrip("/") == m.label
+        m for m in models if m.label in names or name in (m.model, f"{m.model}={m.weights}")
     ]
     if len(matching) != 1:
         raise InputError(
@@ -191,9 +185,7 @@ def check_writable(flag: str, path: Path | None) -> None:
     if path.is_dir():
         raise InputError(f"{flag} must be a file, but {path} is a folder; name a file in it")
     if not path.absolute().parent.is_dir():
-        raise InputError(
-            f"{flag} must be in a folder that exists, but there is no {path.parent}; make it"
-        )
+        raise InputError(f"{flag} needs a folder that exists, but got {path.parent}; make it")
 
 
 def load(argument: ModelArgument, device: str) -> tuple[Restorer, EvaluatedModel]:
@@ -210,11 +202,11 @@ def load(argument: ModelArgument, device: str) -> tuple[Restorer, EvaluatedModel
     else:
         network = cli.load_network(argument.model, argument.weights)
         digest = network.model.genome.digest
-        restorer = network_restorer(
-            network.model.to(device), white_balanced_input=network.white_balanced_input
-        )
+        balanced = network.white_balanced_input
+        restorer = network_restorer(network.model.to(device), white_balanced_input=balanced)
+    balanced = restorer.white_balanced_input
     return restorer, EvaluatedModel(
-        **asdict(argument), white_balanced_input=restorer.white_balanced_input, digest=digest
+        **asdict(argument), white_balanced_input=balanced, digest=digest
     )
 
 

@@ -55,7 +55,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     args = parser.parse_args(argv)
     if args.front and args.weights:
         raise InputError(
-            "--weights are those of one network, but --front exports several; give --trial N"
+            "--weights are one network's, but --front exports several; give --trial N"
         )
     return args
 

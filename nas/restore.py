@@ -29,6 +29,7 @@ _SUFFIXES = (
     ".nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
 )
 RAW_SUFFIXES = frozenset(_SUFFIXES.split())
+EXAMPLE = "python -m nas.restore MO --weights mo_checkpoint.pt dark.ARW --out restored --compare"
 EXIT_SOME_UNREADABLE = 1
 # A GPU has more memory than the 2 GiB that a CPU's tiles are made for: less is computed twice.
 GPU_TILE_SIZE = 4096
@@ -45,10 +46,7 @@ class Job:
 
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
-    example = (
-        "python -m nas.restore MO --weights mo_checkpoint.pt dark.ARW --out restored --compare"
-    )
-    parser = cli.Parser(prog="python -m nas.restore", description=__doc__, example=example)
+    parser = cli.Parser(prog="python -m nas.restore", description=__doc__, example=EXAMPLE)
     add = parser.add_argument
     add("network", help="a trial's or an export's folder, or MO, M1, M2 or a genome's JSON file")
     add("photos", nargs="+", type=Path, metavar="photo", help="raw files, or folders of them")
@@ -128,15 +126,8 @@ def restore(
     started = time.monotonic()
     photo = read_full_frame(job.photo)
     ratio, source = choose_ratio(job, args, photo)
-    picture = restore_photo(
-        model,
-        photo,
-        ratio,
-        white_balanced=white_balanced,
-        tile_size=args.tile,
-        margin=margin,
-        on_tile=on_tile,
-    )
+    tiles = {"tile_size": args.tile, "margin": margin, "on_tile": on_tile}
+    picture = restore_photo(model, photo, ratio, white_balanced=white_balanced, **tiles)
     job.picture.parent.mkdir(parents=True, exist_ok=True)
     write_picture(job.picture, picture)
     height, width = picture.shape[:2]

@@ -37,38 +37,25 @@ if TYPE_CHECKING:
     from trials import Checkpointer
     from trials.training.checkpoints import State
 
+EXAMPLE = "python -m nas.retrain --genome MO --steps 40000 --out runs/mo-long"
 EXIT_DIVERGED = 1
 EXIT_TERMINATED = 143
 
 
 def parse(argv: Sequence[str]) -> Namespace:
     """The flags; InputError where one is unknown or ill-typed."""
-    parser = cli.Parser(
-        prog="python -m nas.retrain",
-        description=__doc__,
-        example="python -m nas.retrain --genome MO --steps 40000 --out runs/mo-long",
-    )
+    parser = cli.Parser(prog="python -m nas.retrain", description=__doc__, example=EXAMPLE)
     add = parser.add_argument
     add("--study", help="a study's name (dark) or TOML file; its recipe and data are the defaults")
     add("--trial", type=int, metavar="N", help="which trial of the study")
-    add(
-        "--genome",
-        metavar="FILE|NAME",
-        help="instead of --trial: a name (MO, F1 ...), a genome's JSON file, or a trial's folder",
-    )
+    genome = "instead of --trial: a name (MO, F1 ...), a genome's JSON file, or a trial's folder"
+    add("--genome", metavar="FILE|NAME", help=genome)
     add("--from-trial-weights", action="store_true", help="begin with the trial's weights")
-    add(
-        "--weights",
-        type=Path,
-        help="begin with these weights: a weights.safetensors, or a published checkpoint",
-    )
+    weights = "begin with these weights: a weights.safetensors, or a published checkpoint"
+    add("--weights", type=Path, help=weights)
     add("--data", help=f"a folder in SID's layout, or {SYNTHETIC} (default: the study's)")
-    add(
-        "--out",
-        type=Path,
-        required=True,
-        help="the training's folder: checkpoints, curve, and the network at the end",
-    )
+    out = "the training's folder: checkpoints, curve, and the network at the end"
+    add("--out", type=Path, required=True, help=out)
     add("--steps", type=int, help=f"optimiser steps in all ({STEPS:,}); the rate falls over them")
     add("--batch", type=int, help="crops per step (the study's)")
     add("--crop", type=int, help="side of a crop in mosaic pixels (the study's)")
@@ -76,20 +63,13 @@ def parse(argv: Sequence[str]) -> Namespace:
     add("--ema-decay", type=float, help="decay per step of the averaged weights (0.999)")
     add("--scenes", type=int, help="synthetic data only: number of training scenes (the study's)")
     add("--seed", type=int, help="fixes the first weights and the crops (the study's)")
-    add(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="of the forward pass (auto: bfloat16 on a GPU)",
-    )
+    precision = "of the forward pass (auto: bfloat16 on a GPU)"
+    add("--precision", choices=PRECISIONS, default="auto", help=precision)
     add("--eval-steps", type=int, help="steps between evaluations (a 20th of all)")
     add("--checkpoint-min", type=float, default=3.0, help="minutes between checkpoints (3)")
     add("--device", help="auto, cpu, cuda or cuda:N (the study's)")
-    add(
-        "--threads",
-        type=int,
-        help="CPU threads; a resumed training takes as many as it began with",
-    )
+    threads = "CPU threads; a resumed training takes as many as it began with"
+    add("--threads", type=int, help=threads)
     cli.add_storage_arguments(parser)
     return parser.parse_args(argv)
 
@@ -123,9 +103,8 @@ def _retrain(
             f"{'' if balanced else 'not '}white-balanced; set data.white_balanced_input in the "
             "study's file, or train from scratch"
         )
-    data = load_data(
-        plan.data, device=plan.device, cache_dir=plan.cache, on_progress=view.progress
-    )
+    cache = plan.cache
+    data = load_data(plan.data, device=plan.device, cache_dir=cache, on_progress=view.progress)
     digest = _digest(model) if plan.weights else None
     settings = plan.settings(torch.get_num_threads(), digest, data.description)
     if earlier is not None:
@@ -154,10 +133,9 @@ def _retrain(
         )
         return EXIT_TERMINATED if signal.SIGTERM in stop.signals else cli.EXIT_INTERRUPTED
     if log.diverged:
-        saved = checkpointer.paths()
-        last = (
-            f"the last good checkpoint is {saved[0]}" if saved else "there was no checkpoint yet"
-        )
+        last = "there was no checkpoint yet"
+        if saved := checkpointer.paths():
+            last = f"the last good checkpoint is {saved[0]}"
         view.note(
             f"diverged: the loss ran away or was not finite at step {log.steps:,}; {last}; train "
             "again into another --out with a lower --learning-rate"
@@ -199,10 +177,8 @@ def _load(
 
 def _figures(folder: Path) -> str:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return (
-        f"{result['psnr_db']:.2f} dB, SSIM {result['ssim']:.4f} on {len(result['images'])} "
-        "held-out pairs"
-    )
+    pairs = f"{len(result['images'])} held-out pairs"
+    return f"{result['psnr_db']:.2f} dB, SSIM {result['ssim']:.4f} on {pairs}"
 
 
 def _digest(model: DarkUNet) -> str:

@@ -19,10 +19,7 @@ from space.parts import Part
 
 
 class DeepBranch(nn.Module):
-    """One branch: p2 (b 4 H/2 W/2) -> features at its scale (`at_scale`) -> `upsample`.
-
-    Its parts are its stem, chain, up and refine, the second and the last if it has them.
-    """
+    """One branch: p2 (b 4 H/2 W/2) -> features at its scale (`at_scale`) -> `upsample`."""
 
     def __init__(self, stem: Part, up: Part, chain: Part | None, refine: Part | None) -> None:
         super().__init__()
@@ -85,10 +82,8 @@ class Parallel(nn.Module):
     def fuse(self, upsampled: list[Tensor], refined: list[Tensor]) -> Tensor:
         """The branches as one: each upsampled, and the same refined, all b deep_width H/8 W/8."""
         if self.kind == "dual":
-            both = [
-                self.meet_refined(torch.cat(refined, dim=1)),
-                self.meet(torch.cat(upsampled, dim=1)),
-            ]
+            of_refined = self.meet_refined(torch.cat(refined, dim=1))
+            both = [of_refined, self.meet(torch.cat(upsampled, dim=1))]
             out: Tensor = self.meet_both(torch.cat(both, dim=1))
             return out
         if self.kind == "concat":

@@ -1,8 +1,7 @@
 """The one kind of error that a user can mend: one line with the rule, what broke it, what to do.
 
-What broke it comes from outside and may be anything: ten megabytes of text, a thousand nested
-lists, a terminal's control character in a file's name. So every message is made one printable line
-of bounded length here.
+What broke it may be anything: megabytes of text, a thousand nested lists, a control character in
+a file's name. So every message is made one printable line of bounded length here.
 """
 
 from __future__ import annotations

@@ -158,8 +158,7 @@ def read_saved(folder: str | Path) -> Saved:
     schema = values["schema"]
     if type(schema) is not int or schema != SCHEMA:
         raise InputError(
-            f"{path}: schema must be {SCHEMA}, but got {brief(schema)}; it was written by a newer "
-            "or another version: upgrade this one"
+            f"{path}: schema must be {SCHEMA}, but got {brief(schema)}; upgrade this version"
         )
     try:
         genome = Genome.from_dict(values.get("genome", {}))
@@ -201,10 +200,7 @@ def load_model(folder: str | Path, *, trainable: bool = False) -> DarkUNet:
 
 
 def load_saved(folder: str | Path) -> tuple[Saved, DarkUNet]:
-    """(what model.json says, the network as it was trained, in eval mode) of a folder.
-
-    Raises InputError as `load_model`.
-    """
+    """(what model.json says, the network as trained, in eval mode); raises as `load_model`."""
     saved = read_saved(folder)
     path = inside(Path(folder), WEIGHTS, "an export's file")
     described = saved.description.get("weights", {})
@@ -259,14 +255,12 @@ def load_weights(genome: Genome, path: Path) -> tuple[DarkUNet, dict[str, str]]:
         )
     for name, tensor in state.items():
         if tensor.dtype != expected[name].dtype:
-            raise InputError(
-                f"weights must be {expected[name].dtype}, but {name} in {path} is {tensor.dtype}; "
-                "take an intact copy"
-            )
+            form = f"{expected[name].dtype}, but {name} in {path} is {tensor.dtype}"
+            raise InputError(f"weights must be {form}; take an intact copy")
         if not tensor.isfinite().all():
             raise InputError(
                 f"weights must be finite numbers, but some of {name} in {path} are not; take an "
-                "intact copy, or train the network again"
+                "intact copy"
             )
     model.load_state_dict(state)
     return model.eval(), metadata
@@ -292,10 +286,7 @@ def _read_weights(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def check_place(folder: Path, *, force: bool) -> None:
-    """InputError where a saved network can't be put at `folder`; `force` lets it replace another.
-
-    Nothing but a saved network is ever replaced.
-    """
+    """InputError unless `folder` is new, empty or, with `force`, holds a saved network."""
     rule = "the output must be a new folder, but"
     parent = next((parent for parent in folder.absolute().parents if parent.exists()), folder)
     if not parent.is_dir():

@@ -26,7 +26,7 @@ def plain_convolution(conv: nn.Conv2d) -> nn.Conv2d:
     with its original.
     """
     weight = conv.weight
-    # No initialisation: the random state stays.
+    # Without initialisation, so that the random state stays.
     plain = nn.utils.skip_init(  # type: ignore[no-untyped-call]
         nn.Conv2d,
         conv.in_channels,
@@ -69,10 +69,10 @@ class ResidualBlock(nn.Module):
 class ResidualDenseBlock(nn.Module):
     """Residual dense block, no biases.
 
-    Its layers each add channels to all before them; a LeakyReLU comes before each
-    but the first and the last (any other placing misses the published output). A 1x1 reduces
-    the channels again, and the input is added. Source: Zhang et al., "Residual Dense Network for
-    Image Super-Resolution", CVPR 2018, section 3.2.
+    Its layers each add channels to all before them; a LeakyReLU comes before each but the first
+    and the last (any other placing misses the published output). A 1x1 reduces the channels again,
+    and the input is added. Source: Zhang et al., "Residual Dense Network for Image
+    Super-Resolution", CVPR 2018, section 3.2.
     """
 
     def __init__(self, *convolutions: nn.Module) -> None:
@@ -117,9 +117,7 @@ class RepBlock(nn.Module):
 
 
 class ChannelShuffle(nn.Module):
-    """Interleaves the channels of two groups. Source: Zhang et al., "ShuffleNet", CVPR 2018,
-    section 3.1.
-    """
+    """Interleaves two groups of channels (Zhang et al., "ShuffleNet", CVPR 2018, section 3.1)."""
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
@@ -151,9 +149,7 @@ MODULES: dict[str, type[nn.Module]] = {
     "residual": ResidualBlock,
     "rep": RepBlock,
 }
-"""The module of each kind in space.blocks.BLOCKS, made of its convolutions; a Foldable one is
-deployed folded.
-"""
+"""The module of each kind in space.blocks.BLOCKS; a Foldable one is deployed folded."""
 
 
 def build(layer: Convolution | Block) -> nn.Module:

@@ -11,16 +11,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from space.errors import InputError
-from space.model import restore
-
-if TYPE_CHECKING:
-    from space.model import DarkUNet
+from space.model import DarkUNet, restore
 
 # Side of a tile in pixels of the mosaic, margins included. The larger, the less is computed twice;
 # it needs 66 bytes of memory for each of its pixels with MO, 116 with M2, and 135 with the

@@ -1,6 +1,4 @@
-"""A study as one page: `build_page` computes and draws the plots, fills the sections and gives
-back the file's text.
-"""
+"""A study as one page: `build_page` draws the plots, fills the sections, returns the HTML."""
 
 from __future__ import annotations
 
@@ -89,9 +87,7 @@ def build_page(
 
 
 def _figure(name: str, figure: go.Figure) -> dict[str, Any]:
-    """Plain values, without what the page has itself: the templates, and cards in place of hover
-    texts.
-    """
+    """Plain values, without what the page has itself: templates, and cards for hover texts."""
     plain: dict[str, Any] = json.loads(figure.to_json())
     plain["layout"].pop("template", None)
     for trace in plain["data"]:

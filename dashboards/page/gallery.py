@@ -1,6 +1,4 @@
-"""The pictures, drawings and training curves that the page has room for: all of the front and the
-baselines, and of others what still fits.
-"""
+"""The pictures, drawings and training curves that the page has room for, the front's first."""
 
 from __future__ import annotations
 
@@ -32,24 +30,19 @@ class Gallery:
     """What the page shows of trials, by their numbers, as plain values."""
 
     pictures: list[str] = field(default_factory=list)
+    # Of each member, for each pair: indices in `pictures` of amplified, restored and truth.
     pairs: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
-    """Of each member, for each pair: indices in `pictures` of amplified, restored and truth."""
     thumbnails: dict[int, str] = field(default_factory=dict)
-    drawings: dict[int, int] = field(default_factory=dict)
-    """Which text in the compressed groups."""
+    drawings: dict[int, int] = field(default_factory=dict)  # which text in the compressed groups
     compressed: list[str] = field(default_factory=list)
     group_size: int = GROUP_SIZE
-    losses: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
-    """Of the members: (step, loss)."""
-    left_out: list[str] = field(default_factory=list)
-    """Sentences on what was left out."""
+    losses: dict[int, list[tuple[int, float]]] = field(default_factory=dict)  # (step, loss)
+    left_out: list[str] = field(default_factory=list)  # a sentence for each kind
 
     def leave_out(self, what: str, count: int, which: str) -> None:
         if count:
-            networks = counted(count, "network")
-            self.left_out.append(
-                f"The {what} of {networks} {which} were left out to keep this file small."
-            )
+            those = f"The {what} of {counted(count, 'network')} {which}"
+            self.left_out.append(f"{those} were left out to keep this file small.")
 
 
 def members_of(study: StudyRecords) -> list[Record]:
@@ -58,7 +51,7 @@ def members_of(study: StudyRecords) -> list[Record]:
 
 
 def has_dot(record: Record) -> bool:
-    """Whether the plots show it: as a network, or faintly as one that was stopped early."""
+    """Whether the plots show it, be it faintly, as one that was stopped early."""
     return record.is_point or (record.kind == "stopped" and record.repeat_of is None)
 
 
@@ -76,9 +69,7 @@ def fill_gallery(study: StudyRecords, artifacts: Artifacts, room: int) -> Galler
 
 
 def by_distance(study: StudyRecords) -> list[Record]:
-    """The networks that are neither on the front nor baselines, nearest to the front first: by the
-    dB that it has over them. Those that were stopped early come last.
-    """
+    """All other networks: those within the fewest dB of the front first, the stopped ones last."""
     front = study.front
     latencies = [point.latency_ms or 0.0 for point in front]
 
@@ -92,9 +83,7 @@ def by_distance(study: StudyRecords) -> list[Record]:
 
 
 def loss_curve(text: str) -> list[tuple[int, float]]:
-    """(step, loss) of a trial's curve.csv, at most CURVE_POINTS of them, the first and the last
-    among them; rows that aren't numbers are left out.
-    """
+    """(step, loss) of a curve.csv, at most CURVE_POINTS with first and last; finite ones only."""
     points = []
     for row in csv.DictReader(io.StringIO(text)):
         try:

@@ -1,6 +1,4 @@
-"""How a study's figures were measured, in rows of words: device, protocol, data, training, kinds
-of trials.
-"""
+"""How a study's figures were measured, in words: device, protocol, data, training, trials."""
 
 from __future__ import annotations
 
@@ -59,19 +57,13 @@ def _front(study: StudyRecords) -> str:
         return ""
     if study.remeasured:
         return "Timed once more in one run at the end of the search; those are the figures here."
-    return (
-        "Not yet timed again in one run (that is done as a search ends): its figures are those of "
-        "each trial's own moment."
-    )
+    return "Not yet timed again in one run: its figures are those of each trial's own moment."
 
 
 def _quality(study: StudyRecords) -> str:
     pairs = max((len(record.images) for record in study.points), default=0)
-    sentences = []
-    if pairs:
-        sentences.append(
-            f"Mean over {counted(pairs, 'held-out pair')}, float pictures with peak 1."
-        )
+    over = f"Mean over {counted(pairs, 'held-out pair')}, float pictures with peak 1."
+    sentences = [over] if pairs else []
     if study.baseline_psnr_db is not None:
         sentences.append(f"Amplifying alone gives {study.baseline_psnr_db:.2f} dB.")
     return " ".join(sentences)

@@ -1,7 +1,6 @@
-"""The panels of the trials' previews, cut apart and stored compactly: amplified and truth once for
-all networks.
+"""The panels of the trials' previews, cut apart, with amplified and truth stored only once.
 
-A preview (trials/preview.py) has a row for each held-out pair and in it three panels of one size:
+A preview (trials.outputs.draw_preview) has a row for each held-out pair, three panels of one size:
 amplified only, restored, ground truth. Each is the picture under a caption, with a white gap below
 and to the right.
 """

@@ -68,9 +68,7 @@ def _best(records: Sequence[Record]) -> tuple[str, str]:
 
 
 def plot(of: Plot[Any], data: Data, height_px: int | None) -> str:
-    """One plot's place with its caption (`height_px` where it isn't the usual); where it is
-    missing why.
-    """
+    """One plot's place with its caption (`height_px`: not the usual), or why it is missing."""
     title, caption = escape(of.title), escape(data.caption)
     if data.missing:
         reason = f'<p class="note">{escape(data.missing)}</p>'
@@ -146,19 +144,14 @@ def _chips(front: Sequence[Record]) -> str:
 def _slider(members: Sequence[Record], gallery: Gallery) -> str:
     records = [one for one in members if one.number in gallery.pairs]
     if not records:
-        return (
-            '<p class="note">No network of the front has pictures that this report could read.</p>'
-        )
+        return '<p class="note">No network of the front has pictures that could be read.</p>'
     best = max(records, key=lambda one: one.psnr_db or 0.0).number
     fixed = _option("amplified", "amplified only") + _option("truth", "ground truth")
-    options = {
-        one.number: _option(
-            one.number,
-            f"{one.name}, trial {one.number}: {decibels(one.psnr_db)}, "
-            f"{number(one.latency_ms, 1)} ms",
-        )
-        for one in records
-    }
+    options = {}
+    for one in records:
+        name, latency = f"{one.name}, trial {one.number}", number(one.latency_ms, 1)
+        text = f"{name}: {decibels(one.psnr_db)}, {latency} ms"
+        options[one.number] = _option(one.number, text)
     selected = options[best].replace("<option", "<option selected")
     pairs = range(max(len(gallery.pairs[one.number]) for one in records))
     return Template(page_file("slider.html")).substitute(

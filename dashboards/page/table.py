@@ -25,9 +25,7 @@ COLUMNS = (
 
 
 def export_command(study: str, trial: int, runs: Path, storage: str | None) -> str:
-    """The command that writes trial `trial` as a folder; with --runs and --storage where they
-    aren't the default.
-    """
+    """The command that writes trial `trial` as a folder; defaults aren't spelled out."""
     words = ["python", "-m", "nas.export", "--study", study, "--trial", str(trial)]
     words += ["--out", f"exports/trial-{trial:04d}"]
     words += ["--runs", str(runs)] if runs != Path("runs") else []
@@ -36,9 +34,7 @@ def export_command(study: str, trial: int, runs: Path, storage: str | None) -> s
 
 
 def front_table(records: Sequence[Record], commands: Sequence[str]) -> str:
-    """The table as HTML: each network's figures, and under them its command with a button that
-    copies it.
-    """
+    """The table as HTML: each network's figures, and its command with a button that copies it."""
     head = "".join(
         f'<th scope="col" aria-sort="{"ascending" if title == "latency" else "none"}">'
         f'<button type="button" data-sort="{"number" if numeric else "text"}">{escape(title)}'

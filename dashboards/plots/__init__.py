@@ -1,6 +1,4 @@
-"""The plots of a study, each computed by one function and drawn by another; PLOTS in the order in
-which they are read.
-"""
+"""The plots of a study, each computed by one function and drawn by another; PLOTS has them all."""
 
 from typing import Any
 
@@ -17,13 +15,4 @@ from dashboards.plots.style import DARK, LIGHT, PAPER_LIGHT
 
 PLOTS: tuple[Plot[Any], ...] = (FRONT, RATIO, HYPERVOLUME, IMPORTANCE, EFFECTS, CURVES, PARALLEL)
 
-__all__ = [
-    "DARK",
-    "FORMATS",
-    "LIGHT",
-    "PAPER_LIGHT",
-    "PLOTS",
-    "Data",
-    "Plot",
-    "write_pictures",
-]
+__all__ = ["DARK", "FORMATS", "LIGHT", "PAPER_LIGHT", "PLOTS", "Data", "Plot", "write_pictures"]

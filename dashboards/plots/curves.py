@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from dashboards.plots.plot import Data, Plot, Table
 from dashboards.plots.points import none_finished
 from dashboards.plots.style import BLUE, GRAY, VERMILLION, empty_figure
-from dashboards.study.records import Rung, StudyRecords
+from dashboards.study.records import Record, Rung, StudyRecords
 
 AXIS_STEPS = 8  # more rungs than this have no tick each
 DASHES = ("solid", "dash", "dot")
@@ -26,9 +26,7 @@ HOVER = "trial %{customdata}<br>step %{x:,}: %{y:.2f} dB"
 class Curve:
     """One network's rungs, those with a PSNR; `group` is baseline, front or other."""
 
-    number: int
-    name: str
-    kind: str
+    record: Record
     group: str
     rungs: tuple[Rung, ...]
 
@@ -40,10 +38,10 @@ class CurvesData(Data):
     curves: tuple[Curve, ...] = ()
 
     def table(self) -> Table:
+        rows = [(curve.record, rung) for curve in self.curves for rung in curve.rungs]
         return COLUMNS, [
-            [curve.number, curve.name, curve.kind, *(getattr(rung, key) for key in COLUMNS[3:])]
-            for curve in self.curves
-            for rung in curve.rungs
+            [one.number, one.name, one.kind, *(getattr(rung, key) for key in COLUMNS[3:])]
+            for one, rung in rows
         ]
 
 
@@ -54,15 +52,7 @@ def compute_curves(study: StudyRecords) -> CurvesData:
         rungs = tuple(rung for rung in record.rungs if rung.psnr_db is not None)
         if rungs and record.repeat_of is None:
             group = "baseline" if record.baseline else "front" if record.on_front else "other"
-            curves.append(
-                Curve(
-                    number=record.number,
-                    name=record.name,
-                    kind=record.kind,
-                    group=group,
-                    rungs=rungs,
-                )
-            )
+            curves.append(Curve(record=record, group=group, rungs=rungs))
     if curves:
         return CurvesData(curves=tuple(curves), caption=_caption(curves))
     if study.points:
@@ -74,9 +64,7 @@ def compute_curves(study: StudyRecords) -> CurvesData:
 
 
 def draw_curves(data: CurvesData) -> go.Figure:
-    """The plot: the searched thin and in one colour, the front and the baselines over them, a
-    symbol at each decision.
-    """
+    """The searched thin and in one colour, the rest over them, and a symbol at each decision."""
     figure = empty_figure()
     groups = {name: [c for c in data.curves if c.group == name] for name in COLOUR}
     if groups["other"]:
@@ -87,7 +75,7 @@ def draw_curves(data: CurvesData) -> go.Figure:
         figure.add_trace(_lines(groups["front"], "Pareto front", line, opacity=1.0))
     for index, curve in enumerate(groups["baseline"]):
         line = {"color": VERMILLION, "width": 2, "dash": DASHES[index % len(DASHES)]}
-        figure.add_trace(_lines([curve], curve.name, line, opacity=1.0))
+        figure.add_trace(_lines([curve], curve.record.name, line, opacity=1.0))
     for decision, name, symbol in (
         ("stopped", "stopped here", "x"),
         ("exempt", "exempt from stopping", "diamond-open"),
@@ -98,14 +86,14 @@ def draw_curves(data: CurvesData) -> go.Figure:
             figure.add_scatter(
                 x=[rung.step for _, rung in pairs],
                 y=[rung.psnr_db for _, rung in pairs],
-                customdata=[curve.number for curve, _ in pairs],
+                customdata=[curve.record.number for curve, _ in pairs],
                 mode="markers",
                 name=name,
                 marker={"symbol": symbol, "size": 8, "color": colours},
                 hovertemplate=HOVER,
             )
     steps = sorted({rung.step for curve in data.curves for rung in curve.rungs})
-    # Rungs are usually each a few times the one before.
+    # Each rung is usually a few times the one before.
     scale = "log" if 0 < 4 * steps[0] < steps[-1] else "linear"
     figure.update_xaxes(title="training step", type=scale)
     if len(steps) <= AXIS_STEPS:
@@ -118,7 +106,7 @@ def _lines(curves: Sequence[Curve], name: str, line: dict[str, Any], opacity: fl
     return go.Scatter(
         x=[x for curve in curves for x in (*(rung.step for rung in curve.rungs), None)],
         y=[y for curve in curves for y in (*(rung.psnr_db for rung in curve.rungs), None)],
-        customdata=[curve.number for curve in curves for _ in (*curve.rungs, None)],
+        customdata=[curve.record.number for curve in curves for _ in (*curve.rungs, None)],
         hovertemplate=HOVER,
         mode="lines+markers",
         name=name,

@@ -1,6 +1,4 @@
-"""The effect of each choice of the most important genes: the mean difference in PSNR and in
-latency, with its interval.
-"""
+"""The effect of each choice of the most important genes on PSNR and latency, with its interval."""
 
 from __future__ import annotations
 
@@ -40,11 +38,10 @@ class Difference:
     high: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Effect:
-    """One choice of one gene: how many networks made it, and by how much their mean differs from
-    that of all networks on which the gene acts, in dB and in octaves of latency (negative:
-    faster). None where too few made it.
+    """A gene's choice: how many networks made it, and how their mean differs from that of all on
+    which the gene acts, in dB and octaves of latency (below 0: faster); None where too few did.
     """
 
     gene: str
@@ -92,9 +89,7 @@ def compute_effects(study: StudyRecords) -> EffectsData:
 
 
 def effects_of(gene: str, rows: Sequence[dict[str, Value]], figures: Floats) -> list[Effect]:
-    """The effect of each choice of `gene`; `figures` has the PSNR in dB and the latency in octaves
-    of each row.
-    """
+    """The effect of each choice of `gene`; `figures` are [row, (PSNR in dB, octaves)]."""
     acts = [index for index, row in enumerate(rows) if gene in row]
     choices = choices_of(rows, gene)
     chosen = np.array(
@@ -110,16 +105,8 @@ def effects_of(gene: str, rows: Sequence[dict[str, Value]], figures: Floats) -> 
     for index, (choice, count) in enumerate(zip(choices, chosen.sum(axis=0), strict=True)):
         ends = np.stack([means[index], low[index], high[index]]).T.tolist()
         psnr, latency = (Difference(mean=m, low=lo, high=hi) for m, lo, hi in ends)
-        enough = count >= AT_LEAST
-        effects.append(
-            Effect(
-                gene=gene,
-                choice=choice,
-                networks=int(count),
-                psnr_db=psnr if enough else None,
-                octaves=latency if enough else None,
-            )
-        )
+        both = (psnr, latency) if count >= AT_LEAST else (None, None)
+        effects.append(Effect(gene, choice, int(count), *both))
     return effects
 
 
@@ -169,9 +156,7 @@ def draw_effects(data: EffectsData) -> go.Figure:
 
 
 def _differences(chosen: Floats, figures: Floats, draws: Floats) -> Floats:
-    """[draw, choice, figure]: the mean with the choice less the mean of all; `draws` [draw,
-    network] is how often each network counts.
-    """
+    """[draw, choice, figure]: the choice's mean less that of all; `draws` are [draw, network]."""
     sums = np.einsum("dn,nc,nf->dcf", draws, chosen, figures, optimize=True)
     overall = draws @ figures / draws.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):  # a choice that a draw left out has no mean there

@@ -32,13 +32,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Explained:
-    """`r2`: out-of-bag share of the variance that all genes explain (may be below 0); of each
-    gene: its share of the variance, and the ends of its 95 % interval.
-    """
+    """The variance that all genes explain (`r2`, out of bag), and each gene's share of it."""
 
     r2: float
     share: dict[str, float]
-    low: dict[str, float]
+    low: dict[str, float]  # ends of the 95 % interval
     high: dict[str, float]
 
 
@@ -69,22 +67,22 @@ def _forest(
     trees: int,
     rng: np.random.Generator,
 ) -> tuple[float, Floats]:
-    """(R², share by gene) of one forest; `counts` is how often each network was drawn."""
+    """(R², share by gene) of one forest; `counts` is how often each network was sampled."""
     from sklearn.tree import ExtraTreeRegressor  # a second to load, and an extra
 
-    drawn = np.flatnonzero(counts)
+    sampled = np.flatnonzero(counts)
     genes = features.shape[1]
     shuffled = np.repeat(features[None], genes, axis=0)
     for gene in range(genes):
-        where = drawn[acts[drawn, gene]]
+        where = sampled[acts[sampled, gene]]
         shuffled[gene, where, gene] = features[rng.permutation(where), gene]
     # Sums over the trees that didn't see a network: predictions for it, the same with each gene
     # shuffled, and how many there are.
     sums, shuffled_sums = np.zeros(len(values)), np.zeros((genes, len(values)))
     trees_of = np.zeros(len(values))
     for _ in range(trees):
-        in_bag = rng.random(len(drawn)) < IN_BAG
-        inside, outside = drawn[in_bag], drawn[~in_bag]
+        in_bag = rng.random(len(sampled)) < IN_BAG
+        inside, outside = sampled[in_bag], sampled[~in_bag]
         if not (len(inside) and len(outside)):
             continue
         tree = ExtraTreeRegressor(min_samples_leaf=LEAF, random_state=int(rng.integers(2**31)))

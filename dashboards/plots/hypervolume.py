@@ -20,13 +20,9 @@ UNITS = ((2 * 3600.0, 3600.0, "hours"), (120.0, 60.0, "minutes"), (0.0, 1.0, "se
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """After the end of one trial: how many have ended, the seconds of training that all of them
-    took, and the front's hypervolume.
-    """
+    """After the end of one trial (`record`): how many have ended, their training, the front."""
 
-    number: int
-    name: str
-    baseline: str | None
+    record: Record
     trials: int
     train_seconds: float
     hypervolume: float
@@ -35,9 +31,7 @@ class Growth:
 
 @dataclass(frozen=True, kw_only=True)
 class HypervolumeData(Data):
-    """`steps` in the order in which the trials ended; `baselines_alone` is the hypervolume of MO,
-    M1 and M2 by themselves.
-    """
+    """`steps` in the order in which trials ended; `baselines_alone`: MO's, M1's and M2's area."""
 
     steps: tuple[Growth, ...] = ()
     baselines_alone: float | None = None
@@ -45,7 +39,8 @@ class HypervolumeData(Data):
     def table(self) -> Table:
         columns = ["trial", "name", "trials_ended", "train_seconds", "hypervolume_db_octaves"]
         return columns, [
-            [s.number, s.name, s.trials, s.train_seconds, s.hypervolume] for s in self.steps
+            [s.record.number, s.record.name, s.trials, s.train_seconds, s.hypervolume]
+            for s in self.steps
         ]
 
 
@@ -74,9 +69,7 @@ def compute_hypervolume(study: StudyRecords) -> HypervolumeData:
             front = front_rows([*front, record], limit_ms)
         steps.append(
             Growth(
-                number=record.number,
-                name=record.name,
-                baseline=record.baseline,
+                record=record,
                 trials=count,
                 train_seconds=seconds,
                 hypervolume=grown,
@@ -101,22 +94,23 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
             name=name,
             hovertext=[
                 f"<b>after {s.trials} trials</b><br>{s.hypervolume:.3f} dB × octaves<br>"
-                f"{s.train_seconds / 60:.1f} min of training<br>{s.name} (trial {s.number})"
+                f"{s.train_seconds / 60:.1f} min of training<br>"
+                f"{s.record.name} (trial {s.record.number})"
                 for s in steps
             ],
             hoverinfo="text",
-            customdata=[s.number for s in steps],
+            customdata=[s.record.number for s in steps],
             **look,
         )
 
     line = {"color": BLUE, "width": 2, "shape": "hv"}
     add(data.steps, "hypervolume", mode="lines", line=line)
-    grew = [step for step in data.steps if step.grew and not step.baseline]
+    grew = [step for step in data.steps if step.grew and not step.record.baseline]
     add(grew, "the front grew", mode="markers", marker={"color": BLUE, "size": 7})
-    baselines = [step for step in data.steps if step.baseline]
+    baselines = [step for step in data.steps if step.record.baseline]
     if baselines:
         marker = {"color": VERMILLION, "size": 10, "symbol": "diamond"}
-        add(baselines, ", ".join(s.name for s in baselines), mode="markers", marker=marker)
+        add(baselines, ", ".join(s.record.name for s in baselines), mode="markers", marker=marker)
     if data.baselines_alone is not None:
         add_line(figure, y=data.baselines_alone, dash="dash", width=1)
         figure.add_annotation(

@@ -1,6 +1,4 @@
-"""Which genes matter to PSNR and to latency: the share of the variance among networks that goes
-with each gene.
-"""
+"""Which genes matter to PSNR and to latency: each gene's share of the variance among networks."""
 
 from __future__ import annotations
 
@@ -25,14 +23,11 @@ ROWS = 12  # genes in the plot; the table has all
 
 @dataclass(frozen=True, kw_only=True)
 class ImportanceData(Data):
-    """`psnr` and `latency` (of its octaves): None where the genes explain too little of it.
-    `genes` most important first.
-    """
+    """`psnr`, `latency` (in octaves): None where genes explain too little; `genes` best first."""
 
     psnr: Explained | None = None
     latency: Explained | None = None
-    networks: tuple[int, int] = (0, 0)
-    """How many were trained to the end, and how many were timed."""
+    networks: tuple[int, int] = (0, 0)  # how many were trained to the end, and how many timed
     genes: tuple[str, ...] = ()
 
     @property
@@ -54,9 +49,7 @@ _latest: list[tuple[weakref.ref[StudyRecords], ImportanceData]] = []
 
 
 def compute_importance(study: StudyRecords) -> ImportanceData:
-    """The importance of each gene of `study`; the latest result is cached, as three plots use it
-    and it takes seconds.
-    """
+    """The importance of each gene of `study`; cached, as three plots use it and it takes long."""
     if _latest and _latest[0][0]() is study:
         return _latest[0][1]
     data = _compute(study)
@@ -120,14 +113,10 @@ def _compute(study: StudyRecords) -> ImportanceData:
     counts = len(points), len(timed)
     missing, psnr, latency = None, None, None
     if len(points) < AT_LEAST:
-        missing = (
-            f"{len(points)} of at least {AT_LEAST} networks: too few to tell which gene matters."
-        )
+        count = f"{len(points)} of at least {AT_LEAST}"
+        missing = f"{count} networks: too few to tell which gene matters."
     elif importlib.util.find_spec("sklearn") is None:
-        missing = (
-            "scikit-learn isn't installed, which tells what genes matter: run pip install "
-            "'.[dashboard]'."
-        )
+        missing = "scikit-learn isn't installed, which tells: run pip install '.[dashboard]'."
     else:
         psnr = _explain(points, [record.psnr_db or 0.0 for record in points])
         if len(timed) >= AT_LEAST:

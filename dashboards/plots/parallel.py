@@ -23,15 +23,13 @@ GROUPS = ("searched", "front", "baseline")
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: `heights` are where the values lie on it, `ticks` (height, text) its labels;
-    `column` is its name in the table, with its unit.
-    """
+    """One axis with its values, a network each."""
 
     label: str
-    column: str
+    column: str  # its name in the table, with its unit
     values: tuple[Any, ...]
-    heights: tuple[float, ...]
-    ticks: tuple[tuple[float, str], ...]
+    heights: tuple[float, ...]  # where the values lie on it
+    ticks: tuple[tuple[float, str], ...]  # height and text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +82,9 @@ def draw_parallel(data: ParallelData) -> go.Figure:
         for index, colour in enumerate((GRAY, BLUE, VERMILLION))
         for end in (0, 1)
     ]
-    groups = list(data.groups)
+    scale = {"colorscale": colours, "cmin": -0.5, "cmax": 2.5, "showscale": False}
     parcoords = go.Parcoords(
-        line={
-            "color": groups,
-            "colorscale": colours,
-            "cmin": -0.5,
-            "cmax": 2.5,
-            "showscale": False,
-        },
+        line={"color": list(data.groups), **scale},
         dimensions=[
             {
                 "label": axis.label,
@@ -110,9 +102,7 @@ def draw_parallel(data: ParallelData) -> go.Figure:
 
 
 def _cost_axes(networks: Sequence[Record]) -> list[Axis]:
-    """The ratio to MO (or the latency), parameters and multiply-accumulates, as far as all
-    networks have them.
-    """
+    """The ratio to MO (or the latency), parameters and GMAC, as far as all networks have them."""
     if all(record.ratio_to_mo for record in networks):
         ratios = [record.ratio_to_mo or 1.0 for record in networks]
         axes = [_logarithmic("times MO's latency", "ratio_to_mo", ratios, octave_ticks)]
@@ -150,14 +140,8 @@ def _logarithmic(
     ticks_of: Callable[[float, float], tuple[list[float], list[str]]] = _plain_ticks,
 ) -> Axis:
     ticks, texts = ticks_of(min(values), max(values))
-    heights = tuple(map(math.log2, values))
-    return Axis(
-        label,
-        column,
-        tuple(values),
-        heights,
-        tuple(zip(map(math.log2, ticks), texts, strict=True)),
-    )
+    labels = tuple(zip(map(math.log2, ticks), texts, strict=True))
+    return Axis(label, column, tuple(values), tuple(map(math.log2, values)), labels)
 
 
 def _categories(label: str, column: str, values: Sequence[Value], order: Sequence[Value]) -> Axis:

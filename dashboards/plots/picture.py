@@ -8,7 +8,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 import plotly.io
 
-from dashboards.study.reader import DashboardError
+from nas.study import InputError
 
 FORMATS = ("svg", "png")
 
@@ -16,7 +16,7 @@ FORMATS = ("svg", "png")
 def write_pictures(pictures: Sequence[tuple[go.Figure, Path]], otherwise: str) -> None:
     """Writes each figure, in its own size, as its .svg or .png says (.png at twice the pixels).
 
-    Raises DashboardError where kaleido or its browser is missing, or a file can't be written;
+    Raises InputError where kaleido or its browser is missing, or a file can't be written;
     `otherwise` is what to do then.
     """
     try:
@@ -24,7 +24,7 @@ def write_pictures(pictures: Sequence[tuple[go.Figure, Path]], otherwise: str) -
             path.touch()
             path.unlink()  # so that an old picture can't pass for the new one
     except OSError as error:
-        raise DashboardError(
+        raise InputError(
             f"{path} must be writable, but: {error.strerror}; choose another --out"
         ) from error
     failure: Exception | None = None
@@ -42,7 +42,7 @@ def write_pictures(pictures: Sequence[tuple[go.Figure, Path]], otherwise: str) -
     if failure or missing:
         path = missing[0] if missing else pictures[0][1]
         reason = " ".join(str(failure or f"{path.name} was not written").split())[:160]
-        raise DashboardError(
+        raise InputError(
             f"{path.suffix.lstrip('.')} pictures need kaleido and Chromium, but: "
             f"{reason.partition('. ')[0] or type(failure).__name__}; run pip install "
             f"'.[pictures]' and install Chromium, or {otherwise}"

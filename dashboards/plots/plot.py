@@ -22,10 +22,8 @@ Table = tuple[list[str], list[list[Any]]]
 class Data(ABC):
     """What every plot's data has."""
 
-    missing: str | None = None
-    """One sentence to show in place of the plot, where the study has too little for it."""
-    caption: str = ""
-    """How to read the plot, with its main figures in words."""
+    missing: str | None = None  # a sentence in place of the plot, where there is too little
+    caption: str = ""  # how to read the plot, with its main figures in words
 
     @property
     def height_px(self) -> int:

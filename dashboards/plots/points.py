@@ -1,6 +1,4 @@
-"""What the scatter plots of networks share: the four groups of dots, their hover text, their error
-bars, their table.
-"""
+"""What the scatter plots share: groups of dots with hover texts, error bars and a table."""
 
 from __future__ import annotations
 
@@ -60,9 +58,8 @@ def draw_points(data: PointsData, interval: Interval, bounds: tuple[float, float
         return _dots(records, name, [interval(record) for record in records], span, marker)
 
     if stopped:
-        faint = dots(
-            stopped, "stopped early (PSNR so far)", color=GRAY, size=6, symbol="circle-open"
-        )
+        so_far = "stopped early (PSNR so far)"
+        faint = dots(stopped, so_far, color=GRAY, size=6, symbol="circle-open")
         # Drawn beneath the others, but last in the legend.
         figure.add_trace(faint.update(opacity=0.55, legendrank=1100))
     others = [point for point in points if not point.on_front and not point.baseline]
@@ -75,9 +72,8 @@ def draw_points(data: PointsData, interval: Interval, bounds: tuple[float, float
     # Names go to the right of their diamonds, but not over the right edge of the plot.
     edge = 0.8 * max((interval(point)[0] or 0.0 for point in points), default=0.0)
     sides = ["left" if (interval(point)[0] or 0.0) > edge else "right" for point in named]
-    baselines = dots(
-        named, ", ".join(names) or "MO, M1, M2", color=VERMILLION, size=11, symbol="diamond"
-    )
+    title = ", ".join(names) or "MO, M1, M2"
+    baselines = dots(named, title, color=VERMILLION, size=11, symbol="diamond")
     baselines.update(
         mode="markers+text",
         text=names,

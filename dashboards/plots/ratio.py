@@ -1,6 +1,4 @@
-"""PSNR against the latency ratio to MO, in octaves: how much faster than the published network,
-wherever it runs.
-"""
+"""PSNR against the latency ratio to MO, in octaves: how much faster than the published network."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ def compute_ratio(study: StudyRecords) -> RatioData:
         return RatioData(missing=none_finished(study))
     points = tuple(point for point in study.points if point.ratio_to_mo)
     if not points:
-        return RatioData(
-            missing="No network was timed in turn with MO, so that there is no ratio to it."
-        )
+        return RatioData(missing="No network was timed in turn with MO: there is no ratio to it.")
     stopped = tuple(record for record in stopped_records(study) if record.ratio_to_mo)
     return RatioData(points=points, stopped=stopped, caption=_caption(points))
 

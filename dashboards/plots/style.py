@@ -34,6 +34,7 @@ def _template(ink: str, grid: str, axis: str, card: str) -> go.layout.Template:
         "title": {"standoff": 10},
     }
     font = {"color": ink, "family": FONT}
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"}
     return go.layout.Template(
         layout={
             "paper_bgcolor": "rgba(0,0,0,0)",
@@ -45,13 +46,7 @@ def _template(ink: str, grid: str, axis: str, card: str) -> go.layout.Template:
             "yaxis": line,
             "hovermode": "closest",
             "hoverlabel": {"bgcolor": card, "bordercolor": axis, "font": font},
-            "legend": {
-                "orientation": "h",
-                "x": 0,
-                "y": 1.02,
-                "xanchor": "left",
-                "yanchor": "bottom",
-            },
+            "legend": legend,
             "annotationdefaults": {"font": {"color": ink}, "showarrow": False},
             "shapedefaults": {"line": {"color": axis}},
         }
@@ -83,12 +78,9 @@ def add_line(
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, ... within the bounds, for a logarithmic axis; finer where that leaves fewer
-    than three.
-    """
-    decades = [
-        10.0**k for k in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ]
+    """1, 2, 5, 10, ... within the bounds of a logarithmic axis; finer where those are under 3."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    decades = [10.0**k for k in range(first, last + 1)]
     for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         ticks = [step * decade for decade in decades for step in steps]
         ticks = [float(f"{tick:g}") for tick in ticks if low <= tick <= high]

@@ -1,6 +1,4 @@
-"""Which requests reach the server: those to this machine's own address, and only reading ones
-unless it is writable.
-"""
+"""Which requests reach the server: those to this machine's own address, and only reading ones."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ REASON = "this dashboard is read-only; start it with --writable to change the st
 
 def guard(app: Application, *, port: int, writable: bool = False) -> Application:
     """`app` behind two checks, refusals as JSON: 403 for a foreign Host or Origin (a page whose
-    name resolves to 127.0.0.1 could read the study), 405 for a method that writes.
+    name resolves to 127.0.0.1 could read the study), 405 for writes unless `writable`.
     """
     hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
     if port == 80:
@@ -25,9 +23,8 @@ def guard(app: Application, *, port: int, writable: bool = False) -> Application
     def guarded(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         reads = environ["REQUEST_METHOD"] in READS
         if environ.get("HTTP_HOST", "") not in hosts:
-            refusal = _refusal(
-                "403 Forbidden", f"this dashboard is at http://127.0.0.1:{port} only"
-            )
+            here = f"this dashboard is at http://127.0.0.1:{port} only"
+            refusal = _refusal("403 Forbidden", here)
         elif not reads and not writable:
             refusal = _refusal("405 Method Not Allowed", REASON, ("Allow", ", ".join(READS)))
         elif not reads and environ.get("HTTP_ORIGIN") not in origins:

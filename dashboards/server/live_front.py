@@ -1,5 +1,4 @@
-"""The front with MO, M1 and M2 marked, for a study's page: optuna-dashboard's own Pareto plot
-can't tell them apart.
+"""The front with MO, M1 and M2 marked, which optuna-dashboard's own Pareto plot can't tell apart.
 
 optuna-dashboard draws figures that it finds among a study's system attributes. This one is added
 for the reader only (study/read_only.py) when trials have finished; nothing is stored.
@@ -31,8 +30,8 @@ class LiveFront:
         self._figures: dict[int, tuple[object, dict[str, Any]]] = {}
 
     def attributes(self, storage: BaseStorage, study_id: int) -> dict[str, Any]:
-        """The attribute that holds the current figure. Empty where nas.search didn't make the
-        study or it can't be read as one of ours: the rest of the page must still work.
+        """The attribute that holds the current figure; empty where the study can't be read as one
+        of nas.search, so that the rest of the page still works.
         """
         try:
             user_attrs = storage.get_study_user_attrs(study_id)

@@ -1,6 +1,4 @@
-"""Patches of optuna-dashboard's page for our studies: long attributes wrap instead of making it
-9,000 pixels wide, pictures stay within it, and its first request starts while its script loads.
-"""
+"""Patches of optuna-dashboard's page: it stays within the window, and loads its data earlier."""
 
 from __future__ import annotations
 
@@ -10,7 +8,9 @@ from collections.abc import Iterable
 
 from dashboards.server.wsgi import Application, Environ, StartResponse, call
 
+# Long attributes wrap instead of making the page 9,000 pixels wide, and pictures stay within it.
 STYLE = "<style>main{min-width:0} main p{overflow-wrap:anywhere} main img{max-width:100%}</style>"
+# Its first request starts while its script loads.
 PRELOAD = '<link rel="preload" href="/api/studies/{}?after=0" as="fetch" crossorigin="anonymous">'
 PAGE = re.compile(r"/dashboard(?:/studies/(\d+)(?:/.*)?)?/?")
 # A page cached by the browser would be an unpatched one.

@@ -26,7 +26,7 @@ from dashboards.server.live_front import LiveFront
 from dashboards.server.page_patches import patch_page
 from dashboards.server.wsgi import Answer, Application, Environ, StartResponse
 from dashboards.study.read_only import ReadOnlyStorage
-from dashboards.study.reader import DashboardError
+from nas.study import InputError
 
 ADDRESS = "127.0.0.1"
 FILE = re.compile(r"/artifacts/(?:\d+/)?\d+/([0-9a-fA-F-]+)/?")
@@ -53,12 +53,12 @@ def make_app(
     storage: RDBStorage, *, artifacts: Path, port: int, first_study: int, writable: bool = False
 ) -> Application:
     """The WSGI application; `first_study` is the id of the study whose answer is cached from the
-    start, the folder `artifacts` may be missing. DashboardError without optuna-dashboard.
+    start, the folder `artifacts` may be missing. InputError without optuna-dashboard.
     """
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
-        raise DashboardError(
+        raise InputError(
             "the dashboard needs optuna-dashboard; run pip install 'optuna-dashboard>=0.20'"
         ) from error
     visible = ReadOnlyStorage(storage, writable=writable, also=LiveFront().attributes)
@@ -87,19 +87,17 @@ def explain_missing_files(app: Application, artifacts: Path) -> Application:
 
 
 def listen(port: int) -> Server:
-    """A server at 127.0.0.1:`port` (0: any free one), without an application yet; DashboardError
-    that names a free port if it is taken.
-    """
+    """A server at 127.0.0.1:`port` (0: any); InputError names a free port if it is taken."""
     if not 0 <= port <= 65535:
-        raise DashboardError(f"--port must be within 0 to 65535, but got {port}; 8080 is usual")
+        raise InputError(f"--port must be within 0 to 65535, but got {port}; 8080 is usual")
     try:
         return Server((ADDRESS, port), _QuietHandler)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise DashboardError(
+            raise InputError(
                 f"port {port} is in use; give another, such as --port {free_port(port)}"
             ) from error
-        raise DashboardError(
+        raise InputError(
             f"--port must be one that this user may open, but {port}: {error.strerror}"
         ) from error
 
@@ -110,4 +108,4 @@ def free_port(near: int) -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((ADDRESS, port))
             return int(probe.getsockname()[1])
-    raise DashboardError("no port is free; close a program that listens")
+    raise InputError("no port is free; close a program that listens")

@@ -26,13 +26,11 @@ _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 
 class Artifacts:
-    """The artifacts in `folder`, which need not exist. `unreadable` counts, by name, those that
-    trials have but the folder lacks.
-    """
+    """The artifacts in `folder`, which need not exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.unreadable: Counter[str] = Counter()
+        self.unreadable: Counter[str] = Counter()  # by name: those that the folder lacks
 
     def read(self, record: Record, name: str) -> bytes | None:
         """The file `name` of a trial; None where it has none or it can't be read."""
@@ -63,14 +61,11 @@ class Artifacts:
             return []
         if not any(record.artifacts for record in networks):
             return [
-                "This study's trials stored no pictures and no drawings: it was made by a "
-                "version that stored none."
+                "This study was made by a version that stored none of its pictures and drawings."
             ]
         if self.unreadable and not self.folder.is_dir():
-            return [
-                f"Pictures and drawings are missing: there is no folder {self.folder}; "
-                "give it by --artifacts."
-            ]
+            lost = f"Pictures and drawings are missing: there is no folder {self.folder}"
+            return [f"{lost}; give it by --artifacts."]
         sentences = [
             f"{count} {WORDS.get(name, name)}{'s' * (count > 1)} could not be read from "
             f"{self.folder}."
@@ -84,9 +79,7 @@ class Artifacts:
 
 
 def artifacts_folder(study: str, runs: Path, storage: str | None) -> Path:
-    """Where a study's artifacts are by default: next to its SQLite file where `storage` names
-    one, else in its folder.
-    """
+    """A study's artifacts by default: next to the SQLite file `storage`, else in its folder."""
     with contextlib.suppress(ArgumentError, ValueError):  # open_study explains a bad URL
         url = make_url(storage or "sqlite://")
         if url.get_backend_name() == "sqlite" and url.database and "uri" not in url.query:

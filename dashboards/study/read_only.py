@@ -1,7 +1,7 @@
 """A storage that can be read and not be changed: every read passes, every write is refused.
 
-Finished trials are read once (Optuna's own cache). System attributes that are not stored may be
-added to a study's (`also`: the live front).
+Finished trials are read once (Optuna's own cache). `also(storage, study_id)` gives system
+attributes that are shown beside the stored ones (the live front).
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ class ReadOnlyError(RuntimeError):
 
 
 class ReadOnlyStorage(_CachedStorage):
-    """`storage` as a dashboard sees it. Writes raise ReadOnlyError unless `writable`;
-    `also(storage, study_id)` gives system attributes in addition to the stored ones.
-    """
+    """`storage` as a dashboard sees it; writes raise ReadOnlyError unless `writable`."""
 
     def __init__(
         self,
@@ -50,9 +48,7 @@ def _guarded(name: str) -> Callable[..., Any]:
 
     def guarded(self: ReadOnlyStorage, *args: Any, **kwargs: Any) -> Any:
         if not self.writable:
-            raise ReadOnlyError(
-                "this dashboard only shows the study; start it with --writable to change it"
-            )
+            raise ReadOnlyError("this dashboard is read-only; start it with --writable")
         return write(self, *args, **kwargs)
 
     return guarded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,14 +17,8 @@ from nas.study.reader import load_study
 from nas.study.storage import default_url, open_to_look
 
 
-class DashboardError(InputError):
-    """Something that the user can mend; the message is one line and says how."""
-
-
 class Parser(argparse.ArgumentParser):
-    """A parser with --study, --storage and --runs, whose errors are one line, and whose help ends
-    with `example`.
-    """
+    """A parser with --study, --storage and --runs; its errors are InputErrors, one line each."""
 
     def __init__(self, *, prog: str, description: str | None, example: str) -> None:
         super().__init__(
@@ -39,16 +34,21 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--runs", type=Path, default=Path("runs"), help=runs)
 
     def error(self, message: str) -> NoReturn:
-        raise DashboardError(f"{message}; see {self.prog} --help")
+        raise InputError(f"{message}; see {self.prog} --help")
 
 
-def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """`main(argv)`'s exit status; 2 and one line on stderr for an InputError."""
-    try:
-        return main(argv)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def command(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
+    """`main`, but with exit status 2 and one line on stderr for an InputError."""
+
+    @functools.wraps(main)
+    def run(argv: Sequence[str]) -> int:
+        try:
+            return main(argv)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return run
 
 
 def url_of(args: argparse.Namespace) -> str:

@@ -24,16 +24,14 @@ ARTIFACT_PREFIX = "artifacts:"  # of Optuna's own attribute for each artifact
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A stop on the way of a training, where it was scored: PSNR in dB on the held-out pairs, and
-    what was decided ("on", "stopped", "exempt" or "end").
-    """
+    """A step of a training where it was scored on the held-out pairs."""
 
     step: int
     psnr_db: float | None
     ssim: float | None = None
     loss: float | None = None
     seconds: float | None = None
-    decision: str = "on"
+    decision: str = "on"  # or "stopped", "exempt", "end"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +40,14 @@ class Record(Row):
 
     genome: dict[str, Any] | None = None
     params: dict[str, Any] = field(default_factory=dict)
-    latency_low_ms: float | None = None
-    """The ends of the 95 % interval of `latency_ms`."""
+    latency_low_ms: float | None = None  # ends of the 95 % interval
     latency_high_ms: float | None = None
     images: tuple[ImageAttrs, ...] = ()
     rungs: tuple[Rung, ...] = ()
     train_seconds: float | None = None
     ended_at: datetime.datetime | None = None
     sampler: str | None = None
-    artifacts: dict[str, str] = field(default_factory=dict)
-    """Artifact ids by file name (drawing.svg, preview.png, curve.csv ...)."""
+    artifacts: dict[str, str] = field(default_factory=dict)  # ids by file name
     on_front: bool = False
 
     @property
@@ -71,19 +67,15 @@ class StudyRecords:
 
     study: str
     records: tuple[Record, ...]
-    ours: bool
-    """Whether nas.search made it (a study of another tool has no genomes and no latencies)."""
+    ours: bool  # whether nas.search made it: another tool's has no genomes and no latencies
     latency_limit_ms: float | None
     config: dict[str, Any]
     device: Mapping[str, Any]
     data: dict[str, Any]
     baseline_psnr_db: float | None
-    reference: tuple[float, float] | None
-    """(psnr_db, latency_ms) from which the hypervolume counts."""
-    latency: dict[str, Any]
-    """How it was timed: MO's latency attribute, or any network's."""
-    remeasured: bool
-    """Whether the front was timed again in one run at the search's end."""
+    reference: tuple[float, float] | None  # the hypervolume's: (psnr_db, latency_ms)
+    latency: dict[str, Any]  # how it was timed: MO's latency attribute, or any network's
+    remeasured: bool  # whether the front was timed again in one run at the search's end
 
     @property
     def points(self) -> list[Record]:

@@ -19,14 +19,12 @@ if TYPE_CHECKING:
     from space import DarkUNet
 
 GENOME = "genome.json"
+# The networks that have names: the published ones, and those that this project found.
 NAMED = {**BASELINES, **{name: found.genome for name, found in FOUND.items()}}
-"""The networks that have names: the published ones, and those that this project found."""
 
 
 def read_genome(text: str) -> Genome:
-    """The genome of a name (MO, M1, M2, F1 ...), a genome's JSON file, a trial's or an export's
-    folder. Raises InputError where `text` is none of these.
-    """
+    """The genome of a name (MO, F1 ...), a JSON file, or a folder; InputError for all else."""
     if text in NAMED:
         return NAMED[text]
     path = Path(text)

@@ -1,5 +1,4 @@
-"""Whether the process was asked to stop (SIGTERM, as schedulers do, or Ctrl-C), and when that may
-interrupt what it does.
+"""Requests to stop (SIGTERM, as schedulers send it, or Ctrl-C), and when they may interrupt.
 
 Mostly at once, by an exception. Not in the middle of a training: there the first signal is only
 recorded, so that the training ends at a step, with a checkpoint. A second signal always
@@ -27,12 +26,12 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.signals: list[int] = []
+        # While True, the first signal is only recorded: whoever sets it polls `requested`.
         self.deferring = False
-        """While True, the first signal is only recorded: whoever sets it polls `requested`."""
         self._depth, self._due = 0, False
 
     def requested(self) -> bool:
-        """Whether the process was asked to stop."""
+        """Whether a stop was requested."""
         return bool(self.signals)
 
     @property
@@ -46,17 +45,14 @@ class StopSignal:
         if self.deferring and len(self.signals) == 1:
             return
         if self._depth and len(self.signals) > MOST_DEFERRED:
-            os._exit(128 + number)  # a call that does not end, and a user who has asked enough
+            os._exit(128 + number)  # a call that does not end, and a user who insists
         self._due = self._depth > 0
         if not self._due:
             raise KeyboardInterrupt
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
-        """Inside, no signal interrupts; KeyboardInterrupt is raised at the end. For short work.
-
-        Signals interrupt the main thread only, so in any other thread this does nothing.
-        """
+        """For short work: a signal interrupts at its end. Does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

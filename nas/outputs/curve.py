@@ -23,18 +23,12 @@ def read_curve(path: Path) -> list[tuple[int, float]]:
             rows = [(float(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return []
-    return [
-        (int(step), loss)
-        for step, loss in rows
-        if math.isfinite(loss) and loss > 0 and math.isfinite(step)
-    ]
+    finite = (row for row in rows if all(map(math.isfinite, row)))
+    return [(int(step), loss) for step, loss in finite if loss > 0]
 
 
 def draw_curve(curve: Sequence[tuple[int, float]], rungs: Sequence[Mapping[str, Any]] = ()) -> str:
-    """One <svg> element of (step, loss > 0), at least two, on a logarithmic axis.
-
-    `rungs` have "step" and "psnr_db", as a trial's attribute of that name.
-    """
+    """One <svg> of at least two (step, loss > 0), logarithmic; `rungs` as a trial stores them."""
     losses = [(step, math.log10(loss)) for step, loss in curve]
     scores = [
         (int(rung["step"]), float(rung["psnr_db"]))

@@ -1,5 +1,4 @@
-"""A network as a drawing (SVG): each scale in its row, boxes as wide as they have channels,
-coloured by share of the MACs.
+"""A network as a drawing (SVG): a row for each scale, box widths by channels, colours by MACs.
 
 The parts (space.parts) are first given places and links (`lay_out`), then rendered (`draw_svg`).
 Colours go from light to dark in one hue, so that any eye can order them, and every share stands
@@ -34,18 +33,15 @@ INK, GRAY = "#1f2933", "#7b8794"
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedPart:
-    """A part in the drawing: a box for each of `channels`, `captions` under them.
-
-    `share` is its share of the MACs (None: none), `x` its left edge, `y` the middle of its boxes.
-    """
+    """A part in the drawing: a box for each of `channels`, `captions` under them."""
 
     name: str
     scale: int
     channels: tuple[int, ...]
     captions: tuple[str, ...]
-    share: float | None
-    x: float
-    y: float
+    share: float | None  # of the MACs; None: it has none
+    x: float  # left edge
+    y: float  # middle of its boxes
 
     @property
     def boxes_width(self) -> float:
@@ -109,14 +105,14 @@ def box_width(channels: int) -> float:
 
 
 def percent(share: float) -> str:
-    """A share in words of its size: "12 %", "0.4 %"."""
+    """A share as text: "12 %", "0.4 %"."""
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
 
 
 class _Layout:
     def __init__(self, genome: Genome, macs: Mapping[str, int]) -> None:
         self.genome = genome
-        self.known = {part.name: part for part in network_parts(genome)}
+        self.described = {part.name: part for part in network_parts(genome)}
         total = sum(macs.values())
         self.shares = {name: value / total for name, value in macs.items()} if total else {}
         self.parts: list[PlacedPart] = []
@@ -135,12 +131,12 @@ class _Layout:
         trunk = self.trunk(packed, start, deep.right if deep else start)
         x = max(trunk.right, deep.right if deep else 0.0) + GAP
         last = self.join("merge", x, trunk_y, trunk, deep)
-        if "fine" in self.known:
+        if "fine" in self.described:
             fine = self.add("fine", last.right + GAP, self.row(-1))
             self.link(packed, fine, turn=start - GAP / 2)
             self.link(last, fine)
             last = fine
-        if self.known["head"].channels:
+        if self.described["head"].channels:
             last = self.join("head", last.right + GAP, top, packed, last)
         self.join("picture", last.right + GAP, top, last)
         return Drawing(
@@ -157,7 +153,7 @@ class _Layout:
         return self.rows[self.trunk_row + below][0]
 
     def place(self, name: str, x: float, y: float) -> PlacedPart:
-        part, share = self.known[name], self.shares.get(name)
+        part, share = self.described[name], self.shares.get(name)
         captions = (*part.captions, *([] if share is None else [percent(share)]))
         scale, channels = part.scale, part.channels
         return PlacedPart(
@@ -229,7 +225,7 @@ class _Layout:
             self.link(carried, added)
             last = added
         for name in (f"chain{s}", f"up{s}", f"refine{s}"):
-            if name in self.known:
+            if name in self.described:
                 last = self.follow(last, name)
         return last
 
@@ -254,7 +250,7 @@ def svg(width: float, height: float, body: Sequence[str], *, title: str, defs: s
     size = f'width="{width:.0f}" height="{height:.0f}"'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" {size} '
-        f'role="img" font-family="system-ui, sans-serif" font-size="11">\n'
+        'role="img" font-family="system-ui, sans-serif" font-size="11">\n'
         f'<title>{escape(title)}</title>\n{defs}<rect {size} fill="#ffffff"/>\n'
         + "\n".join(body)
         + "\n</svg>\n"

@@ -61,10 +61,7 @@ class ReadBack:
 
 
 def load_check(trained: Trained, source: str | None, cache: Path) -> Check:
-    """Two held-out pairs of the data that `trained` was scored on (from `source` where it moved).
-
-    Raises InputError where the data is not there, or no longer what it was.
-    """
+    """Two held-out pairs of `trained`'s data (now at `source`); InputError if it has changed."""
     from trials import load_data
 
     config = replace(trained.data, source=source) if source else trained.data
@@ -105,7 +102,7 @@ def export(
 ) -> ReadBack:
     """Writes the network of `row`, as `trained`, to `out`, which is whole or not there.
 
-    Raises InputError where its weights are missing, or where what was written is not the same.
+    Raises InputError where its weights are missing, or what was written reads back otherwise.
     """
     import cv2
     import torch
@@ -127,10 +124,7 @@ def export(
         if weights.keys() != given.keys() or not all(
             torch.equal(tensor, given[name]) for name, tensor in weights.items()
         ):
-            raise InputError(
-                "the weights that were written must be the trial's, but reading them back gave "
-                "others; check the disk"
-            )
+            raise InputError("the weights must read back as written, but differ; check the disk")
         about = {
             "name": row.name,
             "digest": model.genome.digest,
@@ -170,10 +164,7 @@ def describe(row: Row, trained: Trained, study: optuna.Study, genome: Genome) ->
             "form": {key: measured[key] for key in FORM if key in measured},
         },
         "cost": count_cost(genome, height, width).to_dict(),
-        "training": {
-            "data": trained.about_data,
-            **_fields(trained, "recipe", "seed", "seconds"),
-        },
+        "training": {"data": trained.about_data, **_fields(trained, "recipe", "seed", "seconds")},
         "provenance": {
             "study": study.study_name,
             "trial": row.number,

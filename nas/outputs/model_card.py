@@ -1,7 +1,4 @@
-"""An export's README.md: a model card in Markdown, with the front matter that model hubs read.
-
-It says what model.json says; the pictures lie beside it.
-"""
+"""An export's README.md: a model card of model.json, with the front matter that hubs read."""
 
 from __future__ import annotations
 

@@ -60,9 +60,7 @@ def note_trial(
 def note_repeat(study: optuna.Study, trial: optuna.Trial, first: int) -> None:
     """Writes the note of a trial that repeats trial `first`'s network."""
     url = f"/dashboard/studies/{study._study_id}/trials?numbers={first}"
-    body = (
-        f"The same network as [trial {first}]({url}), whose figures it was given: not run again."
-    )
+    body = f"The same network as [trial {first}]({url}), whose figures it has: not run again."
     save(study, body, trial_id=trial._trial_id)
 
 
@@ -87,8 +85,7 @@ def save(study: optuna.Study, body: str, *, trial_id: int | None = None) -> None
     """Writes `body`, at most LONGEST characters, as the note on `study` or on its trial."""
     assert len(body) <= LONGEST, len(body)
     prefix = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
-    # The text before its version: a dashboard that reads in between sees no note rather than half
-    # of one.
+    # The text before its version: a dashboard that reads in between sees no note, not half of one.
     study._storage.set_study_system_attr(study._study_id, f"{prefix}note_str:0", body)
     study._storage.set_study_system_attr(study._study_id, f"{prefix}note_ver", OURS)
 
@@ -96,9 +93,8 @@ def save(study: optuna.Study, body: str, *, trial_id: int | None = None) -> None
 def compose_study(config: StudyConfig, launch: str | None = None) -> str:
     """The note of the study of `config`, last started by the command `launch`."""
     at, device = config.latency, config.device
-    threads = ""
-    if at.threads and device == "cpu":
-        threads = f", {at.threads} thread{'s' * (at.threads != 1)}"
+    count = at.threads if device == "cpu" else None
+    threads = f", {count} thread{'s' * (count != 1)}" if count else ""
     frame = f"{at.height} x {at.width} mosaic" if at.height and at.width else "mosaic"
     limit = ""
     if config.latency_limit_ms:

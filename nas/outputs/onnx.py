@@ -41,8 +41,7 @@ def write_onnx(model: DarkUNet, path: Path, *, about: dict[str, Any]) -> None:
     """
     import onnx
 
-    multiple = model.size_multiple
-    free = {2: "height", 3: "width"}
+    multiple, free = model.size_multiple, {2: "height", 3: "width"}
     with warnings.catch_warnings():
         # Newer torch calls this exporter legacy on every call; all versions that we allow have it.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -63,10 +62,7 @@ def write_onnx(model: DarkUNet, path: Path, *, about: dict[str, Any]) -> None:
 
 
 def check_onnx(path: Path, model: DarkUNet) -> dict[str, float]:
-    """Largest difference of onnxruntime from torch, by size of mosaic: {"64x96": 3e-7, ...}.
-
-    Raises InputError, with the figure, where one is over TOLERANCE.
-    """
+    """{"64x96": 3e-7, ...}: onnxruntime's largest difference; InputError if over TOLERANCE."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

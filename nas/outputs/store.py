@@ -38,9 +38,7 @@ class LinkingStore(FileSystemArtifactStore):
         super().__init__(folder)
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Puts the file there, whole; OSError where the disk won't take it, ValueError for an id
-        that leads elsewhere.
-        """
+        """Stores the file whole; OSError for a full disk, ValueError for an id with a path."""
         path, source = self._get_filepath(artifact_id), getattr(content_body, "name", None)
         if isinstance(source, str):
             try:
@@ -58,10 +56,9 @@ class LinkingStore(FileSystemArtifactStore):
 
 
 def upload_outputs(trial: optuna.Trial, directory: Path) -> dict[str, str]:
-    """Draws what can be drawn of `trial`, whose files lie in `directory` (RUNS/STUDY/trials/NNNN),
-    and uploads all, before it is reported; the artifacts' ids by file name.
+    """Draws and uploads the files in `directory` (RUNS/STUDY/trials/NNNN); ids by file name.
 
-    Raises OSError for a full disk.
+    To be called before `trial` is reported. Raises OSError for a full disk.
     """
     attrs = trial.user_attrs
     genome = Genome.from_json(attrs["genome"])

@@ -23,22 +23,19 @@ _WRONG_VALUES = (ValueError, LookupError, TypeError, AttributeError, OverflowErr
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trained network's folder, its scores on the held-out pairs of `data`, and its training.
-
-    `latency` is the form in which it was scored, `device` where.
-    """
+    """A trained network's folder, its scores on the held-out pairs of `data`, and its training."""
 
     folder: Path
     psnr_db: float
     ssim: float
     images: list[dict[str, Any]]
     seconds: float | None
-    device: str
+    device: str  # where it was scored
     seed: int | None
     data: DataConfig
     about_data: dict[str, Any]
     recipe: dict[str, Any]
-    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    latency: LatencyConfig = field(default_factory=LatencyConfig)  # the form that was scored
     baseline_psnr_db: float | None = None
 
 

@@ -50,13 +50,9 @@ def run(
     steps, images = plan.train.steps, list[ImageScore]()
 
     def at_rung(network: DarkUNet, log: TrainLog) -> bool:
+        latency, check_stop = LatencyConfig(), checkpointer.check_stop
         images[:] = score_deployed(
-            network,
-            data.held_out,
-            LatencyConfig(),
-            plan.device,
-            view.progress,
-            checkpointer.check_stop,
+            network, data.held_out, latency, plan.device, view.progress, check_stop
         )
         psnr_db, ssim = mean_scores(images)
         log.rows[-1] |= {"psnr_db": psnr_db, "ssim": ssim}

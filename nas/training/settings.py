@@ -46,12 +46,9 @@ class Plan:
 
     name: str
     genome: Genome
-    trial: Path | None
-    """Folder of the trial that the network comes from, for its latency."""
-    start: str
-    """"scratch", or where the first weights come from."""
-    weights: tuple[str, str | None] | None
-    """The arguments of `load_network` for the first weights; None: from scratch."""
+    trial: Path | None  # folder of the trial that the network comes from, for its latency
+    start: str  # "scratch", or where the first weights come from
+    weights: tuple[str, str | None] | None  # arguments of load_network; None: from scratch
     data: DataConfig
     train: TrainConfig
     seed: int
@@ -59,12 +56,10 @@ class Plan:
     precision: str
     threads: int | None
     eval_steps: int
-    cache: Path
-    """Where real photos are decoded to."""
+    cache: Path  # where real photos are decoded to
 
     def initial(self) -> tuple[DarkUNet, bool]:
-        """The network with its first weights, on the CPU, and whether they want a white-balanced
-        input.
+        """The network with its first weights, on the CPU, and whether it wants white balance.
 
         Raises InputError where there are no such weights, or they are another network's.
         """
@@ -108,9 +103,7 @@ class Plan:
 
 
 def make_plan(args: Namespace) -> Plan:
-    """The training that the flags mean. Raises InputError where there is no such study, trial,
-    network, data or device.
-    """
+    """The training that the flags mean; InputError where a thing that they name isn't there."""
     if (args.trial is None) == (args.genome is None):
         got = "neither --trial nor --genome" if args.trial is None else "both --trial and --genome"
         raise InputError(f"there must be one network to train, but got {got}; give one of them")
@@ -135,9 +128,8 @@ def make_plan(args: Namespace) -> Plan:
         trial = Path(args.genome) if Path(args.genome).is_dir() else None
     start, weights = _start(args, trial)
     device = resolve_device(args.device or str(stored.get("device", "auto")))
-    data = _config(
-        DataConfig, stored.get("data", {}), {"source": _source(args.data), "scenes": args.scenes}
-    )
+    source = {"source": _source(args.data), "scenes": args.scenes}
+    data = _config(DataConfig, stored.get("data", {}), source)
     defaults = {**stored.get("train", {}), "steps": STEPS, "ema_decay": EMA_DECAY}
     flags = ("steps", "batch", "crop", "learning_rate", "ema_decay")
     train = _config(TrainConfig, defaults, {key: getattr(args, key) for key in flags})
@@ -238,10 +230,8 @@ def _check(train: TrainConfig, args: Namespace) -> None:
     for flag, value in (("--eval-steps", args.eval_steps), ("--threads", args.threads)):
         if value is not None and value < 1:
             raise InputError(f"{flag} must be at least 1, but got {value}; raise it")
-    for flag, value in (
-        ("--learning-rate", train.learning_rate),
-        ("--checkpoint-min", args.checkpoint_min),
-    ):
+    rate, minutes = train.learning_rate, args.checkpoint_min
+    for flag, value in (("--learning-rate", rate), ("--checkpoint-min", minutes)):
         if not 0 < value < float("inf"):
             raise InputError(f"{flag} must be above 0 and finite, but got {value:g}; change it")
 

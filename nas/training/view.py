@@ -6,7 +6,6 @@ import datetime
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TextIO
 
 from rich.markup import escape
@@ -43,12 +42,7 @@ class View:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()
         if self._log_file is not None:
             self._log_file.close()

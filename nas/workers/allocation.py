@@ -23,11 +23,8 @@ class WorkerOptions:
 
     workers: int | None = None
     per_gpu: int | None = None
-    """Workers on each GPU."""
-    ray: str | None = None
-    """Address of a Ray cluster, or "local"."""
-    gpu_per_worker: float | None = None
-    """Share of a GPU that Ray reserves for each worker."""
+    ray: str | None = None  # address of a Ray cluster, or "local"
+    gpu_per_worker: float | None = None  # share of a GPU that Ray reserves for each worker
 
     def check(self, device: str, url: str) -> None:
         """Raises InputError where the flags can't be met on `device` and the storage at `url`."""
@@ -36,14 +33,11 @@ class WorkerOptions:
                 raise InputError(f"{flag} must be at least 1, but got {value}; leave it out for 1")
         if self.per_gpu is not None and device == "cpu":
             raise InputError(
-                f"--per-gpu {self.per_gpu} needs a GPU, but the study's device is the CPU; give "
-                "--workers alone"
+                f"--per-gpu {self.per_gpu} needs a GPU, but the study is on the CPU; use --workers"
             )
         if self.ray is None and self.gpu_per_worker is not None:
-            raise InputError(
-                f"--gpu-per-worker {self.gpu_per_worker:g} is for --ray; on one machine give "
-                "--per-gpu"
-            )
+            share = f"--gpu-per-worker {self.gpu_per_worker:g}"
+            raise InputError(f"{share} is for --ray; on one machine give --per-gpu")
         if self.ray is not None:
             self._check_ray(device)
             check_cluster(self.ray, url)
@@ -93,6 +87,7 @@ def allocate(
     wherever they run. Raises InputError where there are more workers than the GPUs take.
     """
     count = options.count(config.device)
+    devices = _devices(options, config.device, count, config.latency_device)
     return [
         Assignment(
             index=index + 1,
@@ -103,9 +98,7 @@ def allocate(
             device=device,
             threads=max(1, torch.get_num_threads() // count),
         )
-        for index, device in enumerate(
-            _devices(options, config.device, count, config.latency_device)
-        )
+        for index, device in enumerate(devices)
     ]
 
 
@@ -119,10 +112,10 @@ def _devices(
     there, each = gpus(device), options.per_gpu or 1
     models = {torch.cuda.get_device_name(gpu) for gpu in there[:count]}
     if len(models) > 1 and latency_device is None:
+        names = " and ".join(sorted(models))
         raise InputError(
-            "the workers' GPUs must be of one model, but there are "
-            f"{' and '.join(sorted(models))}; give one --device, or the --latency-device that times all "
-            "networks"
+            f"the workers' GPUs must be of one model, but there are {names}; "
+            "give one --device, or the --latency-device that times all networks"
         )
     if count > each * len(there):
         raise InputError(

@@ -32,7 +32,7 @@ from space import InputError
 PROGRAM = (sys.executable, "-m", MODULE)
 # A worker that dies so often before any trial was finished is given up.
 MAX_DEATHS = 3
-# Seconds between two checks whether this process was asked to stop.
+# Seconds between two checks for a request to stop.
 POLL_S = 0.5
 
 
@@ -70,10 +70,9 @@ def run_workers(
 ) -> SearchOutcome:
     """Runs a process for each assignment until the study's budget is spent; `view` displays them.
 
-    Asked to stop, it asks them all, and waits until they have put their trials back; asked twice,
-    it kills them. Their standard error is appended to RUNS/STUDY/workers/<index>.log. Raises
-    InputError where none can go on before a user has mended something (a full disk, a lost
-    device).
+    A signal is passed on, and their trials are put back; a second one kills them. Their standard
+    error is appended to RUNS/STUDY/workers/<index>.log. Raises InputError where none can go on
+    before a user has mended something (a full disk, a lost device).
     """
     return WorkerPool(assignments, LocalLauncher(program), study, config, view, stop).run()
 
@@ -84,10 +83,8 @@ class Worker:
 
     assignment: Assignment
     process: Process | None = None
-    deaths: int = 0
-    """Since a trial was last finished, by any worker."""
-    outcome: SearchOutcome | None = None
-    """What it reported at its end; of one that is given up, why."""
+    deaths: int = 0  # since a trial was last finished, by any worker
+    outcome: SearchOutcome | None = None  # as reported at its end; of one that is given up, why
 
 
 class WorkerPool:
@@ -120,11 +117,10 @@ class WorkerPool:
                 if self._replay.refresh():
                     self._reset_failures()
                 if self._stop.requested():
-                    self._view.note(
-                        "stopping: the workers put their trials back (a second Ctrl-C kills them)"
-                    )
+                    kills = "a second Ctrl-C kills them"
+                    self._view.note(f"stopping: the workers put their trials back ({kills})")
                     break
-        except KeyboardInterrupt:  # asked twice
+        except KeyboardInterrupt:  # a second signal
             pass
         finally:
             self._end_all()
@@ -139,19 +135,20 @@ class WorkerPool:
             return None
         return self._config.timeout_min - (time.monotonic() - self._began) / 60
 
-    def _is_over(self) -> bool:
-        """Whether the time is spent."""
+    def _is_time_over(self) -> bool:
         minutes = self._minutes_left()
         return minutes is not None and minutes <= 0
+
+    def _is_finished(self) -> bool:
+        return finished(read_rows(self._study)) >= self._config.trials
 
     def _start(self, worker: Worker) -> None:
         worker.outcome = None
         assignment = worker.assignment
         changes = {**assignment.changes, "timeout_min": self._minutes_left()}
         log = Path(assignment.runs) / self._config.name / "workers" / f"{assignment.index}.log"
-        worker.process = self._launcher.start(
-            dataclasses.replace(assignment, changes=changes), log
-        )
+        changed = dataclasses.replace(assignment, changes=changes)
+        worker.process = self._launcher.start(changed, log)
         self._view.started(-1, "starting", worker=assignment.index)
 
     def _read_events(self) -> list[Worker]:
@@ -189,7 +186,7 @@ class WorkerPool:
         if worker.outcome is not None:
             if worker.outcome.status:
                 self._view.note(f"worker {index} has ended: {worker.outcome.reason}")
-            elif finished(read_rows(self._study)) >= self._config.trials:
+            elif self._is_finished():
                 for _, other in self._running():
                     if other.waiting:  # for a place, which it needs no more
                         other.stop()
@@ -201,12 +198,11 @@ class WorkerPool:
         if self._view.state.done >= self._config.trials:
             self._view.note(f"{died}, and nothing is left to do")
         elif worker.deaths >= MAX_DEATHS:
-            reason = (
-                f"worker {index} died {worker.deaths} times before a trial was finished ({how})"
-            )
+            times = f"worker {index} died {worker.deaths} times"
+            reason = f"{times} before a trial was finished ({how})"
             self._view.note(f"{reason}; it is not started again")
             worker.outcome = SearchOutcome(reason=reason, status=1)
-        elif self._is_over():
+        elif self._is_time_over():
             self._view.note(f"{died}, and the time is over")
         else:
             lost = f"worker {index}: {words}; it goes on on another"
@@ -214,14 +210,12 @@ class WorkerPool:
             self._start(worker)
 
     def _start_one_more(self) -> bool:
-        """Starts a worker again that ended since others ran the rest, where one of those was given
-        up meanwhile.
-        """
+        """Starts one again that ended as others ran the rest, of whom one was then given up."""
         failed = [worker for worker in self._workers if worker.outcome and worker.outcome.status]
         rested = [worker for worker in self._workers if worker.outcome and worker not in failed]
-        if self._stop.requested() or self._is_over() or not (failed and rested):
+        if not (failed and rested) or self._stop.requested() or self._is_time_over():
             return False
-        if finished(read_rows(self._study)) >= self._config.trials:
+        if self._is_finished():
             return False
         # Each of the failed is replaced once: should the rest end again, then for another reason.
         self._workers.remove(failed[0])
@@ -235,7 +229,7 @@ class WorkerPool:
         return process.close()
 
     def _end_all(self) -> None:
-        """Asks all to stop, and kills those that don't in time, or when asked a second time."""
+        """Stops all, and kills those that take too long, or all after a second signal."""
         for _, process in self._running():
             process.stop()
         until = time.monotonic() + LEAVE_S
@@ -251,12 +245,12 @@ class WorkerPool:
             self._close(worker)
 
     def _outcome(self) -> SearchOutcome:
-        if finished(read_rows(self._study)) >= self._config.trials:
+        if self._is_finished():
             return SearchOutcome(reason=f"all {self._config.trials} trials finished")
         if self._stop.requested():
             reason = "stopped; the running trials were put back, and the same command goes on"
             return SearchOutcome(reason=reason, status=self._stop.status)
-        if self._is_over():
+        if self._is_time_over():
             minutes = self._config.timeout_min
             return SearchOutcome(reason=f"stopped after {minutes:g} minutes, as asked")
         outcomes = [worker.outcome for worker in self._workers if worker.outcome is not None]

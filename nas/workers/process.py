@@ -20,7 +20,7 @@ from space import InputError
 
 MODULE = "nas.workers.worker"
 Event = dict[str, Any]
-# Seconds that a worker may take to put its trial back when it is asked to stop.
+# Seconds that a worker may take to put its trial back after a request to stop.
 LEAVE_S = 60.0
 # So much of a log's end is searched for its last line.
 TAIL_BYTES = 4096
@@ -30,20 +30,13 @@ TAIL_BYTES = 4096
 class Assignment:
     """What one worker needs to know: plain JSON values."""
 
-    index: int
-    """Its number among the workers, from 1."""
-    study: str
-    """A study by name, or a path to its TOML file."""
-    changes: dict[str, Any]
-    """Flat config keys, as load_config takes them: what all workers of the study share."""
-    runs: str
-    """The folder where studies keep their files."""
-    storage: str | None = field(repr=False)
-    """The storage's URL, which may hold a password; None: the file in the study's folder."""
-    device: str
-    """Where it trains and measures: "cpu", "cuda" or "cuda:N"."""
-    threads: int
-    """CPU threads that it trains with; measurements have those of the study."""
+    index: int  # its number among the workers, from 1
+    study: str  # a study by name, or a path to its TOML file
+    changes: dict[str, Any]  # flat config keys, as for load_config: the same for all workers
+    runs: str  # the folder where studies keep their files
+    storage: str | None = field(repr=False)  # URL, maybe with a password; None: RUNS/STUDY's file
+    device: str  # where it trains and measures: "cpu", "cuda" or "cuda:N"
+    threads: int  # CPU threads that it trains with; measurements have those of the study
 
     def to_json(self) -> str:
         """One line."""
@@ -56,18 +49,15 @@ class Assignment:
             return cls(**json.loads(text))
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"{MODULE} takes one Assignment as a line of JSON from its standard input; it is "
-                "started by python -m nas.search --workers N"
+                f"{MODULE} takes one Assignment as a line of JSON; start python -m nas.search"
             ) from error
 
 
 class Process(Protocol):
     """A started worker, wherever it runs."""
 
-    waiting: bool
-    """Whether it has not begun yet, for want of a place to run."""
-    lost: bool
-    """Whether it ended, without a fault of its own, with its machine. To be read after `close`."""
+    waiting: bool  # whether it has not begun yet, for want of a place to run
+    lost: bool  # once closed: whether it ended with its machine, without a fault of its own
 
     def events(self) -> list[Event] | None:
         """The events that came since the last call; None once there will be no more."""
@@ -79,17 +69,14 @@ class Process(Protocol):
         """Ends it at once, and whatever it has started."""
 
     def close(self) -> int:
-        """Waits until it has ended; its exit status (below 0: the signal that killed it).
-
-        To be called after its last event, or after `kill`.
-        """
+        """Waits for its end, after its last event or `kill`; its exit status (below 0: signal)."""
 
     def last_words(self) -> str:
         """The last line of its standard error since it was started; "" where there is none."""
 
 
 class WorkerProcess:
-    """A process of nas.workers.worker on this machine. Its standard error is appended to `log`.
+    """A process of nas.workers.worker on this machine; its standard error is appended to `log`.
 
     It has a session of its own, so that Ctrl-C in a terminal reaches its starter alone; and its
     standard input ends with its starter, so that it learns of that, however the starter ended.

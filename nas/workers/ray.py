@@ -1,5 +1,4 @@
-"""The workers of a search as tasks of a Ray cluster, whose scheduler finds them a place with the
-CPUs and GPUs they need.
+"""The workers of a search as tasks of a Ray cluster, which finds them CPUs and GPUs.
 
 The cluster's machines share the study's database, a server's. If they share the runs folder too, a
 trial goes on from its checkpoint whichever of them takes it over; otherwise from its beginning.
@@ -53,15 +52,11 @@ def run_ray(
     url = assignments[0].storage or default_url(Path(runs) / config.name)
     with joined(address, url, cpus=sum(one.threads for one in assignments)) as ray:
         if address == LOCAL and ray.cluster_resources().get("GPU", 0) < gpu_per_worker:
-            raise InputError(
-                f"--gpu-per-worker {gpu_per_worker:g} needs a GPU, but Ray sees none here; give "
-                "--device cpu"
-            )
+            share = f"--gpu-per-worker {gpu_per_worker:g}"
+            raise InputError(f"{share} needs a GPU, but Ray sees none here; give --device cpu")
         if address != LOCAL:
-            view.note(
-                f"the cluster's machines should share {runs}: else a trial that another "
-                "one takes over starts from its beginning"
-            )
+            lost = "a trial that another one takes over starts from its beginning"
+            view.note(f"the cluster's machines should share {runs}: else {lost}")
         launcher = RayLauncher(ray, program, gpu_per_worker)
         return WorkerPool(assignments, launcher, study, config, view, stop).run()
 
@@ -150,8 +145,7 @@ class RayLauncher:
         task = remote(run_worker).options(
             num_cpus=assignment.threads, num_gpus=self._gpus, name=f"{MODULE} {assignment.index}"
         )
-        # As an object: Ray may show what a task is given directly, and the storage's URL must stay
-        # hidden.
+        # As an object: Ray may show direct arguments, and the storage's URL must stay hidden.
         ref = task.remote(self._ray.put(assignment), log, self._program, self._queue)
         needs = f"{assignment.threads} CPUs" + (f" and {self._gpus:g} GPU" if self._gpus else "")
         return RayTask(self._ray, ref, assignment, needs)

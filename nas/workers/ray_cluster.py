@@ -31,7 +31,7 @@ CONNECT_S = 5.0
 REHEARSAL_S = 60.0
 START_ATTEMPTS = 3
 OBJECT_STORE_BYTES = 100 * 1024**2
-# What keeps Ray's hints out of the terminal, and its statistics at home.
+# Keeps Ray's hints out of the terminal, and its usage statistics at home.
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -41,13 +41,9 @@ _JOIN = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False); ra
 
 
 def check_cluster(address: str, url: str) -> None:
-    """Raises InputError where a search with --ray `address` and its storage at `url` can't begin,
-    as far as that shows within seconds.
-    """
+    """InputError where a search at `address`, its storage at `url`, clearly can't begin."""
     if find_spec("ray") is None:
-        raise InputError(
-            '--ray needs the Python package ray, which is not there; pip install ".[ray]"'
-        )
+        raise InputError('--ray needs the Python package ray, but has none; pip install ".[ray]"')
     if address == LOCAL:
         return
     if url.startswith("sqlite"):
@@ -132,22 +128,18 @@ def _init_patiently(ray: Any, address: str, options: dict[str, Any]) -> None:
 
 
 def hide(url: str) -> None:
-    """Rewrites this process's command line if it holds a password, since Ray shows it on its
-    dashboard. Raises InputError where that can't be done.
-    """
+    """Hides a password in this process's command line, which Ray shows; InputError if it can't."""
     if mask_password(url) == url or not any(url in word for word in command_line()):
         return
     # An inner function of Ray's; whether it did its work is seen below.
     with suppress(AttributeError, ImportError):
         inner: Any = importlib.import_module("ray._raylet")
-        inner.setproctitle(
-            " ".join(word.replace(url, mask_password(url)) for word in command_line())
-        )
+        masked = (word.replace(url, mask_password(url)) for word in command_line())
+        inner.setproctitle(" ".join(masked))
     if any(url in word for word in command_line()):
         raise InputError(
-            "this Ray would show the storage's password to the whole cluster, as part of the "
-            "command line; leave it out of --storage (PostgreSQL reads ~/.pgpass), or use another "
-            "version of Ray"
+            "this version of Ray would show the storage's password to the whole cluster; leave it "
+            "out of --storage (PostgreSQL reads ~/.pgpass)"
         )
 
 

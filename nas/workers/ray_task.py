@@ -1,5 +1,4 @@
-"""What runs on a machine of a Ray cluster: a task that starts a worker's process and passes on its
-events.
+"""A Ray task that starts a worker's process on its machine and passes on its events.
 
 It imports neither torch nor the search: that is up to the process.
 """
@@ -19,7 +18,7 @@ from nas.cli.parser import EXIT_INPUT, explain, one_line
 from nas.workers.process import Assignment, Event, WorkerProcess
 
 BEGUN = "begun"
-# Seconds between two checks whether the process was asked to stop.
+# Seconds between two checks for a request to stop.
 POLL_S = 1.0
 
 
@@ -52,15 +51,15 @@ def run_worker(
     except OSError as error:
         end = {"event": "end", "reason": explain(error) or one_line(error), "status": EXIT_INPUT}
         return {"end": end, "status": EXIT_INPUT, "last_words": "", "signalled": False}
-    asked = False
+    stopping = False
     while (events := process.events()) is not None:
         for event in events:
             if event["event"] == "end":
                 end = event
             else:
                 put(event)
-        if signalled and not asked:
-            asked = True
+        if signalled and not stopping:
+            stopping = True
             process.stop()
         if not events:
             wait([process.fileno()], POLL_S)

@@ -1,5 +1,4 @@
-"""One worker of a search: the whole of its work, and the program that does it in a process of its
-own.
+"""One worker of a search: its work, and the program that does it in a process of its own.
 
 A worker does what one process of `python -m nas.search` does: it opens the study, loads the data,
 and runs trials until the budget is spent. It displays nothing, but sends events, plain
@@ -64,15 +63,14 @@ def work(
     """Does the whole of one worker in this process, and sends its events but for "end".
 
     `runner` and `load` replace trials.run_trial and trials.load_data. Raises InputError where a
-    user must mend something, and KeyboardInterrupt where it is asked to stop.
+    user must mend something, and KeyboardInterrupt on a request to stop.
     """
     import torch
 
     quiet_optuna()
     torch.set_num_threads(assignment.threads)
-    config = settle(
-        load_config(assignment.study, {**assignment.changes, "device": assignment.device})
-    )
+    changes = {**assignment.changes, "device": assignment.device}
+    config = settle(load_config(assignment.study, changes))
     view = EventView(SearchState(study=config.name, total=config.trials, about=""), send)
     folder = Path(assignment.runs) / config.name
     make_folder(folder)
@@ -127,9 +125,7 @@ class EventView(View):
 
 
 def main(argv: Sequence[str], *, worker: Work = work) -> int:
-    """The program: an Assignment comes in, events go out; `worker` does what lies between. The
-    exit status is the SearchOutcome's.
-    """
+    """The program: an Assignment comes in, events go out; the exit status is `worker`'s."""
     prog = "python -m nas.workers.worker"
     cli.Parser(prog=prog, description=__doc__, example=EXAMPLE).parse_args(argv)
     stop = _OneStopSignal()
@@ -164,8 +160,8 @@ def main(argv: Sequence[str], *, worker: Work = work) -> int:
 
 
 class _OneStopSignal(StopSignal):
-    """Takes one signal: a scheduler signals all processes of a job, and so does their starter, and
-    the second must not cut the checkpoint short. SIGKILL is for those who have no time for that.
+    """Takes one signal: the second, as a scheduler and a starter may both send one to a worker,
+    must not cut the checkpoint short.
     """
 
     def request(self, number: int = signal.SIGTERM) -> None:

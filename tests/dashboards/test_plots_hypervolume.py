@@ -40,7 +40,7 @@ def test_it_counts_in_the_order_of_ending_and_within_the_limit() -> None:
     assert first.ended_at is not None and rest[-1].ended_at is not None
     late = dataclasses.replace(first, ended_at=rest[-1].ended_at.replace(year=2027))
     data = compute_hypervolume(dataclasses.replace(records, records=(late, *rest)))
-    assert [s.number for s in data.steps] == [1, 2, 3, 0]
+    assert [s.record.number for s in data.steps] == [1, 2, 3, 0]
     assert [s.hypervolume for s in data.steps] == pytest.approx([0, 0, 0, 21])
 
 

@@ -40,7 +40,7 @@ def with_rungs() -> CurvesData:
 
 def test_each_network_with_rungs_is_a_curve() -> None:
     data = with_rungs()
-    groups = [(curve.number, curve.group, len(curve.rungs)) for curve in data.curves]
+    groups = [(curve.record.number, curve.group, len(curve.rungs)) for curve in data.curves]
     assert groups == [(0, "baseline", 2), (1, "front", 2), (2, "other", 2), (3, "other", 1)]
     assert data.caption.startswith(
         "4 networks at their rungs; 1 was stopped early, one was exempt. Stopped at step 100: 1."

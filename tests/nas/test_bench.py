@@ -129,7 +129,7 @@ def test_kendalls_tau_by_hand() -> None:
     ("words", "message"),
     [
         ((), "there must be a network to time, but none is named"),
-        (("MO", "--front"), "--front needs the study whose front it is, but there is no --study"),
+        (("MO", "--front"), "--front needs a study, but there is no --study"),
         (
             ("MO", "--shape", "500x512"),
             "must be multiples of 32 for these networks, but got 500x512; the next that "

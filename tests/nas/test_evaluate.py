@@ -333,6 +333,6 @@ def test_protocols_that_cannot_be_are_reported(capsys, pairs, tmp_path):
 def test_files_that_cannot_be_written_are_reported_before_the_work(capsys, pairs, tmp_path, flag):
     base = f"--model amplified --data {pairs} --runs {tmp_path}/runs {flag}"
     error = refused(capsys, base, tmp_path / "none" / "s")
-    assert f"{flag} must be in a folder that exists, but there is no {tmp_path}/none" in error
+    assert f"{flag} needs a folder that exists, but got {tmp_path}/none" in error
     assert f"{flag} must be a file, but {tmp_path} is a folder" in refused(capsys, base, tmp_path)
     assert not (tmp_path / "runs").exists()

@@ -167,7 +167,7 @@ def test_a_repeat_points_at_the_first(run_search: Command, read_study: Read) -> 
     url = f"/dashboard/studies/{study._study_id}/trials?numbers=3"
     assert (
         note_of(study, 4)
-        == f"The same network as [trial 3]({url}), whose figures it was given: not run again."
+        == f"The same network as [trial 3]({url}), whose figures it has: not run again."
     )
 
 

@@ -103,10 +103,7 @@ def test_all_workers_get_the_study_as_it_is_here(
     [
         ({"workers": 0}, "--workers must be at least 1, but got 0"),
         ({"per_gpu": 0}, "--per-gpu must be at least 1, but got 0"),
-        (
-            {"per_gpu": 2},
-            "--per-gpu 2 needs a GPU, but the study's device is the CPU; give --workers alone",
-        ),
+        ({"per_gpu": 2}, "--per-gpu 2 needs a GPU, but the study is on the CPU; use --workers"),
         (
             {"gpu_per_worker": 0.5},
             "--gpu-per-worker 0.5 is for --ray; on one machine give --per-gpu",
