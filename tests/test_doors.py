@@ -21,8 +21,8 @@ NOT_FOR = {
     "trials": {"optuna", "plotly", "rich"},
     "dashboards": {"torch"},
 }
-# The floors of each package, from the top; a folder may import from floors below its own. A module at a package's
-# top stands on the floor that bears its name, else on the first.
+# The floors of each package, from the top; a folder may import from floors below its own. A module
+# at a package's top stands on the floor that bears its name, else on the first.
 FLOORS = {
     "trials": [
         {"trial"},
@@ -59,7 +59,7 @@ FILES = {
 
 
 def imports(path):
-    """Every module that the file imports, wherever in it; of `from a import b` the module a.b where there is one."""
+    """Every module that the file imports, wherever in it; of `from a import b` a.b, if a module."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

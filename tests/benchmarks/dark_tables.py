@@ -27,9 +27,9 @@ def headline(results: Path) -> str:
     return "\n\n".join(
         [
             paragraph(
-                "**F2, the best network found so far, restores about as well as the published MO, both "
-                f"trained alike, in {f2['ratio_to_mo']['value']:.2f} of its time.** (MO is Lamba and "
-                "Mitra, CVPR 2021; M1 and M2 extend it by more deep branches.)"
+                "**F2, the best network found so far, restores about as well as the published MO, "
+                f"both trained alike, in {f2['ratio_to_mo']['value']:.2f} of its time.** (MO is "
+                "Lamba and Mitra, CVPR 2021; M1 and M2 extend it by more deep branches.)"
             ),
             paragraph(
                 f"Trained alike by today's recipe for {f2['steps']:,} steps, F2 leads MO by "
@@ -101,8 +101,8 @@ def trust(results: Path) -> str:
         f"score {published:.2f} dB on the real crops, F2 {study['F2']['real']['psnr_db']:.2f}. "
         "Train a winner for long, on your own pairs.",
         "**Deep branches may be worth more than it seems.** From 1,500 to 6,000 steps of the "
-        f"recipe with Muon MO falls from {mo['1500']:.2f} to {mo['6000']:.2f} dB on real crops (*): "
-        "it seems to learn the synthetic scenes by heart. That depth does not pay may be true of "
+        f"recipe with Muon MO falls from {mo['1500']:.2f} to {mo['6000']:.2f} dB on real crops "
+        "(*): it seems to learn the synthetic scenes by heart. That depth does not pay may be true of "
         "these scenes only.",
         "**Colour.** The synthetic scenes hardly know green and magenta, so that greens turn "
         "olive and magentas blue. The twelve crops, greyish ones, cannot show it, and the "
