@@ -59,7 +59,7 @@ FILES = {
 
 
 def imports(path):
-    """Every module that the file imports, wherever in it; of `from a import b` a.b, if a module."""
+    """Every module that the file imports, at any depth; of `from a import b` a.b, if a module."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
