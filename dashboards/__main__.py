@@ -46,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     # A shell starts what it puts into the background with SIGINT ignored; both end this one.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), listen(args.port) as server:
         port = server.server_port
         server.set_app(

@@ -87,7 +87,7 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
     figure = empty_figure()
     per, unit = _unit(data.steps[-1].train_seconds)
 
-    def add(steps: Sequence[Growth], name: str, **options: Any) -> None:
+    def add(steps: Sequence[Growth], name: str, **style: Any) -> None:
         figure.add_scatter(
             x=[s.train_seconds / per for s in steps],
             y=[s.hypervolume for s in steps],
@@ -100,7 +100,7 @@ def draw_hypervolume(data: HypervolumeData) -> go.Figure:
             ],
             hoverinfo="text",
             customdata=[s.record.number for s in steps],
-            **options,
+            **style,
         )
 
     line = {"color": BLUE, "width": 2, "shape": "hv"}

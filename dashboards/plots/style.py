@@ -62,9 +62,9 @@ def empty_figure() -> go.Figure:
     return go.Figure(layout={"template": LIGHT})
 
 
-def error_bars(above: Sequence[float], below: Sequence[float], **options: Any) -> dict[str, Any]:
+def error_bars(above: Sequence[float], below: Sequence[float], **style: Any) -> dict[str, Any]:
     """Plotly's bars from each value up and down to the ends of its interval."""
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, **options}
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, **style}
 
 
 def add_line(
