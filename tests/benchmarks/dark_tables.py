@@ -102,9 +102,8 @@ def trust(results: Path) -> str:
         "Train a winner for long, on your own pairs.",
         "**Deep branches may be worth more than it seems.** From 1,500 to 6,000 steps of the "
         f"recipe with Muon MO falls from {mo['1500']:.2f} to {mo['6000']:.2f} dB on real crops "
-        "(*): it seems to learn the synthetic scenes by heart. That depth does not pay may be true "
-        "of "
-        "these scenes only.",
+        "(*): it seems to learn the synthetic scenes by heart. That depth does not pay may be "
+        "true of these scenes only.",
         "**Colour.** The synthetic scenes hardly know green and magenta, so that greens turn "
         "olive and magentas blue. The twelve crops, greyish ones, cannot show it, and the "
         "recipe's settings were chosen on them.",

@@ -26,6 +26,7 @@ from fuzzing.watched import Outcome, Watched
 SHORT_FORM = {"genome": 200, "config": 200, "export": 200, "list": 200, "raw": 250}
 
 
+@pytest.mark.slow
 def test_mutated_inputs_are_right_or_refused() -> None:
     """In short form: no traceback, no hang, no file outside of the folder."""
     bad: list[Outcome] = []

@@ -245,6 +245,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("left_bytes", [pytest.param(0, marks=pytest.mark.slow), 300_000])
+@pytest.mark.slow
 def test_a_full_disk_costs_at_most_the_running_trial(
     argv: list[str],
     small_disk: Path,

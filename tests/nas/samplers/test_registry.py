@@ -94,6 +94,7 @@ def test_any_seed_and_number_give_a_point_of_the_space(seed: int, number: int) -
 
 
 @pytest.mark.parametrize("name", ["structure", "tpe"])
+@pytest.mark.slow
 def test_proposals_do_not_depend_on_stops(
     name: str, run_search: Command, read_study: Callable[[], Any], runs: Path, tmp_path: Path
 ) -> None:

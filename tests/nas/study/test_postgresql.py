@@ -125,6 +125,7 @@ def test_no_error_shows_a_password(
             ), text
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_after_its_server_was_away(
     server: Server, search: Searches, runs: Path
 ) -> None:
