@@ -16,6 +16,11 @@ settings.load_profile("busy")
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores, since many tests wait for processes and servers."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tests work on tiny networks and crops: more threads would only wait for each other on a busy

@@ -60,6 +60,7 @@ def searched(run_search: Command) -> None:
     run_search("--steps", STEPS[-1], "--trials", 9, runner=Runner())
 
 
+@pytest.mark.slow
 def test_it_trains_what_is_missing_and_tells_tau(
     searched: None, ask: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +79,7 @@ def test_it_trains_what_is_missing_and_tells_tau(
     assert ask("--networks", 8, train=again) == 0 and again.trained == [], "what was found is kept"
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on(searched: None, ask: Command, read_study: Read) -> None:
     assert ask("--networks", 8, train=Train(stop_after=3)) == cli.EXIT_INTERRUPTED
     assert len(read_study().user_attrs["proxy"]["networks"]) == 3

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import mstats
 
 # The share of rounds at either end that is left out of their mean, so that outliers don't count.
 TRIMMED = 0.1
@@ -77,6 +76,8 @@ def ratio_of_rounds(rounds: Sequence[float]) -> LatencyRatio:
     if len(values) < 6 or np.ptp(values) == 0:
         value, low, high = float(np.mean(values)), float(values.min()), float(values.max())
     else:
+        from scipy.stats import mstats  # takes most of a second to load
+
         value = float(mstats.trimmed_mean(values, limits=(TRIMMED, TRIMMED)))
         bounds = mstats.trimmed_mean_ci(values, limits=(TRIMMED, TRIMMED), alpha=0.05)
         low, high = float(bounds[0]), float(bounds[1])

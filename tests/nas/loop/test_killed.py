@@ -53,6 +53,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
     pytest.fail(f"{text!r} never came:\n{''.join(seen)}")
 
 
+@pytest.mark.slow
 def test_a_killed_trial_is_known_at_once_and_tried_again_once(
     stand_in: Callable[..., subprocess.Popen[str]], read_study: Read
 ) -> None:

@@ -123,6 +123,7 @@ def test_who_stops_does_not_excuse_who_was_killed(study: optuna.Study, tmp_path:
     assert [trial.user_attrs["attempts"] for trial in study.trials[2:]] == [1, 0]
 
 
+@pytest.mark.slow
 def test_a_trial_of_another_folder_is_judged_by_its_heartbeat(
     beating: optuna.Study, tmp_path: Path
 ) -> None:

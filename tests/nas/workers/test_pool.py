@@ -354,6 +354,7 @@ def test_two_workers_share_a_study(
     )
 
 
+@pytest.mark.slow
 def test_a_worker_whose_starter_is_gone_puts_its_trial_back(
     run_search: Command, tiny: Path, runs: Path, read_study: Read
 ) -> None:
