@@ -54,34 +54,34 @@ front_seconds = 0.1
 """
 # Reads one JSON line after the other: {"start": N, "argv": [...]}, {"send": SIGNAL} or {"wait":
 # SECONDS}; answers each.
-CREW = """
+POOL = """
 import json, sys
 from pathlib import Path
 sys.path[:0] = [{root!r}, {soak!r}]
-from forks import Crew, Worker
+from forks import Worker, WorkerPool
 import alembic.command, torch._dynamo, torch  # once for all workers
 from nas import cli, search
 import trials
 torch.set_num_threads(1)
 print("ready", flush=True)
-crew, argv = Crew([]), []
+pool, argv = WorkerPool([]), []
 for line in sys.stdin:
     told = json.loads(line)
     if "start" in told:
         argv[:] = told["argv"]
         body = lambda life: cli.run(search.main, argv)
         logs = [Path(told["logs"]) / f"{{index}}.log" for index in range(told["start"])]
-        crew.workers = [Worker(index, body, log) for index, log in enumerate(logs)]
-        for worker in crew.workers:
-            crew.start(worker)
+        pool.workers = [Worker(index, body, log) for index, log in enumerate(logs)]
+        for worker in pool.workers:
+            pool.start(worker)
     elif "send" in told:
-        for worker in crew.alive:
-            crew.send(worker, told["send"])
+        for worker in pool.alive:
+            pool.send(worker, told["send"])
     else:
-        crew.wait(told["wait"])
-        crew.kill_all()
-    print(json.dumps([death.status for death in crew.deaths]), flush=True)
-crew.kill_all()
+        pool.wait(told["wait"])
+        pool.kill_all()
+    print(json.dumps([death.status for death in pool.deaths]), flush=True)
+pool.kill_all()
 """
 
 
@@ -105,7 +105,7 @@ class Hands:
 
 @pytest.fixture
 def hands(tmp_path: Path) -> Iterator[Hands]:
-    program = CREW.format(root=str(ROOT), soak=str(SOAK))
+    program = POOL.format(root=str(ROOT), soak=str(SOAK))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     (tmp_path / "logs").mkdir()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
