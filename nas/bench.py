@@ -215,7 +215,8 @@ def _print(rows: Sequence[dict[str, Any]], mo: Latency, console: Console) -> Non
     console.print(
         f"{mo.height} x {mo.width} mosaic, {mo.dtype}, {mo.memory_format}, {mo.runtime}{threads}, "
         f"{escape(mo.device_name)}, torch {mo.torch_version}; at least {runs} runs each, in turn "
-        "with MO"
+        "with MO",
+        soft_wrap=True,
     )
     if any(not row["latency"]["steady"] for row in rows):
         drifted = "~ milliseconds drifted by more than 2 % in each of three tries"
