@@ -79,8 +79,8 @@ def set_up(results: Path) -> str:
     return paragraph(
         f"Its {run['trials']} networks took {run['minutes']:.0f} minutes on "
         f"{run['machine']['cores']} cores. For a first taste add `--trials 4 --steps 30 --runs "
-        "taste`: after 30 steps it shows how all works, not good pictures. The second command installs "
-        "and runs the tests:"
+        "taste`: after 30 steps it shows how all works, not good pictures. The second "
+        "command installs and runs the tests:"
     )
 
 
