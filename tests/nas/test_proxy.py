@@ -87,6 +87,7 @@ def test_killed_it_goes_on(searched: None, ask: Command, read_study: Read) -> No
     assert ask("--networks", 8, train=again) == 0 and len(again.trained) == 5
 
 
+@pytest.mark.slow
 def test_a_bad_rung_is_warned_of_by_the_search(
     searched: None, ask: Command, run_search: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

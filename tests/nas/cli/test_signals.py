@@ -146,6 +146,7 @@ def wait_for_one_that_waits(connection: sqlalchemy.Connection, wanted: str) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_asked_to_stop_while_the_database_is_asked(
     server: Server, search: Searches, number: int
 ) -> None:

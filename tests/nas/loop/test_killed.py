@@ -83,6 +83,7 @@ def test_a_killed_trial_is_known_at_once_and_tried_again_once(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.slow
 def test_asked_to_stop_it_ends_cleanly(
     stand_in: Callable[..., subprocess.Popen[str]], read_study: Read, number: int, status: int
 ) -> None:

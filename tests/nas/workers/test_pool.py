@@ -326,6 +326,7 @@ def worker_program(seconds: float, together: int = 1) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_study(
     tiny: Path, runs: Path, read_study: Read, capsys: pytest.CaptureFixture[str]
 ) -> None:
