@@ -7,6 +7,7 @@ trial measures on the same cores. The table is refreshed when a trial reports pr
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Self
@@ -60,9 +61,9 @@ class View(AbstractContextManager["View"]):
         if current is not None and number in (None, current.number):
             del self.state.running[worker]
 
+    @abstractmethod
     def note(self, text: str) -> None:
         """A line for the user."""
-        raise NotImplementedError
 
 
 class _ConsoleView(View):
