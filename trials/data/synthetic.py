@@ -1,13 +1,11 @@
 """Training data that needs no camera: procedural scenes, photographed anew for every sample.
 
-A sample is a crop of a scene in one of its eight orientations, at an exposure, with a white
-balance, an ISO and an exposure ratio of its own. The target is the clean crop as LibRaw would
-develop it; the mosaic is what the sensor reads out at 1 / ratio of the exposure, amplified again.
+A sample is a crop of a scene in one of its eight orientations, photographed by the simulated
+camera at an exposure, with a white balance, an ISO and an exposure ratio of its own.
 """
 
 import hashlib
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,13 @@ from torch import Tensor
 
 from space import InputError
 from trials.config import DataConfig
-from trials.data.noise import SensorNoise, load_sensor
 from trials.data.pair import Pair, Progress
 from trials.data.scene_cache import cached_scenes
-from trials.raw.colour import develop, mosaic_gains, orient, scale_mosaic, to_mosaic
+from trials.data.simulated_camera import SimulatedCamera
+from trials.raw.colour import orient
 
 # Raised whenever a change of code changes what a seed gives: no study mixes two kinds of data.
 RECIPE = 1
-
-# Mean of a crop in linear light: about 0.07 to 0.5 in sRGB, as of night photos exposed long.
-DARKEST, BRIGHTEST = 0.015, 0.25
 
 
 class SyntheticData:
@@ -44,10 +39,7 @@ class SyntheticData:
         check(config)
         self.config = config
         self.device = torch.device(device)
-        self.sensor = load_sensor(config.sensor)
-        rows = self.sensor.between(config.iso_min, config.iso_max)
-        self.noise = SensorNoise(self.sensor, rows, self.device)
-        self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
+        self.camera = SimulatedCamera(config, self.device)
         total = config.scenes + config.held_out
         # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
         sequences = (np.random.SeedSequence([config.seed, index]) for index in range(total))
@@ -59,17 +51,17 @@ class SyntheticData:
 
         scenes = cached_scenes(
             scene_seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
-        ).to(self.device)
-        self.scenes = scenes[: config.scenes]
+        )
+        self.scenes = scenes[: config.scenes].to(self.device)
         self.held_out = self._hold_out(scenes[config.scenes :])
         fields = asdict(config) | {"source": "synthetic"}
         digest = hashlib.sha256(json.dumps([RECIPE, fields], sort_keys=True).encode())
-        digest.update(scenes.cpu().numpy().tobytes())
+        digest.update(scenes.numpy().tobytes())
         self.description: dict[str, Any] = {
             "kind": "synthetic",
             "recipe": RECIPE,
             "config": fields,
-            "camera": self.sensor.camera,
+            "camera": self.camera.sensor.camera,
             "digest": digest.hexdigest()[:16],
         }
 
@@ -89,31 +81,19 @@ class SyntheticData:
             crops = gather_crops(self.scenes, places, crop)
         else:  # slices are faster than indexed pixels, and there is no device to wait for
             crops = torch.stack([self._cut(crop, *place) for place in places.tolist()])
-        return self._photograph(crops.float(), generator)
+        return self.camera.photograph(crops.float(), generator)
 
     def _cut(self, crop: int, scene: int, top: int, left: int, turn: int) -> Tensor:
         return orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
 
-    def _photograph(self, scenes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mosaics and targets of scenes (b 3 h w, linear white-balanced camera RGB, mean 1)."""
-        config, batch = self.config, scenes.shape[0]
-        exposure = log_uniform(DARKEST, BRIGHTEST, batch, generator)
-        ratio = log_uniform(config.ratio_min, config.ratio_max, batch, generator)
-        gains = mosaic_gains(self.noise.draw_white_balance(batch, generator))
-        balanced = scenes * exposure
-        target = develop(balanced, self.camera_to_srgb)
-        clean = scale_mosaic(to_mosaic(balanced), 1.0 / (gains * ratio))
-        noisy = self.noise.expose(clean, self.noise.draw_rows(batch, generator), generator)
-        # As in SID's files, values below black are cut off before amplification.
-        amplification = ratio * gains if config.white_balanced_input else ratio.expand_as(gains)
-        return scale_mosaic(noisy.clamp_(min=0.0), amplification).clamp_(max=1.0), target
-
     def _hold_out(self, scenes: Tensor) -> list[Pair]:
-        # Drawn on the data's device: a GPU's held-out pairs have other noise than a CPU's.
-        generator = torch.Generator(self.device).manual_seed(self.config.seed + 1)
+        # Photographed on the CPU, so that a seed gives the same pairs whatever the device.
+        camera = SimulatedCamera(self.config, "cpu")
+        generator = torch.Generator().manual_seed(self.config.seed + 1)
         pairs = []
         for index, scene in enumerate(scenes):
-            mosaic, target = self._photograph(scene[None].float(), generator)
+            photo = camera.photograph(scene[None].float(), generator)
+            mosaic, target = (picture.to(self.device) for picture in photo)
             pairs.append(Pair(name=f"scene_{index:02d}", mosaic=mosaic, target=target))
         return pairs
 
@@ -152,9 +132,3 @@ def check_crop(crop: int, available: int) -> None:
         raise InputError(
             f"crop must be even and at most {available}, the picture's side, but is {crop}; fix it"
         )
-
-
-def log_uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
-    """`count` draws (count x 1 x 1 x 1), uniform in the logarithm."""
-    uniform = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
-    return (math.log(low) + (math.log(high) - math.log(low)) * uniform).exp()

@@ -133,7 +133,7 @@ def test_mosaic_and_target_are_in_register():
     data = SyntheticData(config, "cpu")
     mosaic, target = data.sample(64, 64, torch.Generator().manual_seed(1))
     linear = inverse_tone(target.double())
-    camera = torch.linalg.inv(data.camera_to_srgb.double())
+    camera = torch.linalg.inv(data.camera.camera_to_srgb.double())
     wanted = to_mosaic(apply_matrix(linear, camera))[..., 8:-8, 8:-8]
     seen = mosaic[..., 8:-8, 8:-8].double()
 

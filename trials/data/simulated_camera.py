@@ -1,0 +1,72 @@
+"""The simulated camera: an extremely dark photo of a scene, and the one that it should have been.
+
+The target is the clean scene as LibRaw would develop it; the mosaic is what the sensor reads out
+at 1 / ratio of the exposure, amplified again. Whatever is not given is drawn, picture by picture.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from trials.config import DataConfig
+from trials.data.noise import SensorNoise, load_sensor
+from trials.raw.colour import develop, mosaic_gains, scale_mosaic, to_mosaic
+
+# Mean of a picture in linear light: about 0.07 to 0.5 in sRGB, as of night photos exposed long.
+DARKEST, BRIGHTEST = 0.015, 0.25
+
+
+class SimulatedCamera:
+    """The sensor of a `DataConfig`, with its ranges of ISO and exposure ratio, on one device."""
+
+    def __init__(self, config: DataConfig, device: str | torch.device) -> None:
+        """Raises InputError for an unknown sensor, or ISO values it was not calibrated at."""
+        self.config, self.device = config, torch.device(device)
+        self.sensor = load_sensor(config.sensor)
+        rows = self.sensor.between(config.iso_min, config.iso_max)
+        self.noise = SensorNoise(self.sensor, rows, self.device)
+        self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
+
+    def photograph(
+        self,
+        scenes: Tensor,
+        generator: torch.Generator,
+        *,
+        exposure: Tensor | None = None,
+        ratio: Tensor | None = None,
+        white_balance: Tensor | None = None,
+        rows: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Mosaics (b 1 h w, amplified, [0, 1]) and targets (b 3 h w, sRGB, [0, 1]) of scenes.
+
+        `scenes` (b 3 h w) are linear white-balanced camera RGB, on the device of the generator.
+        `exposure` (b 1 1 1) is what they are multiplied by, 1 being white (drawn for scenes with a
+        mean of 1); `ratio` (b 1 1 1) the exposure ratio, long / short; `white_balance` (b 3) the
+        gains of red, green and blue, green's 1; `rows` (b) the row of `noise.table`, one an ISO.
+        """
+        config, batch = self.config, scenes.shape[0]
+        if exposure is None:
+            exposure = log_uniform(DARKEST, BRIGHTEST, batch, generator)
+        if ratio is None:
+            ratio = log_uniform(config.ratio_min, config.ratio_max, batch, generator)
+        if white_balance is None:
+            white_balance = self.noise.draw_white_balance(batch, generator)
+        gains = mosaic_gains(white_balance)
+        balanced = scenes * exposure
+        target = develop(balanced, self.camera_to_srgb)
+        clean = scale_mosaic(to_mosaic(balanced), 1.0 / (gains * ratio))
+        if rows is None:
+            rows = self.noise.draw_rows(batch, generator)
+        noisy = self.noise.expose(clean, rows, generator)
+        # As in SID's files, values below black are cut off before amplification.
+        amplification = ratio * gains if config.white_balanced_input else ratio.expand_as(gains)
+        return scale_mosaic(noisy.clamp_(min=0.0), amplification).clamp_(max=1.0), target
+
+
+def log_uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
+    """`count` draws (count x 1 x 1 x 1), uniform in the logarithm."""
+    uniform = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
+    return (math.log(low) + (math.log(high) - math.log(low)) * uniform).exp()
