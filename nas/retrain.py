@@ -19,15 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas import cli
 from nas.study.config import SYNTHETIC
-from nas.training.settings import (
-    PRECISIONS,
-    STEPS,
-    Plan,
-    check_same,
-    claimed,
-    make_plan,
-    write_settings,
-)
+from nas.training.folder import BEFORE_COOLDOWN, check_same, claimed, read_settings, write_settings
+from nas.training.settings import PRECISIONS, STEPS, Plan, make_plan
 from nas.training.view import View
 from nas.view.tables import duration
 from space import InputError
@@ -53,13 +46,15 @@ def parse(argv: Sequence[str]) -> Namespace:
     add("--from-trial-weights", action="store_true", help="begin with the trial's weights")
     weights = "begin with these weights: a weights.safetensors, or a published checkpoint"
     add("--weights", type=Path, help=weights)
+    continued = "go on with the training in this folder, to more --steps, into another --out"
+    add("--continue", dest="continued", type=Path, metavar="DIR", help=continued)
     add("--data", help=f"a folder in SID's layout, or {SYNTHETIC} (default: the study's)")
     out = "the training's folder: checkpoints, curve, and the network at the end"
     add("--out", type=Path, required=True, help=out)
-    add("--steps", type=int, help=f"optimiser steps in all ({STEPS:,}); the rate falls over them")
+    add("--steps", type=int, help=f"optimiser steps in all ({STEPS:,}), cool-down included")
     add("--batch", type=int, help="crops per step (the study's)")
     add("--crop", type=int, help="side of a crop in mosaic pixels (the study's)")
-    add("--learning-rate", type=float, help="Adam's peak rate (the study's)")
+    add("--learning-rate", type=float, help="rate until the cool-down (the study's)")
     add("--ema-decay", type=float, help="decay per step of the averaged weights (0.999)")
     add("--scenes", type=int, help="synthetic data only: number of training scenes (the study's)")
     add("--seed", type=int, help="fixes the first weights and the crops (the study's)")
@@ -106,9 +101,17 @@ def _retrain(
     cache = plan.cache
     data = load_data(plan.data, device=plan.device, cache_dir=cache, on_progress=view.progress)
     digest = _digest(model) if plan.weights else None
+    before = _before_cooldown(plan)
+    if plan.continued:
+        digest = hashlib.sha256((plan.continued / BEFORE_COOLDOWN).read_bytes()).hexdigest()[:16]
     settings = plan.settings(torch.get_num_threads(), digest, data.description)
     if earlier is not None:
         check_same(earlier, settings, out)
+    if plan.continued:
+        changes = ("train.steps", "eval_steps", "start", "start.digest")
+        check_same(
+            read_settings(plan.continued) or {}, settings, plan.continued, may_differ=changes
+        )
     stop = cli.StopSignal()
     checkpointer = Checkpointer(
         folder=out / "checkpoints", every_s=60 * args.checkpoint_min, stop=stop.requested
@@ -118,7 +121,7 @@ def _retrain(
         view.note(f"finished already: {_figures(out)} -> {out}")
         return 0
     write_settings(out, settings, plan.genome)
-    state = _load(checkpointer, plan, settings, view, is_new=earlier is None)
+    state = _load(checkpointer, plan, settings, view, before, is_new=earlier is None)
     stop.deferring = True
     crops = f"a training on {plan.train.batch} crops of {plan.train.crop}"
     advice = "lower --batch or --crop, into another --out"
@@ -154,9 +157,15 @@ def _retrain(
 
 
 def _load(
-    checkpointer: Checkpointer, plan: Plan, settings: dict[str, Any], view: View, *, is_new: bool
+    checkpointer: Checkpointer,
+    plan: Plan,
+    settings: dict[str, Any],
+    view: View,
+    before: State | None,
+    *,
+    is_new: bool,
 ) -> State | None:
-    """The state to resume from, if there is one, and where the training begins as a note."""
+    """The state to resume or go on from, if any, and where the training begins as a note."""
     state = checkpointer.load(settings)
     for path in checkpointer.damaged:
         view.note(f"checkpoint {path} is damaged and was left out")
@@ -171,8 +180,31 @@ def _load(
         f"{plan.name} ({plan.genome.digest[:8]}), {plan.train.steps:,} steps from {plan.start} on "
         f"{plan.data.source}, {plan.device}, {plan.precision}"
     )
-    view.begin(0)
-    return None
+    step = before["log"]["steps"] if before else 0
+    view.begin(step)
+    return before
+
+
+def _before_cooldown(plan: Plan) -> State | None:
+    """The state that --continue goes on from; InputError where it is damaged, or too far."""
+    if plan.continued is None:
+        return None
+    from trials.training.checkpoints import DamagedError, read
+    from trials.training.trainer import cooldown_start
+
+    try:
+        state = read(plan.continued / BEFORE_COOLDOWN)
+    except DamagedError as error:
+        raise InputError(
+            f"--continue must find an intact state, but {error}; train again from the start"
+        ) from error
+    done, steps = state["log"]["steps"], plan.train.steps
+    if cooldown_start(steps, plan.train) < done:
+        raise InputError(
+            f"--steps must leave {done:,} steps before their cool-down, which are done already, "
+            f"but {steps:,} leave {cooldown_start(steps, plan.train):,}; raise --steps"
+        )
+    return state
 
 
 def _figures(folder: Path) -> str:

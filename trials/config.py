@@ -44,16 +44,24 @@ class TrainConfig:
     """Crops per step."""
     crop: int = 128
     """Side of a crop in mosaic pixels: even, a multiple of the network's size multiple."""
-    learning_rate: float = 2e-3
-    """Peak of Adam's learning rate, after warm-up; it then falls to zero along a cosine."""
-    warmup_steps: int = 50
-    """Steps of linear warm-up (at most a fifth of all steps)."""
+    optimizer: str = "muon"
+    """muon: Muon for the convolutions' weights and Adam for the rest; adam: Adam for all."""
+    learning_rate: float = 6e-3
+    """The rate, of Muon and Adam alike, after warm-up and until the cool-down."""
+    warmup_steps: int = 20
+    """Steps over which the rate rises from zero, linearly."""
+    cooldown: float = 0.2
+    """Last part of a training, over which the rate falls to zero, linearly: of a rung's too. Until
+    there a training does not depend on its length, so it can be gone on with.
+    """
     grad_clip: float = 0.1
     """Largest norm of the gradient, so that no step can spoil much; MO's is mostly 0.1 to 0.5."""
     ema_decay: float = 0.99
     """Decay per step of the averaged weights; it ramps up from zero, for short runs."""
+    loss: str = "rmse"
+    """rmse: the root of a crop's mean squared error, the mean over crops; l1: mean error."""
     ms_ssim_weight: float = 0.0
-    """Share of 1 - MS-SSIM in the loss; the rest is L1."""
+    """Share of 1 - MS-SSIM in the loss."""
     first_rung: int | None = None
     """Step of the first rung (training/rungs.py); None: a 27th of all steps, at least 10."""
     dtype: str = "auto"

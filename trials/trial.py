@@ -51,8 +51,8 @@ def run_trial(
     Progress is reported as "latency", "resume", "train" and "evaluate". If `mo_latency_ms`, MO's
     latency in the study, is given, the limit holds for the ratio to MO times that.
 
-    At each rung of the training (`trials.rung_steps`) `decide` gets the scores of the averaged
-    weights and says whether it continues; without it there are no rungs. With `checkpointer` the
+    At each rung of the training (`trials.rung_steps`) `decide` gets the scores of a copy that was
+    cooled down and says whether it continues; without it there are no rungs. With `checkpointer` the
     training is saved as it goes, and resumed from what was saved before ("resume" reports the
     step); the network is then not timed again by the same model of device. (The caller discards
     the checkpoints, once the result is safe.) Nor is it timed where its latency is given as
@@ -143,7 +143,7 @@ def _train(
     images: list[ImageScore] = []
     steps = config.train.steps
 
-    def at_rung(network: DarkUNet, log: TrainLog) -> bool:
+    def judge(network: DarkUNet, log: TrainLog) -> bool:
         images[:] = score_deployed(
             network, data.held_out, config.latency, config.device, on_progress, check_stop
         )
@@ -165,8 +165,8 @@ def _train(
         data,
         config.train,
         seed=config.seed,
-        rungs=rung_steps(steps, config.train.first_rung) if decide else [steps],
-        at_rung=at_rung,
+        rungs=rung_steps(steps, config.train.first_rung) if decide else (),
+        judge=judge,
         save=checkpoint.save if checkpoint else None,
         state=checkpoint.training if checkpoint else None,
         on_progress=on_progress,

@@ -55,6 +55,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.crop": (64, 16_384),
     "train.learning_rate": (1e-12, 1e3),
     "train.warmup_steps": (0, 1_000_000_000),
+    "train.cooldown": (0, 1),
     "train.grad_clip": (1e-12, 1e12),
     "train.ema_decay": (0, 1 - 1e-9),
     "train.ms_ssim_weight": (0, 1),

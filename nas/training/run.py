@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nas.outputs.curve import draw_curve, read_curve
+from nas.training.folder import BEFORE_COOLDOWN
 from nas.training.settings import Plan
 from nas.training.view import View
 from space import DarkUNet, count_cost
@@ -20,6 +21,7 @@ from trials.outputs import write_outputs
 from trials.result import TrialResult
 from trials.scoring.images import ImageScore, mean_scores, score_deployed
 from trials.training import Checkpointer, TrainLog, train, write_curve
+from trials.training.checkpoints import write as write_state
 
 if TYPE_CHECKING:
     from trials import TrialData
@@ -49,7 +51,7 @@ def run(
     """
     steps, images = plan.train.steps, list[ImageScore]()
 
-    def at_rung(network: DarkUNet, log: TrainLog) -> bool:
+    def judge(network: DarkUNet, log: TrainLog) -> bool:
         latency, check_stop = LatencyConfig(), checkpointer.check_stop
         images[:] = score_deployed(
             network, data.held_out, latency, plan.device, view.progress, check_stop
@@ -68,9 +70,10 @@ def run(
         precision=getattr(torch, plan.precision),
         smoothing_steps=SMOOTHING_STEPS,
         row_steps=max(1, steps // CURVE_ROWS),
-        rungs={*range(plan.eval_steps, steps, plan.eval_steps), steps},
-        at_rung=at_rung,
+        evaluations=range(plan.eval_steps, steps, plan.eval_steps),
+        judge=judge,
         save=checkpointer.save,
+        before_cooldown=lambda now: write_state(folder / BEFORE_COOLDOWN, now),
         state=state,
         on_progress=view.progress,
     )

@@ -1,18 +1,11 @@
-"""The settings of a long training (network, first weights, data, recipe), and its folder.
-
-The folder's training.json holds all that decides the weights. The same command finds it there and
-resumes; another one is refused, with the settings that differ.
-"""
+"""The settings of a long training: network, first weights, data, recipe."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,19 +14,17 @@ from nas.cli.networks import load_network, read_genome
 from nas.study.config import SYNTHETIC, load_config, resolve_device
 from nas.study.reader import open_to_read, study_name
 from nas.study.records import read_rows
+from nas.training.folder import BEFORE_COOLDOWN, read_settings
 from space import Genome, InputError
 from space.export_format import WEIGHTS
 from space.safe_path import inside
 from trials.config import DataConfig, TrainConfig
-from trials.files import write_text
 
 if TYPE_CHECKING:
     import optuna
 
     from space import DarkUNet
 
-SETTINGS = "training.json"
-SCHEMA = 2
 PRECISIONS = ("auto", "float32", "bfloat16")
 # A trial's few steps want a short average, a long training a longer one.
 EMA_DECAY = 0.999
@@ -57,6 +48,7 @@ class Plan:
     threads: int | None
     eval_steps: int
     cache: Path  # where real photos are decoded to
+    continued: Path | None = None  # folder of the training that this one goes on with
 
     def initial(self) -> tuple[DarkUNet, bool]:
         """The network with its first weights, on the CPU, and whether it wants white balance.
@@ -104,6 +96,8 @@ class Plan:
 
 def make_plan(args: Namespace) -> Plan:
     """The training that the flags mean; InputError where a thing that they name isn't there."""
+    if args.continued is not None:
+        return _continued(args)
     if (args.trial is None) == (args.genome is None):
         got = "neither --trial nor --genome" if args.trial is None else "both --trial and --genome"
         raise InputError(f"there must be one network to train, but got {got}; give one of them")
@@ -130,10 +124,7 @@ def make_plan(args: Namespace) -> Plan:
     device = resolve_device(args.device or str(stored.get("device", "auto")))
     source = {"source": _source(args.data), "scenes": args.scenes}
     data = _config(DataConfig, stored.get("data", {}), source)
-    defaults = {**stored.get("train", {}), "steps": STEPS, "ema_decay": EMA_DECAY}
-    flags = ("steps", "batch", "crop", "learning_rate", "ema_decay")
-    train = _config(TrainConfig, defaults, {key: getattr(args, key) for key in flags})
-    _check(train, args)
+    train = _train(args, {**stored.get("train", {}), "steps": STEPS, "ema_decay": EMA_DECAY})
     cache = args.runs if study is None else args.runs / study_name(args.study)
     return Plan(
         name=name,
@@ -150,6 +141,56 @@ def make_plan(args: Namespace) -> Plan:
         eval_steps=args.eval_steps or max(1, train.steps // 20),
         cache=cache / "cache",
     )
+
+
+def _continued(args: Namespace) -> Plan:
+    """The training of --continue with more steps; what else decides the weights stays."""
+    folder: Path = args.continued
+    others = {"--study": args.study, "--trial": args.trial, "--genome": args.genome}
+    others |= {"--weights": args.weights, "--from-trial-weights": args.from_trial_weights or None}
+    if given := [flag for flag, value in others.items() if value is not None]:
+        raise InputError(
+            f"--continue goes on with one training's network and recipe, but got {given[0]} too; "
+            "leave that out"
+        )
+    if args.steps is None:
+        raise InputError("--continue must come with more --steps, but there are none; add --steps")
+    if folder.resolve() == args.out.resolve():
+        raise InputError(
+            f"--out must be another folder than --continue, so that nothing finished is lost, but "
+            f"both are {folder}; give a new --out"
+        )
+    settings = read_settings(folder) if folder.is_dir() else None
+    if settings is None or not (folder / BEFORE_COOLDOWN).is_file():
+        raise InputError(
+            f"--continue must be the folder of a training that has come to its cool-down, but "
+            f"{folder} has no {BEFORE_COOLDOWN}; let the training end, or give another folder"
+        )
+    stored = {key.partition(".")[2]: value for key, value in settings.items() if "." in key}
+    device = resolve_device(args.device or str(settings["device"]))
+    train = _train(args, stored)
+    source = {"source": _source(args.data), "scenes": args.scenes}
+    plan = Plan(
+        name=folder.name,
+        genome=read_genome(str(folder / "genome.json")),
+        trial=folder,
+        start=f"{folder} before its cool-down",
+        weights=None,
+        data=_config(DataConfig, stored, source),
+        train=train,
+        seed=int(settings["seed"]) if args.seed is None else args.seed,
+        device=device,
+        precision=(
+            str(settings["precision"])
+            if args.precision == "auto"
+            else _precision(args.precision, device)
+        ),
+        threads=args.threads or settings["threads"],
+        eval_steps=args.eval_steps or max(1, train.steps // 20),
+        cache=args.runs / "cache",
+        continued=folder,
+    )
+    return plan
 
 
 def _study(args: Namespace) -> optuna.Study | None:
@@ -226,6 +267,14 @@ def _source(data: str | None) -> str | None:
     return str(folder.resolve())
 
 
+def _train(args: Namespace, stored: Mapping[str, Any]) -> TrainConfig:
+    """The recipe: the stored values, with the given flags."""
+    flags = ("steps", "batch", "crop", "learning_rate", "ema_decay")
+    train: TrainConfig = _config(TrainConfig, stored, {key: getattr(args, key) for key in flags})
+    _check(train, args)
+    return train
+
+
 def _check(train: TrainConfig, args: Namespace) -> None:
     for flag, value in (("--eval-steps", args.eval_steps), ("--threads", args.threads)):
         if value is not None and value < 1:
@@ -240,78 +289,3 @@ def _config(kind: type[Any], stored: Mapping[str, Any], flags: Mapping[str, Any]
     """A config of the stored values that this version knows, with the given flags."""
     values = {**stored, **{key: value for key, value in flags.items() if value is not None}}
     return kind(**{key: values[key] for key in kind.__dataclass_fields__ if key in values})
-
-
-@contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[dict[str, Any] | None]:
-    """The settings of the training in `folder`, which is locked inside; None where it is new (it
-    is made then).
-
-    Raises InputError where the folder holds something else, or another process trains in it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(
-            f"--out must be a folder, but a file is in the way of {folder}; give another --out"
-        ) from error
-    settings = _read_settings(folder)
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"only one process may train in a folder, but another one does in {folder}; wait "
-                "for it, or give another --out"
-            ) from error
-        yield settings
-    finally:
-        os.close(lock)
-
-
-def _read_settings(folder: Path) -> dict[str, Any] | None:
-    path = folder / SETTINGS
-    if not path.is_file():
-        # What begins with a dot is a lock, or half written by a killed process.
-        others = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-        if others:
-            names = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-            raise InputError(
-                f"--out must be a new or empty folder, or a training's, but {folder} holds "
-                f"something else ({names}); give another --out"
-            )
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        schema, settings = stored["schema"], dict(stored["settings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} must hold a training's settings, but is damaged; give another --out"
-        ) from error
-    if schema != SCHEMA:
-        raise InputError(
-            f"{path} must have schema {SCHEMA}, but has {schema}; use the version that made it, "
-            "or give another --out"
-        )
-    return settings
-
-
-def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raises InputError, with all settings that differ, where the folder is another training's."""
-    changed = [key for key in {**earlier, **now} if earlier.get(key) != now.get(key)]
-    if changed:
-        changes = "; ".join(
-            f"{key} was {earlier.get(key)!r:.60}, is {now.get(key)!r:.60}" for key in changed
-        )
-        raise InputError(
-            f"the training in {folder} must go on with its own settings, but {changes}; give the "
-            "old values again, or another --out"
-        )
-
-
-def write_settings(folder: Path, settings: Mapping[str, Any], genome: Genome) -> None:
-    """Makes the folder this training's."""
-    write_text(folder / "genome.json", genome.to_json(indent=1))
-    values = {"schema": SCHEMA, "settings": dict(settings)}
-    write_text(folder / SETTINGS, json.dumps(values, indent=1))

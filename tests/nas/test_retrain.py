@@ -25,7 +25,7 @@ from stand_ins import Command, start
 from nas import cli
 from nas.cli.networks import load_network
 from nas.retrain import main
-from nas.training.settings import claimed
+from nas.training.folder import claimed
 from space import BASELINES, Genome, build_model
 from trials import Checkpointer, DataConfig, load_data, score_images
 from trials.outputs import write_weights
@@ -42,6 +42,7 @@ OUTPUTS = {
     "curve.svg",
     "preview.png",
     "training.json",
+    "before_cooldown.ckpt",
     "log.txt",
     ".lock",
 }
@@ -374,3 +375,52 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_weights(
     without_seconds = [[line.rpartition(",")[0] for line in curve] for curve in curves]
     assert without_seconds[0] == without_seconds[1] and len(without_seconds[0]) > 400
     assert not (out / "checkpoints").exists()
+
+
+def test_continued_it_is_the_longer_training_bit_for_bit(
+    retrain: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short, longer, whole = (tmp_path / name for name in ("out", "longer", "whole"))
+    assert retrain("--steps", 10)[0] == 0
+    flags = ["--continue", short, "--steps", 40, "--out", longer]
+    words = [str(word) for word in flags]
+    assert cli.run(main, words) == 0, capsys.readouterr()
+    assert retrain("--steps", 40, "--out", whole)[0] == 0
+    one, other = (load_file(folder / "weights.safetensors") for folder in (longer, whole))
+    assert all((one[name] == other[name]).all() for name in one)
+    curves = []
+    for folder in (longer, whole):
+        with (folder / "curve.csv").open() as file:
+            curves.append([(row["step"], row["loss"]) for row in csv.DictReader(file)])
+    assert curves[0][-1] == curves[1][-1]
+    # The same again says that it is finished; and the longer one can be gone on with too.
+    assert cli.run(main, words) == 0 and "finished already" in capsys.readouterr().out
+    again = ["--continue", str(longer), "--steps", "50", "--out", str(tmp_path / "again")]
+    assert cli.run(main, again) == 0
+
+
+def test_what_cannot_be_continued_is_refused(
+    retrain: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    retrain("--steps", 20)
+    short, new = tmp_path / "out", tmp_path / "new"
+
+    def error(*flags: object) -> str:
+        status = cli.run(main, [str(flag) for flag in flags])
+        return refused((status, *capsys.readouterr()))
+
+    to = ("--continue", short, "--out", new)
+    other = error(*to, "--steps", 40, "--learning-rate", 1e-3, "--batch", 2, "--seed", 9)
+    assert all(
+        words in other
+        for words in ("train.learning_rate was 0.006, is 0.001", "train.batch was 1, is 2")
+    )
+    assert "seed was" in other and "train.steps" not in other
+    assert "leave that out" in error(*to, "--steps", 40, "--genome", "MO")
+    assert "add --steps" in error(*to)
+    assert "done already" in error(*to, "--steps", 15)
+    assert "another folder" in error("--continue", short, "--out", short, "--steps", 40)
+    assert "no before_cooldown.ckpt" in error("--continue", new, "--out", short, "--steps", 40)
+    state = short / "before_cooldown.ckpt"
+    state.write_bytes(state.read_bytes()[:-9])
+    assert "damaged" in error(*to, "--steps", 40)

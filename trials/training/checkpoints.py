@@ -114,19 +114,23 @@ class Checkpointer:
 
     def _write(self, step: int, state: State) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        memory = io.BytesIO()
-        torch.save(state, memory)
-        content = memory.getbuffer()
-        path = self.folder / f"step_{step:08d}.ckpt"
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
-            file.write(content)
+        write(self.folder / f"step_{step:08d}.ckpt", state)
         for old in self.paths()[RETAINED:]:
             old.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         for path in self.folder.glob(".step_*"):
             path.unlink(missing_ok=True)
+
+
+def write(path: Path, state: State) -> None:
+    """Writes a state, all or nothing. Raises OSError for a full disk."""
+    memory = io.BytesIO()
+    torch.save(state, memory)
+    content = memory.getbuffer()
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
+        file.write(content)
 
 
 def read(path: Path) -> State:

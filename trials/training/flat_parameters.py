@@ -2,8 +2,8 @@
 
 Weight norm costs a dozen small operations per convolution and step: norm, cast, changes of layout,
 and all of that again backward; then optimiser, clipping and average walk over hundreds of small
-tensors. Here the parameters lie in one float32 buffer, convolutions with filters of the same
-length side by side, so that a handful of operations normalises all of them into plain weights, in
+tensors. Here the parameters lie in one float32 buffer, convolutions of the same shape side
+by side, so that a handful of operations normalises all of them into plain weights, in
 the dtype and layout that the convolutions want. Only the order of a few sums differs from weight
 norm's own.
 """
@@ -51,7 +51,7 @@ class FlatParameters:
         """Moves the parameters of `model`, which is on its device, into the flat buffer."""
         self.dtype = dtype
         convolutions = [one for one in model.modules() if parametrize.is_parametrized(one)]
-        convolutions.sort(key=_length)  # stable
+        convolutions.sort(key=_shape)  # stable
         normed = [_norm_of(module) for module in convolutions]
         normed_ids = {id(parameter) for pair in normed for parameter in pair}
         others = [one for one in model.parameters() if id(one) not in normed_ids]
@@ -74,6 +74,14 @@ class FlatParameters:
         self._plain = torch.zeros(end - g_length, dtype=dtype, device=device)
         self._plain_grads = torch.zeros(weights, device=device)
         self._others = slice(weights + g_length, None), slice(weights, None)
+        self.shapes: dict[tuple[int, int], tuple[int, int]] = {}
+        """How many convolutions there are with (weights in a filter, filters), side by side from
+        where on.
+        """
+        for module in convolutions:
+            shape = _shape(module)
+            count, first = self.shapes.get(shape, (0, self._starts[id(_norm_of(module)[1])]))
+            self.shapes[shape] = count + 1, first
         with torch.no_grad():
             for parameter in model.parameters():
                 view = self._view(self.values, parameter)
@@ -110,6 +118,15 @@ class FlatParameters:
                 v, g = _normed_backward(group.weight_grad, group.v, group.g, norms, 0)
                 group.v_grad.copy_(v)
                 group.g_grad.copy_(g)
+
+    def matrices(self, flat: Tensor, shape: tuple[int, int]) -> Tensor:
+        """The convolutions of a shape of `shapes` in `flat` (n, as `values`): k filters length.
+
+        In channels_last the weights of a filter are in another order, for all filters the same.
+        """
+        length, filters = shape
+        count, start = self.shapes[shape]
+        return flat[start : start + count * filters * length].view(count, filters, length)
 
     def _place(self, parameter: nn.Parameter, start: int) -> int:
         self._starts[id(parameter)] = start
@@ -189,8 +206,13 @@ def _norm_of(module: nn.Module) -> tuple[nn.Parameter, nn.Parameter]:
 
 def _length(module: nn.Module) -> int:
     """Weights in one filter."""
+    return _shape(module)[0]
+
+
+def _shape(module: nn.Module) -> tuple[int, int]:
+    """Weights in one filter, and filters."""
     v = _norm_of(module)[1]
-    return v.numel() // v.shape[0]
+    return v.numel() // v.shape[0], v.shape[0]
 
 
 def _aligned(start: int) -> int:

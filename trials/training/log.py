@@ -31,6 +31,7 @@ class TrainLog:
     """Part of `seconds` that was spent waiting for data."""
     last_rung: int = 0
     """Step of the last rung that was scored."""
+    last_evaluation: int = 0
     diverged: bool = False
     stopped: bool = False
     """Ended at a rung before the last step."""

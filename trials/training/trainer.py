@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,8 @@ from trials.training.optimizer_step import OptimizerStep
 
 # On a GPU losses are read after so many steps: to read one, host and device wait for each other.
 READ_STEPS = 16
+OPTIMIZERS = ("muon", "adam")
+LOSSES = ("rmse", "l1")
 
 
 class Trainer:
@@ -60,12 +61,17 @@ class Trainer:
         self._batch: tuple[Tensor, Tensor] | None = None
         self._captured: Callable[[], None] | None = None
 
-    def step(self, step: int, mosaic: Tensor, target: Tensor) -> bool:
-        """Does step `step` (0, 1, ...) on one batch; once diverged, nothing and returns False."""
+    def step(
+        self, step: int, mosaic: Tensor, target: Tensor, *, cooling_to: int | None = None
+    ) -> bool:
+        """Does step `step` (0, 1, ...) on one batch; once diverged, nothing and returns False.
+
+        With `cooling_to` the step is one of the cool-down that ends at that step.
+        """
         if self.divergence.diverged:
             return False
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        self.optimizer.set(learning_rate(step, self.config), decay)
+        self.optimizer.set(learning_rate(step, self.config, cooling_to), decay)
         if self._ahead:
             return self._step_ahead(mosaic, target)
         self.optimizer.forward_backward(mosaic, target)
@@ -126,15 +132,19 @@ class Trainer:
         return {
             "weights": [parameter.detach() for parameter in self.parameters],
             "average": self.average,
-            "exp_avg": optimizer.flat.views(optimizer.exp_avg, self.parameters),
+            "momentum": optimizer.flat.views(optimizer.momentum, self.parameters),
             "exp_avg_sq": optimizer.flat.views(optimizer.exp_avg_sq, self.parameters),
             "count": optimizer.count,
             "divergence": vars(self.divergence),
         }
 
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of `state`."""
+        return copy.deepcopy(self.state())
+
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
-        """Continues from a `state`; ValueError where it is another network's."""
+        """Goes on from a `state`; ValueError where it is another network's."""
         self._unread = 0
         for name, tensors in self.state().items():
             if name not in ("count", "divergence"):
@@ -148,13 +158,21 @@ class Trainer:
         vars(self.divergence).update(state["divergence"])
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """The rate of step 0, 1, ...: a linear warm-up, then a cosine that ends at zero."""
-    warmup = max(1, min(config.warmup_steps, config.steps // 5))
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, config.steps - warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+def learning_rate(step: int, config: TrainConfig, cooling_to: int | None = None) -> float:
+    """The rate of step 0, 1, ...: a linear warm-up, then constant; in a cool-down falling to zero.
+
+    (Zhai et al., "Scaling Vision Transformers", CVPR 2022, section 3.4: one long training, cooled
+    down wherever it is to be judged.)
+    """
+    rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+    if cooling_to is None:
+        return rate
+    return rate * (cooling_to - step) / max(1, cooling_to - cooldown_start(cooling_to, config))
+
+
+def cooldown_start(end: int, config: TrainConfig) -> int:
+    """The step where the cool-down begins of a training, or rung, that ends at step `end`."""
+    return end - round(config.cooldown * end)
 
 
 def check(model: DarkUNet, config: TrainConfig) -> None:
@@ -165,6 +183,13 @@ def check(model: DarkUNet, config: TrainConfig) -> None:
     if config.steps < 1 or config.batch < 1:
         values = f"{config.steps} and {config.batch}"
         raise InputError(f"steps and batch must be at least 1, but are {values}; raise them")
+    for name, known in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
+        if (value := getattr(config, name)) not in known:
+            raise InputError(
+                f"{name} must be one of {', '.join(known)}, but is {value!r}; choose one"
+            )
+    if not 0 <= config.cooldown <= 1:
+        raise InputError(f"cooldown must be in [0, 1], but is {config.cooldown}; change it")
     if not 0 <= config.ema_decay < 1 or not 0 <= config.ms_ssim_weight <= 1:
         values = f"{config.ema_decay} and {config.ms_ssim_weight}"
         rule = "ema_decay must be in [0, 1) and ms_ssim_weight in [0, 1]"

@@ -25,7 +25,7 @@ from trials.training.divergence import DivergenceDetector
 from trials.training.log import TrainLog, write_curve
 from trials.training.optimizer_step import restoration_loss
 from trials.training.prefetch import AHEAD, Batches
-from trials.training.trainer import Trainer, learning_rate
+from trials.training.trainer import Trainer, cooldown_start, learning_rate
 
 QUICK = TrainConfig(steps=12, batch=2, crop=64)
 SMALL = Genome(
@@ -137,16 +137,17 @@ def test_what_the_caller_raises_passes_through(data: SyntheticData) -> None:
         train(new_model(), data, QUICK, seed=0, on_progress=interrupt)
 
 
-def test_the_rate_rises_and_falls_to_zero() -> None:
-    recipe = TrainConfig(steps=200, warmup_steps=20, learning_rate=1e-3)
+def test_the_rate_rises_stays_and_falls_to_zero_only_in_a_cool_down() -> None:
+    recipe = TrainConfig(steps=200, warmup_steps=20, learning_rate=1e-3, cooldown=0.25)
+    start = cooldown_start(200, recipe)
     rates = [learning_rate(step, recipe) for step in range(200)]
-    assert rates[0] == pytest.approx(5e-5) and rates[19] == pytest.approx(1e-3) == max(rates)
-    assert rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:], reverse=True)
-    assert rates[-1] < 1e-6
-    assert (
-        max(learning_rate(step, TrainConfig(steps=5)) for step in range(5))
-        == TrainConfig(steps=5).learning_rate
-    )
+    assert rates[0] == pytest.approx(5e-5) and rates[:20] == sorted(rates[:20])
+    assert start == 150 and set(rates[19:]) == {1e-3}
+    cooled = [learning_rate(step, recipe, cooling_to=200) for step in range(start, 200)]
+    assert cooled[0] == 1e-3 and cooled[-1] == pytest.approx(1e-3 / 50)
+    assert cooled == sorted(cooled, reverse=True)
+    assert learning_rate(0, replace(recipe, warmup_steps=0)) == 1e-3
+    assert cooldown_start(7, replace(recipe, cooldown=0)) == 7
 
 
 def test_the_average_forgets_where_it_began(data: SyntheticData) -> None:
@@ -166,12 +167,14 @@ def test_the_loss_is_a_blend() -> None:
     generator = torch.Generator().manual_seed(0)
     target = torch.rand(2, 3, 48, 48, generator=generator)
     output = target + 0.1
-    assert float(restoration_loss(output, target, 0.0)) == pytest.approx(0.1, abs=1e-6)
-    pure = float(restoration_loss(output, target, 1.0))
+    assert float(
+        restoration_loss(output, target, TrainConfig(loss="l1", ms_ssim_weight=0.0))
+    ) == pytest.approx(0.1, abs=1e-6)
+    pure = float(restoration_loss(output, target, TrainConfig(loss="l1", ms_ssim_weight=1.0)))
     assert 0 < pure < 1
-    assert float(restoration_loss(output, target, 0.25)) == pytest.approx(
-        0.075 + 0.25 * pure, abs=1e-5
-    )
+    assert float(
+        restoration_loss(output, target, TrainConfig(loss="l1", ms_ssim_weight=0.25))
+    ) == pytest.approx(0.075 + 0.25 * pure, abs=1e-5)
 
 
 def test_ms_ssim_trains_too(data: SyntheticData) -> None:
@@ -219,25 +222,79 @@ def test_rungs_change_nothing_in_the_training(data: SyntheticData) -> None:
     train(plain, data, QUICK, seed=5)
     seen: list[tuple[int, float]] = []
 
-    def at_rung(network: DarkUNet, log: TrainLog) -> bool:
+    def judge(network: DarkUNet, log: TrainLog) -> bool:
         assert not network.training and network is not scored
         seen.append((log.steps, mean_psnr(network, data)))
         return True
 
-    log = train(scored, data, QUICK, seed=5, rungs=[4, 8, 12], at_rung=at_rung)
+    log = train(scored, data, QUICK, seed=5, rungs=[4, 8, 12], judge=judge)
     assert [step for step, _ in seen] == [4, 8, 12]
     assert not log.stopped and log.steps == 12
+    assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(scored), strict=True))
+
+
+def test_a_rung_is_judged_as_a_training_of_its_length_would_end(data: SyntheticData) -> None:
+    """A copy is cooled down there, bit for bit; and the log goes on as if nothing had been."""
+    seen: dict[int, list[Tensor]] = {}
+
+    def judge(network: DarkUNet, log: TrainLog) -> bool:
+        seen[log.steps] = weights(network)
+        return True
+
+    recipe = replace(QUICK, steps=36)
+    log = train(new_model(), data, recipe, seed=5, row_steps=5, rungs=[4, 12, 36], judge=judge)
+    for steps, found in seen.items():
+        alone = new_model()
+        train(alone, data, replace(recipe, steps=steps), seed=5)
+        assert all(torch.equal(a, b) for a, b in zip(weights(alone), found, strict=True)), steps
+    assert sorted(seen) == [4, 12, 36] and log.steps == 36
+    assert [row["step"] for row in log.rows] == [4, 5, 10, 12, 15, 20, 25, 30, 35, 36]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_gone_on_with_it_is_the_longer_training_bit_for_bit(
+    data: SyntheticData, precision: torch.dtype
+) -> None:
+    states: list[Any] = []
+    longer, model = new_model(), new_model()
+    log = train(
+        new_model(),
+        data,
+        replace(QUICK, steps=15),
+        seed=5,
+        precision=precision,
+        before_cooldown=states.append,
+    )
+    assert log.steps == 15 and [state["log"]["steps"] for state in states] == [12]
+    train(longer, data, replace(QUICK, steps=40), seed=5, precision=precision)
+    train(model, data, replace(QUICK, steps=40), seed=5, precision=precision, state=states[0])
+    assert all(torch.equal(a, b) for a, b in zip(weights(longer), weights(model), strict=True))
+
+
+def test_evaluations_change_nothing_and_come_before_the_cool_down_too(
+    data: SyntheticData,
+) -> None:
+    plain, scored = new_model(), new_model()
+    train(plain, data, QUICK, seed=5)
+    seen: list[int] = []
+
+    def judge(network: DarkUNet, log: TrainLog) -> bool:
+        seen.append(log.steps)
+        return True
+
+    log = train(scored, data, QUICK, seed=5, evaluations={3, 10, 11}, judge=judge)
+    assert seen == [3, 10, 11, 12] and {3, 10, 11, 12} <= {row["step"] for row in log.rows}
     assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(scored), strict=True))
 
 
 def test_stopped_at_a_rung_it_has_the_weights_that_were_scored(data: SyntheticData) -> None:
     model, seen = new_model(), []
 
-    def at_rung(network: DarkUNet, log: TrainLog) -> bool:
+    def judge(network: DarkUNet, log: TrainLog) -> bool:
         seen.append((weights(network), log.loss))
         return log.steps < 8
 
-    log = train(model, data, QUICK, seed=5, rungs=[4, 8, 12], at_rung=at_rung)
+    log = train(model, data, QUICK, seed=5, rungs=[4, 8, 12], judge=judge)
     assert (
         log.stopped
         and log.steps == 8
@@ -281,7 +338,7 @@ def run(
         precision=precision,
         row_steps=3,
         rungs=[5, 12],
-        at_rung=hooks.get("at_rung", lambda network, log: True),
+        judge=hooks.get("judge", lambda network, log: True),
         save=checkpointer.save,
         state=checkpointer.load({}),
     )
@@ -315,7 +372,9 @@ def test_weights_do_not_depend_on_when_checkpoints_are_written(
     pairs = zip(weights(run(data, often)[0]), weights(run(data, never)[0]), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert [path.name for path in often.paths()] == ["step_00000011.ckpt", "step_00000010.ckpt"]
-    assert [path.name for path in never.paths()] == ["step_00000005.ckpt"], "at a rung"
+    assert [path.name for path in never.paths()] == ["step_00000004.ckpt"], (
+        "before a rung's cool-down"
+    )
 
 
 def test_a_stop_during_an_evaluation_loses_nothing(data: SyntheticData, tmp_path: Path) -> None:
@@ -326,11 +385,11 @@ def test_a_stop_during_an_evaluation_loses_nothing(data: SyntheticData, tmp_path
     whole, unbroken = run(data, StopAt(tmp_path / "whole"))
     checkpointer = StopAt(tmp_path / "part")
     with pytest.raises(PreemptedError):
-        run(data, checkpointer, at_rung=stop)
-    assert checkpointer.step == 5
+        run(data, checkpointer, judge=stop)
+    assert checkpointer.step == 4
     rungs: list[int] = []
     resumed, log = run(
-        data, StopAt(tmp_path / "part"), at_rung=lambda _, log: rungs.append(log.steps) is None
+        data, StopAt(tmp_path / "part"), judge=lambda _, log: rungs.append(log.steps) is None
     )
     assert rungs == [5, 12] and timeless(log) == timeless(unbroken)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
@@ -339,9 +398,10 @@ def test_a_stop_during_an_evaluation_loses_nothing(data: SyntheticData, tmp_path
 def test_a_divergence_leaves_the_good_checkpoints(data: SyntheticData, tmp_path: Path) -> None:
     checkpointer = StopAt(tmp_path, every_s=0.0)
     _, log = run(Spoilt(data, 6, math.nan), checkpointer)
-    assert log.diverged and log.steps == 7
+    # Of the six good batches a rung's cool-down took one, and the step after it that one again.
+    assert log.diverged and log.steps == 6
     state = read(checkpointer.paths()[0])
-    assert state["log"]["steps"] == 6
+    assert state["log"]["steps"] == 5
     assert all(bool(torch.isfinite(mean).all()) for mean in state["trainer"]["average"])
 
 
@@ -362,7 +422,7 @@ def test_a_divergence_that_is_seen_at_a_checkpoint_ends_the_training(
     monkeypatch.setattr(Batches, "is_ready", True)
     checkpointer = StopAt(tmp_path, step=8)
     _, log = run(Spoilt(data, 6, math.nan), checkpointer)
-    assert log.diverged and [path.name for path in checkpointer.paths()] == ["step_00000005.ckpt"]
+    assert log.diverged and [path.name for path in checkpointer.paths()] == ["step_00000004.ckpt"]
 
 
 def test_a_checkpoint_of_another_network_is_refused(data: SyntheticData, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ a CPU's, but ahead.
 import copy
 import math
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from trials import DataConfig, TrainConfig, load_data
 from trials.data.synthetic import gather_crops
 from trials.raw.colour import orient
 from trials.training.flat_parameters import FlatParameters
-from trials.training.optimizer_step import restoration_loss
+from trials.training.muon import orthogonal
+from trials.training.optimizer_step import OptimizerStep, restoration_loss
 from trials.training.trainer import READ_STEPS, Trainer, learning_rate
 
 CPU = torch.device("cpu")
@@ -85,9 +87,9 @@ def test_flat_parameters_compute_the_network_and_its_gradient(genome, dtype):
     )
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         wanted = own(mosaic)
-    restoration_loss(wanted.float(), target, 0.0).backward()
+    restoration_loss(wanted.float(), target, CONFIG).backward()
     output = flat.network(mosaic.to(dtype))
-    loss = restoration_loss(output.float(), target, 0.0)
+    loss = restoration_loss(output.float(), target, CONFIG)
     flat.backward(loss)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
     assert output.dtype == dtype and (output - wanted).abs().max() < tolerance
@@ -115,24 +117,104 @@ def test_a_refresh_follows_the_parameters():
     )
 
 
-def test_an_update_is_clipped_adam_and_the_average_follows():
-    trainer = Trainer(new_model(), CONFIG, CPU)
-    mine = nn.Parameter(trainer.optimizer.flat.values.clone())
-    average = mine.detach().clone()
-    adam = torch.optim.Adam([mine], betas=(0.9, 0.99))
-    for step, (mosaic, target) in enumerate(batches(12)):
+def muon_by_hand(value, grad, momentum, rate):
+    """One update of a matrix, from Jordan et al. 2024, with a true orthogonal matrix's bounds."""
+    momentum.lerp_(grad, 0.05)
+    matrix = grad.lerp(momentum, 0.95).flatten(1)
+    found = orthogonal(matrix[None])[0]
+    value.sub_(rate * 0.2 * max(matrix.shape) ** 0.5 * found.view(value.shape))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("genome", genomes()[::4], ids=lambda genome: genome.digest[:6])
+def test_an_update_is_clipped_and_the_average_follows(optimizer, genome):
+    """Parameter by parameter: Muon for filters of more than 4 weights, torch's Adam for all else."""
+    config = replace(CONFIG, optimizer=optimizer, warmup_steps=4)
+    trainer = Trainer(new_model(genome), config, CPU)
+    views = trainer.optimizer.flat.views
+    names = [name for name, _ in trainer.model.named_parameters()]
+    mine = [nn.Parameter(one.detach().clone()) for one in trainer.parameters]
+    average = [one.detach().clone() for one in mine]
+    is_matrix = [
+        optimizer == "muon" and name.endswith("original1") and one[0].numel() > 4
+        for name, one in zip(names, mine, strict=True)
+    ]
+    assert any(is_matrix) == (optimizer == "muon") and not all(is_matrix)
+    momenta = [torch.zeros_like(one) for one in mine]
+    adam = torch.optim.Adam(
+        [one for one, matrix in zip(mine, is_matrix, strict=True) if not matrix],
+        betas=(0.9, 0.99),
+    )
+    side = genome.size_multiple * (1 if genome.size_multiple > 32 else 2)
+    for step, (mosaic, target) in enumerate(batches(6, side)):
         trainer.optimizer.forward_backward(mosaic, target)
-        mine.grad = trainer.optimizer.flat.grads.clone()
+        grads = views(trainer.optimizer.flat.grads, trainer.parameters)
+        for one, grad in zip(mine, grads, strict=True):
+            one.grad = grad.clone()
         assert trainer.step(step, mosaic, target)
-        clipped = float(nn.utils.clip_grad_norm_([mine], CONFIG.grad_clip)) > CONFIG.grad_clip
+        clipped = float(nn.utils.clip_grad_norm_(mine, config.grad_clip)) > config.grad_clip
         assert clipped or step > 0
-        adam.param_groups[0]["lr"] = learning_rate(step, CONFIG)
+        rate = adam.param_groups[0]["lr"] = learning_rate(step, config)
         adam.step()
-        average.lerp_(mine.detach(), 1 - min(CONFIG.ema_decay, (1 + step) / (10 + step)))
-        assert torch.allclose(trainer.optimizer.flat.values, mine, rtol=1e-5, atol=1e-6)
-        assert torch.allclose(trainer.optimizer.average, average, rtol=1e-5, atol=1e-6)
+        decay = min(config.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            mine.copy_(trainer.optimizer.flat.values)
+            for one, momentum, matrix in zip(mine, momenta, is_matrix, strict=True):
+                if matrix:
+                    muon_by_hand(one, one.grad, momentum, rate)
+        for one, mean, value, found in zip(
+            mine, average, trainer.parameters, trainer.average, strict=True
+        ):
+            mean.lerp_(one.detach(), 1 - decay)
+            assert torch.allclose(value, one, rtol=1e-4, atol=1e-5)
+            assert torch.allclose(found, mean, rtol=1e-4, atol=1e-5)
+            with torch.no_grad():
+                one.copy_(value)
+                mean.copy_(found)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 9), (2, 16, 5), (1, 7, 7), (4, 32, 288)])
+def test_orthogonal_keeps_the_singular_vectors_and_brings_the_values_near_one(shape):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, values, right = torch.linalg.svd(orthogonal(matrices), full_matrices=False)
+    wanted_left, _, wanted_right = torch.linalg.svd(matrices, full_matrices=False)
+    assert values.max() < 1.3 and values[:, 0].min() > 0.6
+    # Near square, the smallest values are lifted only in part.
+    assert values.median() > 0.6
+    found, wanted = left @ right, wanted_left @ wanted_right
+    assert (found * wanted).sum() / wanted.square().sum() > 0.8
+
+
+def test_a_matrix_of_zeros_stays_and_one_that_is_no_number_spoils_no_other():
+    matrices = torch.randn(3, 4, 9, generator=torch.Generator().manual_seed(0))
+    alone = orthogonal(matrices[2:])
+    matrices[0], matrices[1, 2, 3] = 0.0, math.nan
+    found = orthogonal(matrices)
+    assert torch.equal(found[0], torch.zeros(4, 9)) and torch.allclose(found[2:], alone, atol=1e-6)
+
+
+def test_a_gradient_of_zeros_in_one_convolution_moves_it_no_further():
+    trainer = Trainer(new_model(), CONFIG, CPU)
+    optimizer = trainer.optimizer
+    ((mosaic, target),) = batches(1)
+    optimizer.forward_backward(mosaic, target)
+    index = next(i for i, one in enumerate(trainer.parameters) if one.ndim == 4)
+    optimizer.flat.views(optimizer.flat.grads, trainer.parameters)[index].zero_()
+    before = weights(trainer)
+    optimizer.set(1e-2, 0.0)
+    optimizer.step()
+    after = weights(trainer)
+    moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert not moved[index] and sum(moved) > len(moved) / 2
+    assert all(bool(one.isfinite().all()) for one in after)
+
+
+def test_without_a_matrix_all_is_adams():
+    """Filters of a single weight or a few: nothing for Muon, and the step works."""
+    optimizer = OptimizerStep.__new__(OptimizerStep)
+    model = nn.Module()
+    model.conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1))
+    flat = FlatParameters(model, torch.float32)
+    assert all(length <= 4 for length, _ in flat.shapes)
 
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf])
