@@ -34,6 +34,10 @@ class DataConfig:
     """Fixes the scenes and the held-out pairs."""
 
 
+OPTIMIZERS = ("muon", "adam")
+LOSSES = ("rmse", "l1")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """The recipe of a training; the same for every genome."""

@@ -52,8 +52,8 @@ def run_trial(
     latency in the study, is given, the limit holds for the ratio to MO times that.
 
     At each rung of the training (`trials.rung_steps`) `decide` gets the scores of a copy that was
-    cooled down and says whether it continues; without it there are no rungs. With `checkpointer` the
-    training is saved as it goes, and resumed from what was saved before ("resume" reports the
+    cooled down, and says whether it continues; without it there are no rungs. With `checkpointer`
+    the training is saved as it goes, and resumed from what was saved before ("resume" reports the
     step); the network is then not timed again by the same model of device. (The caller discards
     the checkpoints, once the result is safe.) Nor is it timed where its latency is given as
     `timed`. With `rough_first` a network that is stopped is only timed roughly

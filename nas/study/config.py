@@ -21,7 +21,14 @@ from typing import Any, TypeVar
 from nas.study.reader import check_name
 from space import DesignSpace, InputError
 from space.errors import brief
-from trials.config import DataConfig, LatencyConfig, TrainConfig, TrialConfig
+from trials.config import (
+    LOSSES,
+    OPTIMIZERS,
+    DataConfig,
+    LatencyConfig,
+    TrainConfig,
+    TrialConfig,
+)
 from trials.training.rungs import rung_steps
 
 T = TypeVar("T")
@@ -69,6 +76,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "latency.max_seconds": SECONDS,
     "latency.front_seconds": SECONDS,
 }
+CHOICES = {"train.optimizer": OPTIMIZERS, "train.loss": LOSSES}
 # The first may not be above the second; the sizes of real photos are known only once read.
 ORDERED = (
     ("data.iso_min", "data.iso_max"),
@@ -154,6 +162,11 @@ def _check_ranges(flat: Mapping[str, Any]) -> None:
         if value is not None and not low <= value <= high:
             raise InputError(
                 f"{key} must be from {low:.12g} to {high:.12g}, but got {brief(value)}; change it"
+            )
+    for key, choices in CHOICES.items():
+        if (word := flat.get(key)) is not None and word not in choices:
+            raise InputError(
+                f"{key} must be one of {', '.join(choices)}, but got {brief(word)}; choose one"
             )
     for smaller, larger in ORDERED if flat.get("data.source") == SYNTHETIC else ():
         one, other = flat.get(smaller), flat.get(larger)

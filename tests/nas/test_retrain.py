@@ -143,7 +143,7 @@ def test_damaged_settings_are_refused(retrain: Callable[..., Any], tmp_path: Pat
     (tmp_path / "out" / "training.json").write_text("{")
     assert "is damaged" in refused(retrain())
     (tmp_path / "out" / "training.json").write_text('{"schema": 9, "settings": {}}')
-    assert "must have schema 2, but has 9" in refused(retrain())
+    assert "must have schema 3, but has 9" in refused(retrain())
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,7 @@ class _Training:
         log = self.log
         row = {"step": log.steps, "loss": log.loss, "lr": rate, "seconds": log.seconds}
         # A rung's row is there before those of the steps that its cool-down took instead.
-        place = bisect.bisect_left(log.rows, log.steps, key=lambda one: one["step"])
+        place = bisect.bisect_left([int(one["step"]) for one in log.rows], log.steps)
         if place == len(log.rows) or log.rows[place]["step"] != log.steps:
             log.rows.insert(place, row)
 

@@ -101,9 +101,15 @@ class OptimizerStep:
         excess = ((self.loss_and_norm[1] + 1e-6) / self._config.grad_clip).clamp_(min=1.0)
         torch.div(self.flat.grads, excess, out=self._grads)
         self._grads.masked_fill_(self._finite == 0, 0.0)
-        # Before Muon, whose weights are none of these.
+        values, grads, exp_avgs, exp_avg_sqs = (
+            [flat[part] for part in self._adam]
+            for flat in (self.flat.values, self._grads, self.momentum, self.exp_avg_sq)
+        )
         torch._fused_adam_(
-            *([flat[part] for part in self._adam] for flat in self._adam_tensors()),
+            values,
+            grads,
+            exp_avgs,
+            exp_avg_sqs,
             [],
             [self.count] * len(self._adam),
             lr=self._rate,
@@ -128,11 +134,8 @@ class OptimizerStep:
         rate = -muon.scale(*shape) * self._finite * self._rate
         weights.addcmul_(update, rate.float())
 
-    def _adam_tensors(self) -> list[Tensor]:
-        return [self.flat.values, self._grads, self.momentum, self.exp_avg_sq]
-
     def _adam_parts(self) -> list[slice]:
-        """What of the flat tensors is Adam's: before and behind Muon's, which lies in one piece."""
+        """What of the flat tensors is Adam's: before and behind Muon's, which is one piece."""
         size = self.flat.values.numel()
         if not self._matrix_shapes:
             return [slice(0, size)]

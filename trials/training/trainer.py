@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from space import DarkUNet, InputError
-from trials.config import TrainConfig
+from trials.config import LOSSES, OPTIMIZERS, TrainConfig
 from trials.device import capture
 from trials.training.divergence import SMOOTHING_STEPS, DivergenceDetector
 from trials.training.optimizer_step import OptimizerStep
 
 # On a GPU losses are read after so many steps: to read one, host and device wait for each other.
 READ_STEPS = 16
-OPTIMIZERS = ("muon", "adam")
-LOSSES = ("rmse", "l1")
 
 
 class Trainer:

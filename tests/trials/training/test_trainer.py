@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from space import BASELINES, DesignSpace, Genome, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
@@ -128,7 +129,7 @@ def muon_by_hand(value, grad, momentum, rate):
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize("genome", genomes()[::4], ids=lambda genome: genome.digest[:6])
 def test_an_update_is_clipped_and_the_average_follows(optimizer, genome):
-    """Parameter by parameter: Muon for filters of more than 4 weights, torch's Adam for all else."""
+    """Parameter by parameter: Muon for filters of more than 4 weights, Adam for all else."""
     config = replace(CONFIG, optimizer=optimizer, warmup_steps=4)
     trainer = Trainer(new_model(genome), config, CPU)
     views = trainer.optimizer.flat.views
@@ -209,12 +210,27 @@ def test_a_gradient_of_zeros_in_one_convolution_moves_it_no_further():
 
 
 def test_without_a_matrix_all_is_adams():
-    """Filters of a single weight or a few: nothing for Muon, and the step works."""
-    optimizer = OptimizerStep.__new__(OptimizerStep)
-    model = nn.Module()
-    model.conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1))
-    flat = FlatParameters(model, torch.float32)
-    assert all(length <= 4 for length, _ in flat.shapes)
+    """Filters of a few weights each: nothing for Muon, and the step works."""
+
+    class Tiny(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = weight_norm(nn.Conv2d(1, 3, 2, padding=1))
+            self.size_multiple = 2
+
+        def forward(self, mosaic):
+            return self.conv(mosaic)[..., :-1, :-1]
+
+    torch.manual_seed(0)
+    optimizer = OptimizerStep(Tiny(), CONFIG, torch.float32)
+    before = optimizer.flat.values.clone()
+    ((mosaic, target),) = batches(1)
+    optimizer.set(1e-2, 0.0)
+    # (The plain convolution pads by half its kernel, as ours of odd sizes do.)
+    optimizer.forward_backward(mosaic, target)
+    optimizer.step()
+    assert not torch.equal(before, optimizer.flat.values)
+    assert not optimizer._matrix_shapes and bool(optimizer.flat.values.isfinite().all())
 
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf])
