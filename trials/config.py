@@ -30,6 +30,12 @@ class DataConfig:
     ratio_min: float = 100.0
     ratio_max: float = 300.0
     """Synthetic: exposure ratios long / short (log-uniform); SID's are 100, 250 and 300."""
+    photos: str | Path | None = None
+    """Synthetic: a folder of well-exposed photos that become scenes too; None: no photos."""
+    photo_share: float = 0.5
+    """Synthetic: share of the crops, and of the held-out pairs, that photos give; 1: all."""
+    photo_scenes: int = 192
+    """Synthetic: most training scenes of photos, as many of one as of another, at most 16."""
     seed: int = 0
     """Fixes the scenes and the held-out pairs."""
 

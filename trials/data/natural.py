@@ -47,7 +47,8 @@ def natural_pairs(config: DataConfig, on_progress: Progress | None = None) -> li
     pairs: list[Pair] = []
     for done, (name, (library, place)) in enumerate(PHOTOS.items(), 1):
         linear = torch.from_numpy(read_photo(_find(library, place), SIZE)).permute(2, 0, 1)
-        for number, (top, left) in enumerate(places(*linear.shape[1:], SIZE)):
+        _, height, width = linear.shape
+        for number, (top, left) in enumerate(places(height, width, SIZE)):
             cut = linear[:, top : top + SIZE, left : left + SIZE]
             scene, _ = to_scene(cut, camera.camera_to_srgb)
             generator = torch.Generator().manual_seed(SEED + len(pairs))

@@ -17,6 +17,7 @@ from torch import Tensor
 from space import InputError
 from trials.config import DataConfig
 from trials.data.pair import Pair, Progress
+from trials.data.photos.library import choose_scene, load_photos
 from trials.data.scene_cache import cached_scenes
 from trials.data.simulated_camera import SimulatedCamera
 from trials.raw.colour import orient
@@ -40,7 +41,10 @@ class SyntheticData:
         self.config = config
         self.device = torch.device(device)
         self.camera = SimulatedCamera(config, self.device)
-        total = config.scenes + config.held_out
+        photos = load_photos(config, cache_dir, on_progress)
+        is_procedural = not photos.photos or config.photo_share < 1
+        self._procedural = config.scenes if is_procedural else 0
+        total = self._procedural + config.held_out - len(photos.held_out)
         # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
         sequences = (np.random.SeedSequence([config.seed, index]) for index in range(total))
         scene_seeds = [int(sequence.generate_state(1)[0]) for sequence in sequences]
@@ -52,9 +56,14 @@ class SyntheticData:
         scenes = cached_scenes(
             scene_seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
         )
-        self.scenes = scenes[: config.scenes].to(self.device)
-        self.held_out = self._hold_out(scenes[config.scenes :])
+        training, held_out = scenes[: self._procedural], scenes[self._procedural :]
+        self.scenes = torch.cat([training, photos.training]).to(self.device)
+        # Photos last: the pairs before them are the same with photos and without.
+        self.held_out = self._hold_out(torch.cat([held_out, photos.held_out]), len(held_out))
+        # The folder's path is nobody's business.
+        about = {"count": photos.photos, "scenes": len(photos.training), "digest": photos.digest()}
         fields = asdict(config) | {"source": "synthetic"}
+        fields |= {"photos": about if photos.photos else None}
         digest = hashlib.sha256(json.dumps([RECIPE, fields], sort_keys=True).encode())
         digest.update(scenes.numpy().tobytes())
         self.description: dict[str, Any] = {
@@ -76,6 +85,9 @@ class SyntheticData:
             (share * count).long().clamp_(max=count - 1)
             for share, count in zip(shares, counts, strict=True)
         ]
+        photos = len(self.scenes) - self._procedural
+        share = self.config.photo_share
+        numbers[0] = choose_scene(shares[0], self._procedural, photos, share)
         places = torch.stack(numbers, dim=1)
         if self.device.type == "cuda":
             crops = gather_crops(self.scenes, places, crop)
@@ -86,7 +98,7 @@ class SyntheticData:
     def _cut(self, crop: int, scene: int, top: int, left: int, turn: int) -> Tensor:
         return orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
 
-    def _hold_out(self, scenes: Tensor) -> list[Pair]:
+    def _hold_out(self, scenes: Tensor, procedural: int) -> list[Pair]:
         # Photographed on the CPU, so that a seed gives the same pairs whatever the device.
         camera = SimulatedCamera(self.config, "cpu")
         generator = torch.Generator().manual_seed(self.config.seed + 1)
@@ -94,7 +106,9 @@ class SyntheticData:
         for index, scene in enumerate(scenes):
             photo = camera.photograph(scene[None].float(), generator)
             mosaic, target = (picture.to(self.device) for picture in photo)
-            pairs.append(Pair(name=f"scene_{index:02d}", mosaic=mosaic, target=target))
+            number = index - procedural
+            name = f"photo_{number:02d}" if number >= 0 else f"scene_{index:02d}"
+            pairs.append(Pair(name=name, mosaic=mosaic, target=target))
         return pairs
 
 

@@ -1,9 +1,14 @@
-"""Where a photo is cut into square scenes that do not overlap, and which of them show something."""
+"""Where a photo is cut into squares that do not overlap, and which of them show something."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 # Mean of a cut in linear light (white = 1) below which it is nearly black: amplified to a scene,
 # it would be the noise and the steps of the photo itself.
@@ -24,6 +29,12 @@ def _starts(length: int, size: int) -> list[int]:
     if count == 1:
         return [(length - size) // 4 * 2]
     return [int(place) // 2 * 2 for place in np.linspace(0, length - size, count)]
+
+
+def spread(cuts: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the cuts, spread evenly over the photo."""
+    chosen = np.linspace(0, len(cuts) - 1, min(count, len(cuts))).round().astype(int)
+    return [cuts[index] for index in chosen]
 
 
 def worth_training(cut: NDArray[np.float32]) -> bool:
