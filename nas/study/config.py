@@ -318,7 +318,7 @@ def find_photos(photos: str) -> str:
     folder = Path(os.path.expanduser(photos))
     if not photos or not os.path.isdir(folder):
         raise InputError(
-            f"photos must be a folder of photos, but there is none at {brief(photos)}; check the path"
+            f"photos must be a folder, but there is none at {brief(photos)}; check the path"
         )
     return str(folder.resolve())
 

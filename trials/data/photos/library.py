@@ -158,6 +158,8 @@ class _Reader:
         # Unusable photos are passed over: the next ones are held out in their place.
         held_out = self._collect(rest, wanted, kept)
         training = self._collect(rest, self.config.photo_scenes, None)
+        if self.on_progress:  # enough scenes may be there before the last photo
+            self.on_progress("photos", self.total, self.total, {})
         return PhotoScenes(training=training, held_out=held_out, photos=self.used)
 
     def _collect(self, photos: Iterator[list[Path]], wanted: int, most: int | None) -> Tensor:
