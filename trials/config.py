@@ -33,7 +33,7 @@ class DataConfig:
     photos: str | Path | None = None
     """Synthetic: a folder of well-exposed photos that become scenes too; None: no photos."""
     photo_share: float = 0.5
-    """Synthetic: share of the crops, and of the held-out pairs, that photos give; 1: all."""
+    """Synthetic: share of the crops that photos give, and of the held-out pairs (all but two)."""
     photo_scenes: int = 192
     """Synthetic: most training scenes of photos, as many of one as of another, at most 16."""
     seed: int = 0

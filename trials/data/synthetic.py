@@ -108,7 +108,7 @@ class SyntheticData:
             mosaic, target = (picture.to(self.device) for picture in photo)
             number = index - procedural
             name = f"photo_{number:02d}" if number >= 0 else f"scene_{index:02d}"
-            pairs.append(Pair(name=name, mosaic=mosaic, target=target))
+            pairs.append(Pair(name, mosaic, target, is_private=number >= 0))
         return pairs
 
 

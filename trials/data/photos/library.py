@@ -137,8 +137,11 @@ def choose_scene(uniform: Tensor, procedural: int, photo: int, photo_share: floa
 
 
 def held_out_count(config: DataConfig) -> int:
-    """How many of the held-out pairs are to be of photos: their share of the crops."""
-    return int(config.photo_share * config.held_out + 0.5)
+    """How many of the held-out pairs are to be of photos: their share, but two are procedural.
+
+    Those are what pictures of a trial show: photos are private.
+    """
+    return max(0, min(int(config.photo_share * config.held_out + 0.5), config.held_out - 2))
 
 
 class _Reader:
