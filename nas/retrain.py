@@ -49,6 +49,8 @@ def parse(argv: Sequence[str]) -> Namespace:
     continued = "go on with the training in this folder, to more --steps, into another --out"
     add("--continue", dest="continued", type=Path, metavar="DIR", help=continued)
     add("--data", help=f"a folder in SID's layout, or {SYNTHETIC} (default: the study's)")
+    photos = "a folder of well-exposed photos that become scenes too (the study's)"
+    add("--photos", metavar="DIR", help=photos)
     out = "the training's folder: checkpoints, curve, and the network at the end"
     add("--out", type=Path, required=True, help=out)
     add("--steps", type=int, help=f"optimiser steps in all ({STEPS:,}), cool-down included")
@@ -178,7 +180,8 @@ def _load(
         view.note("no checkpoint to resume from: beginning again")
     view.note(
         f"{plan.name} ({plan.genome.digest[:8]}), {plan.train.steps:,} steps from {plan.start} on "
-        f"{plan.data.source}, {plan.device}, {plan.precision}"
+        f"{plan.data.source}{' and photos' if plan.data.photos else ''}, {plan.device}, "
+        f"{plan.precision}"
     )
     step = before["log"]["steps"] if before else 0
     view.begin(step)

@@ -53,6 +53,7 @@ def on_off(text: str) -> bool:
 
 
 _DATA = f"{SYNTHETIC} (made here, nothing is downloaded) or a folder in SID's layout"
+_PHOTOS = "a folder of well-exposed photos, half of the crops from then on (data.photo_share)"
 _LIMIT = "networks slower than this are not trained; it seeks the best within it"
 _DTYPE = f"what is deployed, timed and scored in: {', '.join(CHOICES['dtype'])}"
 _RUNTIME = f"{', '.join(CHOICES['runtime'])} (auto: cuda_graph on a GPU, else eager)"
@@ -65,6 +66,7 @@ _KEYS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
     ("--trials", "trials", int, "finished trials in the whole study, the baselines included"),
     ("--timeout-min", "timeout_min", float, "minutes after which no new trial starts"),
     ("--data", "data.source", str, _DATA),
+    ("--photos", "data.photos", str, _PHOTOS),
     ("--steps", "train.steps", int, "training steps of each trial"),
     ("--latency-limit-ms", "latency_limit_ms", float, _LIMIT),
     ("--dtype", "latency.dtype", str, _DTYPE),
@@ -140,6 +142,7 @@ def main(
                 enqueue_baselines(study, DesignSpace(), config.latency_limit_ms)
                 enqueue_networks(study, DesignSpace(), queue)
         about = f"{config.device}, {config.data.source}, {config.train.steps} steps"
+        about += ", photos" if config.data.photos else ""
         about += f", sampler {sampler}"
         about += f", {len(assignments)} workers" if len(assignments) > 1 else ""
         rows = read_rows(study)

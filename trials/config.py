@@ -40,6 +40,12 @@ class DataConfig:
     """Synthetic: share of training samples at less, ratios from 1 to `ratio_min` (log-uniform), so
     that a photo that is only dim is not turned grey. Held-out pairs have none.
     """
+    photos: str | Path | None = None
+    """Synthetic: a folder of well-exposed photos that become scenes too; None: no photos."""
+    photo_share: float = 0.5
+    """Synthetic: share of the crops that photos give, and of the held-out pairs (all but two)."""
+    photo_scenes: int = 192
+    """Synthetic: most training scenes of photos, as many of one as of another, at most 16."""
     seed: int = 0
     """Fixes the scenes and the held-out pairs."""
 

@@ -21,15 +21,20 @@ def require_utf8(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Yields a path to write to, which replaces `path` at the end.
 
-    If the block raises or the process is killed, `path` stays as it was.
+    If the block raises or the process is killed, `path` stays as it was. A `private` file can be
+    read by its owner alone, from its first byte on.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if private:
+            temporary.unlink(missing_ok=True)
+            temporary.touch(mode=0o600, exist_ok=False)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # some writers make private files
+        # Some writers make private files, and some make a new one.
+        temporary.chmod(0o600 if private else 0o666 & ~_umask())
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)

@@ -16,13 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from space import DarkUNet, restore
-from trials.data.pair import Pair
+from trials.data.pair import Pair, to_show
 from trials.files import replacing
 from trials.scoring.baseline import amplified_only
 from trials.training import write_curve
 
-# Pairs in a preview; the largest side of a panel, its caption's height and the gap in pixels.
-PREVIEW_PAIRS = 2
+# The largest side of a panel in a preview, its caption's height and the gap in pixels.
 PANEL, CAPTION, GAP = 320, 24, 6
 TITLES = ("amplified only", "restored", "ground truth")
 
@@ -41,8 +40,7 @@ def write_outputs(
     """
     write_weights(folder / "weights.safetensors", model, white_balanced_input=white_balanced_input)
     write_curve(folder / "curve.csv", rows)
-    chosen = sorted({0, len(pairs) // 2})[:PREVIEW_PAIRS]
-    preview = draw_preview(model, [pairs[index] for index in chosen])
+    preview = draw_preview(model, to_show(pairs))
     encoded, data = cv2.imencode(".png", preview[:, :, ::-1])
     if not encoded:
         raise RuntimeError(f"the preview in {folder} could not be encoded as PNG")

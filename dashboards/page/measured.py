@@ -80,6 +80,10 @@ def _data(data: dict[str, Any], config: dict[str, Any]) -> str:
     if synthetic and config.get("scenes"):
         low, high = config.get("ratio_min"), config.get("ratio_max")
         words.append(f"{config['scenes']} training scenes, exposure ratio {low:g} to {high:g}")
+        photos = (data.get("config") or {}).get("photos")
+        if isinstance(photos, dict):
+            of = counted(int(photos["count"]), "photo")
+            words.append(f"{counted(int(photos['scenes']), 'scene')} of {of}")
     elif data.get("training_pairs"):
         words.append(counted(int(data["training_pairs"]), "training pair"))
     words += [f"digest {data['digest']}"] if data.get("digest") else []

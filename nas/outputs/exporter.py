@@ -63,6 +63,7 @@ class ReadBack:
 def load_check(trained: Trained, source: str | None, cache: Path) -> Check:
     """Two held-out pairs of `trained`'s data (now at `source`); InputError if it has changed."""
     from trials import load_data
+    from trials.data.pair import to_show
 
     config = replace(trained.data, source=source) if source else trained.data
     try:
@@ -87,8 +88,7 @@ def load_check(trained: Trained, source: str | None, cache: Path) -> Check:
     tolerance_db = OTHER_NOISE_DB if str(config.source) == "synthetic" else OTHER_DB
     if device.partition(":")[0] == trained.device.partition(":")[0]:
         tolerance_db = SAME_DB
-    pairs = [data.held_out[index] for index in sorted({0, len(data.held_out) // 2})]
-    return Check(pairs=pairs, device=device, tolerance_db=tolerance_db)
+    return Check(pairs=to_show(data.held_out), device=device, tolerance_db=tolerance_db)
 
 
 def export(

@@ -58,6 +58,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.ratio_min": (1, 1e6),
     "data.ratio_max": (1, 1e6),
     "data.dim_share": (0, 1),
+    "data.photo_share": (1e-6, 1),
+    "data.photo_scenes": (1, 1_000_000),
     "data.seed": (0, 2**32 - 1),
     "train.steps": (1, 1_000_000_000),
     "train.batch": (1, 65_536),
@@ -170,6 +172,11 @@ def _check_ranges(flat: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{key} must be one of {', '.join(choices)}, but got {brief(word)}; choose one"
             )
+    if flat.get("data.photos") is not None and flat.get("data.source") != SYNTHETIC:
+        raise InputError(
+            f"data.photos must go with data.source {SYNTHETIC}, as real pairs have a camera's own "
+            f"noise, but got {brief(flat['data.source'])}; leave one of them out"
+        )
     for smaller, larger in ORDERED if flat.get("data.source") == SYNTHETIC else ():
         one, other = flat.get(smaller), flat.get(larger)
         if one is not None and other is not None and one > other:
@@ -200,7 +207,9 @@ def load_config(study: str, changes: Mapping[str, Any] | None = None) -> StudyCo
             key: make_section(kind, values.pop(key, {}), key + ".")
             for key, kind in SECTIONS.items()
         }
-        made["data"] = replace(made["data"], source=_source(str(made["data"].source)))
+        data = made["data"]
+        photos = None if data.photos is None else find_photos(str(data.photos))
+        made["data"] = replace(data, source=_source(str(data.source)), photos=photos)
         return make_section(StudyConfig, {**values, **made, "name": path.stem}, "")
     except InputError as error:
         if not flags:
@@ -302,6 +311,16 @@ def _source(source: str) -> str:
         name = source or "(its name is empty)"
         raise InputError(
             f"there is no data folder {name}; give one in SID's layout, or --data {SYNTHETIC}"
+        )
+    return str(folder.resolve())
+
+
+def find_photos(photos: str) -> str:
+    """The absolute path of the folder of photos; InputError where there is none."""
+    folder = Path(os.path.expanduser(photos))
+    if not photos or not os.path.isdir(folder):
+        raise InputError(
+            f"photos must be a folder, but there is none at {brief(photos)}; check the path"
         )
     return str(folder.resolve())
 

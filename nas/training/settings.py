@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.networks import load_network, read_genome
-from nas.study.config import SYNTHETIC, load_config, resolve_device
+from nas.study.config import SYNTHETIC, find_photos, load_config, resolve_device
 from nas.study.reader import open_to_read, study_name
 from nas.study.records import read_rows
 from nas.training.folder import BEFORE_COOLDOWN, read_settings
@@ -122,8 +122,7 @@ def make_plan(args: Namespace) -> Plan:
         trial = Path(args.genome) if Path(args.genome).is_dir() else None
     start, weights = _start(args, trial)
     device = resolve_device(args.device or str(stored.get("device", "auto")))
-    source = {"source": _source(args.data), "scenes": args.scenes}
-    data = _config(DataConfig, stored.get("data", {}), source)
+    data = _data(args, stored.get("data", {}))
     train = _train(args, {**stored.get("train", {}), "steps": STEPS, "ema_decay": EMA_DECAY})
     cache = args.runs if study is None else args.runs / study_name(args.study)
     return Plan(
@@ -169,14 +168,13 @@ def _continued(args: Namespace) -> Plan:
     stored = {key.partition(".")[2]: value for key, value in settings.items() if "." in key}
     device = resolve_device(args.device or str(settings["device"]))
     train = _train(args, stored)
-    source = {"source": _source(args.data), "scenes": args.scenes}
     plan = Plan(
         name=folder.name,
         genome=read_genome(str(folder / "genome.json")),
         trial=folder,
         start=f"{folder} before its cool-down",
         weights=None,
-        data=_config(DataConfig, stored, source),
+        data=_data(args, stored),
         train=train,
         seed=int(settings["seed"]) if args.seed is None else args.seed,
         device=device,
@@ -265,6 +263,23 @@ def _source(data: str | None) -> str | None:
             f"path, or give --data {SYNTHETIC}"
         )
     return str(folder.resolve())
+
+
+def _data(args: Namespace, stored: Mapping[str, Any]) -> DataConfig:
+    """The data: the stored values, with the given flags; real pairs replace photos too."""
+    source = _source(args.data)
+    photos = None if args.photos is None else find_photos(args.photos)
+    if source not in (None, SYNTHETIC):
+        if photos is not None:
+            raise InputError(
+                f"--photos must go with --data {SYNTHETIC}, as real pairs have a camera's own "
+                f"noise, but got --data {args.data}; leave one of them out"
+            )
+        stored = {**stored, "photos": None}
+    data: DataConfig = _config(
+        DataConfig, stored, {"source": source, "scenes": args.scenes, "photos": photos}
+    )
+    return data
 
 
 def _train(args: Namespace, stored: Mapping[str, Any]) -> TrainConfig:

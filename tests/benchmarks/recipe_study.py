@@ -44,6 +44,7 @@ from trials import (
     score_images,
     train,
 )
+from trials.data.natural import natural_pairs
 from trials.files import replacing
 
 # Random networks are those of this seed; judges' scenes are those of that one.
@@ -60,7 +61,9 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--name", default="default", help="of what --set makes of the recipe")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--judges", nargs="+", default=["synthetic"], choices=JUDGES)
+    parser.add_argument(
+        "--judges", nargs="+", default=["synthetic", "natural"], choices=list(JUDGES)
+    )
     parser.add_argument("--real", type=Path, help="a folder of real pairs, for the judge real")
     parser.add_argument("--judge-seed", type=int, default=JUDGE_SEED)
     parser.add_argument("--judge-scenes", type=int, default=JUDGE_SCENES)
@@ -173,6 +176,11 @@ def synthetic(args: argparse.Namespace, config: DataConfig, cache: Path) -> Sequ
     return load_data(fresh, cache_dir=cache).held_out
 
 
+def natural(args: argparse.Namespace, config: DataConfig, cache: Path) -> Sequence[Pair]:
+    """Photos that no recipe has seen."""
+    return natural_pairs(config)
+
+
 def real(args: argparse.Namespace, config: DataConfig, cache: Path) -> Sequence[Pair]:
     """All pairs of --real."""
     if args.real is None:
@@ -180,7 +188,7 @@ def real(args: argparse.Namespace, config: DataConfig, cache: Path) -> Sequence[
     return load_pairs(args.real, "all", cache_dir=cache)
 
 
-JUDGES = {"synthetic": synthetic, "real": real}
+JUDGES = {"synthetic": synthetic, "natural": natural, "real": real}
 
 
 def known(path: Path) -> set[tuple[str, str, int, int]]:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from space import InputError
 from trials.config import DataConfig
 from trials.data.cache import DecodedCache, decoder_version
 from trials.data.pair import Pair, Progress, TrialData
@@ -47,6 +48,11 @@ def load_data(
     """
     if str(config.source) == "synthetic":
         return SyntheticData(config, device, on_progress, cache_dir)
+    if config.photos is not None:
+        raise InputError(
+            "photos must go with synthetic data, as real pairs have a camera's own noise, but the "
+            f"data are {config.source}; leave one of them out"
+        )
     return RealData(config, device, cache_dir or DEFAULT_CACHE, on_progress)
 
 

@@ -20,6 +20,23 @@ class Pair:
     """1 1 h w float32: the amplified RGGB mosaic in [0, 1]."""
     target: Tensor
     """1 3 h w float32: sRGB in [0, 1]."""
+    is_private: bool = False
+    """A part of somebody's photo, which no picture file may show."""
+
+
+def to_show(pairs: Sequence[Pair]) -> list[Pair]:
+    """The first pair and one from the middle, to be shown in files: none of them private.
+
+    `pairs` may be loaded when accessed, so that only those around are looked at; the private ones
+    come last.
+    """
+    shown = set()
+    for index in (0, len(pairs) // 2):
+        while index > 0 and pairs[index].is_private:
+            index -= 1
+        shown.add(index)
+    chosen = [pairs[index] for index in sorted(shown)]
+    return [pair for pair in chosen if not pair.is_private]
 
 
 class TrialData(Protocol):

@@ -17,6 +17,7 @@ from torch import Tensor
 from space import InputError
 from trials.config import DataConfig
 from trials.data.pair import Pair, Progress
+from trials.data.photos.library import choose_scene, load_photos
 from trials.data.scenes import PALETTES, cached_scenes
 from trials.data.simulated_camera import SimulatedCamera
 from trials.raw.colour import orient
@@ -44,9 +45,12 @@ class SyntheticData:
         self.config = config
         self.device = torch.device(device)
         self.camera = SimulatedCamera(config, self.device)
+        photos = load_photos(config, cache_dir, on_progress)
+        is_procedural = not photos.photos or config.photo_share < 1
+        self._procedural = config.scenes if is_procedural else 0
         scene_seeds = [
-            *seeds_of(config.seed, config.scenes),
-            *seeds_of(config.seed, config.held_out, HELD_OUT),
+            *seeds_of(config.seed, self._procedural),
+            *seeds_of(config.seed, config.held_out - len(photos.held_out), HELD_OUT),
         ]
         total = len(scene_seeds)
 
@@ -64,9 +68,14 @@ class SyntheticData:
         )
         if config.colours != "grey":
             scenes = self.camera.from_srgb(scenes)
-        self.scenes = scenes[: config.scenes].to(self.device)
-        self.held_out = self._hold_out(scenes[config.scenes :])
+        training, held_out = scenes[: self._procedural], scenes[self._procedural :]
+        self.scenes = torch.cat([training, photos.training]).to(self.device)
+        # Photos last: the pairs before them are the same with photos and without.
+        self.held_out = self._hold_out(torch.cat([held_out, photos.held_out]), len(held_out))
+        # The folder's path is nobody's business.
+        about = {"count": photos.photos, "scenes": len(photos.training), "digest": photos.digest()}
         fields = asdict(config) | {"source": "synthetic"}
+        fields |= {"photos": about if photos.photos else None}
         digest = hashlib.sha256(json.dumps([RECIPE, fields], sort_keys=True).encode())
         digest.update(scenes.numpy().tobytes())
         self.description: dict[str, Any] = {
@@ -88,6 +97,9 @@ class SyntheticData:
             (share * count).long().clamp_(max=count - 1)
             for share, count in zip(shares, counts, strict=True)
         ]
+        photos = len(self.scenes) - self._procedural
+        share = self.config.photo_share
+        numbers[0] = choose_scene(shares[0], self._procedural, photos, share)
         places = torch.stack(numbers, dim=1)
         if self.device.type == "cuda":
             crops = gather_crops(self.scenes, places, crop)
@@ -99,7 +111,7 @@ class SyntheticData:
     def _cut(self, crop: int, scene: int, top: int, left: int, turn: int) -> Tensor:
         return orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
 
-    def _hold_out(self, scenes: Tensor) -> list[Pair]:
+    def _hold_out(self, scenes: Tensor, procedural: int) -> list[Pair]:
         # Photographed on the CPU, so that a seed gives the same pairs whatever the device.
         camera = SimulatedCamera(self.config, "cpu")
         generator = torch.Generator().manual_seed(self.config.seed + 1)
@@ -107,7 +119,9 @@ class SyntheticData:
         for index, scene in enumerate(scenes):
             photo = camera.photograph(scene[None].float(), generator)
             mosaic, target = (picture.to(self.device) for picture in photo)
-            pairs.append(Pair(name=f"scene_{index:02d}", mosaic=mosaic, target=target))
+            number = index - procedural
+            name = f"photo_{number:02d}" if number >= 0 else f"scene_{index:02d}"
+            pairs.append(Pair(name, mosaic, target, is_private=number >= 0))
         return pairs
 
 
