@@ -22,6 +22,7 @@ from nas.study.reader import check_name
 from space import DesignSpace, InputError
 from space.errors import brief
 from trials.config import (
+    COLOURS,
     LOSSES,
     OPTIMIZERS,
     DataConfig,
@@ -56,6 +57,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.iso_max": (1, 10_000_000),
     "data.ratio_min": (1, 1e6),
     "data.ratio_max": (1, 1e6),
+    "data.dim_share": (0, 1),
     "data.photo_share": (1e-6, 1),
     "data.photo_scenes": (1, 1_000_000),
     "data.seed": (0, 2**32 - 1),
@@ -78,7 +80,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "latency.max_seconds": SECONDS,
     "latency.front_seconds": SECONDS,
 }
-CHOICES = {"train.optimizer": OPTIMIZERS, "train.loss": LOSSES}
+CHOICES = {"data.colours": COLOURS, "train.optimizer": OPTIMIZERS, "train.loss": LOSSES}
 # The first may not be above the second; the sizes of real photos are known only once read.
 ORDERED = (
     ("data.iso_min", "data.iso_max"),

@@ -5,8 +5,9 @@
 The plain loop is what many published trainings do: a DataLoader with worker processes makes the
 crops (here of decoded scenes in memory, with noise: a loader that opens raw files is slower still,
 see loader_speed.py), the network runs eagerly in float32, and the optimiser walks parameter by
-parameter. Ours is the step of trials.training.trainer; on a GPU, where a CUDA graph replays it, it
-is timed without one too. All have the same scenes, batch, crop, threads and device; blocks take
+parameter, with Adam. Ours is the step of trials.training.trainer, timed with Adam for all
+parameters too, which tells what Muon costs; on a GPU, where a CUDA graph replays it, it is timed
+without one too. All have the same scenes, batch, crop, threads and device; blocks take
 turns. The machine's load is stored with the figures: on a busy one they mean little.
 """
 
@@ -20,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def plain_step(
 
     def step() -> None:
         mosaic, target = (tensor.to(device) for tensor in next(batches))
-        loss = restoration_loss(model(mosaic), target, 0.0)
+        loss = restoration_loss(model(mosaic), target, config)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, config.grad_clip)
@@ -92,6 +94,13 @@ def our_step(
         done += 1
 
     return step
+
+
+def over_blocks(times: list[float], others: list[float]) -> tuple[float, float, float]:
+    """The ratio of `times` to `others`, block by block: median, and all but a tenth each side."""
+    ratios = sorted(one / other for one, other in zip(times, others, strict=True))
+    tenth = len(ratios) // 10
+    return statistics.median(ratios), ratios[tenth], ratios[-1 - tenth]
 
 
 def main() -> int:
@@ -124,6 +133,7 @@ def main() -> int:
         loops = {
             "plain": plain_step(name, in_memory, config, device, args.workers),
             "ours": our_step(name, on_device, config, device),
+            "adam": our_step(name, on_device, replace(config, optimizer="adam"), device),
         }
         if device.type == "cuda":
             loops["eager"] = our_step(name, on_device, config, device, graph=False)
@@ -137,20 +147,22 @@ def main() -> int:
                     torch.cuda.synchronize()
                 if block:  # the first warms up
                     times[loop].append((time.perf_counter() - started) / BLOCK_STEPS)
-        pairs = zip(times["plain"], times["ours"], strict=True)
-        ratios = sorted(plain / ours for plain, ours in pairs)
-        tenth = len(ratios) // 10
+        median, low, high = over_blocks(times["plain"], times["ours"])
         figures = {
             "plain_ms": 1000 * statistics.median(times["plain"]),
             "ours_ms": 1000 * statistics.median(times["ours"]),
-            "times_as_fast": statistics.median(ratios),
-            "low": ratios[tenth],
-            "high": ratios[-1 - tenth],
+            "times_as_fast": median,
+            "low": low,
+            "high": high,
         }
+        names = ("median", "low", "high")
+        muon = dict(zip(names, over_blocks(times["ours"], times["adam"]), strict=True))
+        figures["of_adam"] = muon
         print(
             f"{name}: plain {figures['plain_ms']:.0f} ms a step, ours {figures['ours_ms']:.0f} ms "
             f"({results['dtype']}), {figures['times_as_fast']:.2f} times as fast "
-            f"({figures['low']:.2f} to {figures['high']:.2f} over blocks)",
+            f"({figures['low']:.2f} to {figures['high']:.2f} over blocks), "
+            f"{muon['median']:.2f} ({muon['low']:.2f} to {muon['high']:.2f}) of Adam's time",
             flush=True,
         )
         if "eager" in times:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trials.config import DataConfig
 from trials.data.noise import SensorNoise, load_sensor
-from trials.raw.colour import develop, mosaic_gains, scale_mosaic, to_mosaic
+from trials.raw.colour import apply_matrix, develop, mosaic_gains, scale_mosaic, to_mosaic
 
 # Mean of a picture in linear light: about 0.07 to 0.5 in sRGB, as of night photos exposed long.
 DARKEST, BRIGHTEST = 0.015, 0.25
@@ -29,6 +29,25 @@ class SimulatedCamera:
         rows = self.sensor.between(config.iso_min, config.iso_max)
         self.noise = SensorNoise(self.sensor, rows, self.device)
         self.camera_to_srgb = torch.tensor(self.sensor.camera_to_srgb, device=self.device)
+
+    def from_srgb(self, scenes: Tensor) -> Tensor:
+        """Linear sRGB scenes (n 3 h w, any dtype) as white-balanced camera RGB, not below 0."""
+        matrix = torch.linalg.inv(self.camera_to_srgb.double().cpu()).float().to(scenes.device)
+        converted = torch.empty_like(scenes)
+        for scene, place in zip(scenes, converted, strict=True):  # one by one: half the memory
+            place.copy_(apply_matrix(scene[None].float(), matrix)[0].clamp_(min=0.0))
+        return converted
+
+    def draw_ratio(
+        self, count: int, generator: torch.Generator, *, dim_share: float = 0.0
+    ) -> Tensor:
+        """`count` exposure ratios (count 1 1 1); a `dim_share` of them is of less dark photos."""
+        ratio = log_uniform(self.config.ratio_min, self.config.ratio_max, count, generator)
+        if dim_share == 0:
+            return ratio
+        dim = log_uniform(1.0, self.config.ratio_min, count, generator)
+        chance = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
+        return torch.where(chance < dim_share, dim, ratio)
 
     def photograph(
         self,
@@ -51,7 +70,7 @@ class SimulatedCamera:
         if exposure is None:
             exposure = log_uniform(DARKEST, BRIGHTEST, batch, generator)
         if ratio is None:
-            ratio = log_uniform(config.ratio_min, config.ratio_max, batch, generator)
+            ratio = self.draw_ratio(batch, generator)
         if white_balance is None:
             white_balance = self.noise.draw_white_balance(batch, generator)
         gains = mosaic_gains(white_balance)

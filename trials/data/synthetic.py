@@ -18,12 +18,16 @@ from space import InputError
 from trials.config import DataConfig
 from trials.data.pair import Pair, Progress
 from trials.data.photos.library import choose_scene, load_photos
-from trials.data.scene_cache import cached_scenes
+from trials.data.scenes import PALETTES, cached_scenes
 from trials.data.simulated_camera import SimulatedCamera
 from trials.raw.colour import orient
 
 # Raised whenever a change of code changes what a seed gives: no study mixes two kinds of data.
-RECIPE = 1
+RECIPE = 2
+
+
+# What a stream of scenes is for: no scene of one turns up in another of the same seed.
+TRAINING, HELD_OUT = (), (1,)
 
 
 class SyntheticData:
@@ -44,18 +48,26 @@ class SyntheticData:
         photos = load_photos(config, cache_dir, on_progress)
         is_procedural = not photos.photos or config.photo_share < 1
         self._procedural = config.scenes if is_procedural else 0
-        total = self._procedural + config.held_out - len(photos.held_out)
-        # SeedSequence mixes the two numbers, so that neighbouring seeds share no scene.
-        sequences = (np.random.SeedSequence([config.seed, index]) for index in range(total))
-        scene_seeds = [int(sequence.generate_state(1)[0]) for sequence in sequences]
+        scene_seeds = [
+            *seeds_of(config.seed, self._procedural),
+            *seeds_of(config.seed, config.held_out - len(photos.held_out), HELD_OUT),
+        ]
+        total = len(scene_seeds)
 
         def on_drawn(count: int) -> None:
             if on_progress:
                 on_progress("scenes", count, total, {})
 
         scenes = cached_scenes(
-            scene_seeds, config.scene_size, recipe=RECIPE, folder=cache_dir, on_drawn=on_drawn
+            scene_seeds,
+            config.scene_size,
+            palette=config.colours,
+            recipe=RECIPE,
+            folder=cache_dir,
+            on_drawn=on_drawn,
         )
+        if config.colours != "grey":
+            scenes = self.camera.from_srgb(scenes)
         training, held_out = scenes[: self._procedural], scenes[self._procedural :]
         self.scenes = torch.cat([training, photos.training]).to(self.device)
         # Photos last: the pairs before them are the same with photos and without.
@@ -93,7 +105,8 @@ class SyntheticData:
             crops = gather_crops(self.scenes, places, crop)
         else:  # slices are faster than indexed pixels, and there is no device to wait for
             crops = torch.stack([self._cut(crop, *place) for place in places.tolist()])
-        return self.camera.photograph(crops.float(), generator)
+        ratio = self.camera.draw_ratio(batch, generator, dim_share=self.config.dim_share)
+        return self.camera.photograph(crops.float(), generator, ratio=ratio)
 
     def _cut(self, crop: int, scene: int, top: int, left: int, turn: int) -> Tensor:
         return orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
@@ -110,6 +123,15 @@ class SyntheticData:
             name = f"photo_{number:02d}" if number >= 0 else f"scene_{index:02d}"
             pairs.append(Pair(name, mosaic, target, is_private=number >= 0))
         return pairs
+
+
+def seeds_of(seed: int, count: int, stream: tuple[int, ...] = TRAINING) -> list[int]:
+    """Seeds of the first `count` scenes of a stream, however many there are in another one.
+
+    SeedSequence mixes the numbers, so that neighbouring seeds share no scene.
+    """
+    sequences = (np.random.SeedSequence([seed, index, *stream]) for index in range(count))
+    return [int(sequence.generate_state(1)[0]) for sequence in sequences]
 
 
 def gather_crops(scenes: Tensor, places: Tensor, crop: int) -> Tensor:
@@ -133,6 +155,11 @@ def check(config: DataConfig) -> None:
     for name, least in (("scenes", 1), ("held_out", 1), ("scene_size", 32), ("ratio_min", 1)):
         if (value := getattr(config, name)) < least:
             raise InputError(f"{name} must be at least {least}, but is {value}; raise it")
+    if config.colours not in PALETTES:
+        known = ", ".join(PALETTES)
+        raise InputError(f"colours must be one of {known}, but is {config.colours!r}; choose one")
+    if not 0 <= config.dim_share <= 1:
+        raise InputError(f"dim_share must be in [0, 1], but is {config.dim_share}; change it")
     if config.scene_size % 2:
         raise InputError(f"scene_size must be even, but is {config.scene_size}; add one")
     low, high = config.ratio_min, config.ratio_max

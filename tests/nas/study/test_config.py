@@ -63,6 +63,7 @@ def test_dark_opens_with_its_launch_line_and_explains_every_key() -> None:
 
 def test_keys_that_dark_comments_out_are_right_when_uncommented(tmp_path: Path) -> None:
     text = re.sub(r"^# (\w+ = )", r"\1", (STUDIES / "dark.toml").read_text(), flags=re.MULTILINE)
+    text = text.replace('"DIR"', f'"{tmp_path}"')
     path = tmp_path / "all.toml"
     path.write_text(text)
     assert tomllib.loads(text)["latency_limit_ms"] > 0

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from trials import DataConfig, load_data
-from trials.data import scene_cache
-from trials.data.scene_cache import cached_scenes
+from trials.data.scenes import cache, cached_scenes
 
 SEEDS = [3, 1, 4]
 
@@ -13,15 +12,25 @@ SEEDS = [3, 1, 4]
 def test_stored_scenes_are_the_drawn_ones(tmp_path, monkeypatch):
     counts = []
     folder = tmp_path / "cache"
-    fresh = cached_scenes(SEEDS, 64, recipe=1, folder=folder, on_drawn=counts.append)
+    fresh = cached_scenes(
+        SEEDS, 64, palette="natural", recipe=1, folder=folder, on_drawn=counts.append
+    )
     assert fresh.shape == (3, 3, 64, 64) and fresh.dtype == torch.half and counts == [1, 2, 3]
-    assert torch.equal(fresh, cached_scenes(SEEDS, 64, recipe=1))
-    monkeypatch.setattr(scene_cache, "draw_scene", None)
-    again = cached_scenes(SEEDS, 64, recipe=1, folder=folder, on_drawn=counts.append)
+    assert torch.equal(fresh, cached_scenes(SEEDS, 64, palette="natural", recipe=1))
+    monkeypatch.setattr(cache, "draw_scene", None)
+    again = cached_scenes(
+        SEEDS, 64, palette="natural", recipe=1, folder=folder, on_drawn=counts.append
+    )
     assert torch.equal(fresh, again) and counts[3:] == [3]
-    for seeds, size, recipe in ((SEEDS, 64, 2), ([3, 1], 64, 1), (SEEDS, 32, 1)):
+    others = (
+        (SEEDS, 64, 2, "natural"),
+        ([3, 1], 64, 1, "natural"),
+        (SEEDS, 32, 1, "natural"),
+        (SEEDS, 64, 1, "grey"),
+    )
+    for seeds, size, recipe, palette in others:
         with pytest.raises(TypeError):  # nothing is there: they would be drawn
-            cached_scenes(seeds, size, recipe=recipe, folder=folder)
+            cached_scenes(seeds, size, palette=palette, recipe=recipe, folder=folder)
 
 
 CHANGES = [lambda b: b[:-1], lambda b: b"", lambda b: b"x", lambda b: b[:5000] + b"?" + b[5001:]]
@@ -29,17 +38,21 @@ CHANGES = [lambda b: b[:-1], lambda b: b"", lambda b: b"x", lambda b: b[:5000] +
 
 @pytest.mark.parametrize("damage", CHANGES)
 def test_a_damaged_file_is_drawn_anew(tmp_path, damage):
-    fresh = cached_scenes(SEEDS, 64, recipe=1, folder=tmp_path)
+    fresh = cached_scenes(SEEDS, 64, palette="natural", recipe=1, folder=tmp_path)
     (path,) = tmp_path.iterdir()
     intact = path.read_bytes()
     path.write_bytes(damage(intact))
-    assert torch.equal(fresh, cached_scenes(SEEDS, 64, recipe=1, folder=tmp_path))
+    assert torch.equal(
+        fresh, cached_scenes(SEEDS, 64, palette="natural", recipe=1, folder=tmp_path)
+    )
     assert path.read_bytes() == intact
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "cache").write_text("in the way")
-    assert len(cached_scenes(SEEDS, 64, recipe=1, folder=tmp_path / "cache")) == 3
+    assert (
+        len(cached_scenes(SEEDS, 64, palette="natural", recipe=1, folder=tmp_path / "cache")) == 3
+    )
 
 
 def test_the_data_are_the_same_with_and_without(tmp_path):

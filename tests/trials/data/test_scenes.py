@@ -1,5 +1,6 @@
 """Scenes, colour and synthetic samples."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.color import rgb2lab
 
 from space import InputError
 from trials import DataConfig, load_data
 from trials.data.noise import SensorNoise, load_sensor
-from trials.data.scenes import draw_scene
-from trials.data.synthetic import SyntheticData
+from trials.data.scenes import PALETTES, draw_scene
+from trials.data.scenes.lamps import LAMPS, balance, of_chromaticity
+from trials.data.scenes.surfaces import XYZ_TO_SRGB, chromatic
+from trials.data.simulated_camera import SimulatedCamera
+from trials.data.synthetic import HELD_OUT, SyntheticData, seeds_of
 from trials.raw.colour import (
     ALPHA,
     POWER,
@@ -41,9 +46,9 @@ def data():
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([32, 64, 130]))
-def test_a_scene_is_light(seed, size):
-    scene = draw_scene(size, seed)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([32, 64, 130]), st.sampled_from(list(PALETTES)))
+def test_a_scene_is_light(seed, size, palette):
+    scene = draw_scene(size, seed, palette)
     assert scene.shape == (size, size, 3) and scene.dtype == np.float32
     assert np.isfinite(scene).all() and scene.min() >= 0
     assert 0.5 < np.minimum(scene[..., 1], 100).mean() < 20
@@ -53,6 +58,102 @@ def test_a_scene_is_light(seed, size):
 def test_a_seed_fixes_the_scene():
     assert np.array_equal(draw_scene(64, 7), draw_scene(64, 7))
     assert not np.array_equal(draw_scene(64, 7), draw_scene(64, 8))
+
+
+def test_grey_scenes_are_those_of_the_earlier_releases():
+    digest = hashlib.sha256()
+    for seed in range(4):
+        digest.update(draw_scene(64, seed, "grey").tobytes())
+    assert digest.hexdigest()[:16] == "824a7580ee30a6b1"
+
+
+def lab_of(srgb):
+    """CIELAB (b 3 h w) of linear sRGB; scikit-image takes it with its curve."""
+    curved = np.where(srgb < 0.0031308, 12.92 * srgb, 1.055 * srgb ** (1 / 2.4) - 0.055)
+    return rgb2lab(np.clip(curved, 0, 1), channel_axis=-1)
+
+
+def test_natural_scenes_have_all_hues_and_are_no_confetti():
+    scenes = np.stack([draw_scene(64, seed) for seed in range(96)])
+    lab = lab_of(np.clip(0.18 * scenes, 0, 1))
+    chroma = np.hypot(lab[..., 1], lab[..., 2])
+    hues = np.rad2deg(np.arctan2(lab[..., 2], lab[..., 1]))[chroma > 15] % 360
+    sectors = np.histogram(hues, bins=12, range=(0, 360))[0] / len(hues)
+    assert sectors.min() > 0.005, "each of twelve hues is known"
+    assert 5 < np.median(chroma) < 20 and np.quantile(chroma, 0.95) > 30
+    grey = np.stack([draw_scene(64, seed, "grey") for seed in range(96)])
+    lab = lab_of(np.clip(0.18 * grey, 0, 1))
+    old = np.hypot(lab[..., 1], lab[..., 2])
+    hues = np.rad2deg(np.arctan2(lab[..., 2], lab[..., 1]))[old > 15] % 360
+    greens = ((hues > 120) & (hues < 180)).mean()
+    assert greens < sectors[4:6].sum(), "which is what the grey ones lack"
+
+
+@pytest.mark.parametrize(
+    ("hue", "chroma"), [(55.0, 20.0), (118.0, 24.0), (250.0, 13.0), (330.0, 30.0)]
+)
+def test_a_surface_has_the_hue_and_chroma_it_is_said_to_have(hue, chroma):
+    lightness = 55.0
+    colour = chromatic(lightness, hue, chroma)
+    luminance = ((lightness + 16) / 116) ** 3
+    lab = lab_of((colour * luminance)[None, None])[0, 0]
+    assert lab[0] == pytest.approx(lightness, abs=0.5)
+    assert np.hypot(lab[1], lab[2]) == pytest.approx(chroma, abs=0.7)
+    assert np.rad2deg(np.arctan2(lab[2], lab[1])) % 360 == pytest.approx(hue, abs=2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(20, 90), st.floats(0, 360), st.floats(0, 150))
+def test_no_surface_leaves_the_gamut(lightness, hue, chroma):
+    colour = chromatic(lightness, hue, chroma)
+    assert colour.min() >= 0.01 - 1e-9
+    assert colour @ (0.2126, 0.7152, 0.0722) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_lamps_have_their_chromaticities():
+    to_xyz = np.linalg.inv(XYZ_TO_SRGB)
+    assert sum(share for _, share, _, _ in LAMPS) == pytest.approx(1.0)
+    for _, _, x, y in LAMPS:
+        colour = of_chromaticity(x, y)
+        xyz = to_xyz @ colour
+        found = xyz[:2] / xyz.sum()
+        # Sodium lies beside the gamut.
+        assert found == pytest.approx((x, y), abs=0.003 if colour.min() > 0.05 else 0.06)
+
+
+def test_a_camera_balances_its_main_light_but_not_altogether():
+    rng = np.random.default_rng(0)
+    for _, _, x, y in LAMPS:
+        main = of_chromaticity(x, y)
+        seen = np.array([main * balance(main, rng) for _ in range(200)])
+        seen /= seen[:, 1:2]
+        before, after = np.abs(np.log(main / main[1])).sum(), np.abs(np.log(seen)).sum(axis=1)
+        assert np.median(after) < max(0.7 * before, 0.25)
+
+
+def test_less_dark_photos_are_a_share_of_training_and_none_of_the_held_out(data):
+    camera = data.camera
+    generator = torch.Generator().manual_seed(0)
+    ratios = camera.draw_ratio(4000, generator, dim_share=0.2).flatten()
+    assert ratios.min() >= 1 and ratios.max() <= 300
+    assert float((ratios < 100).float().mean()) == pytest.approx(0.2, abs=0.03)
+    assert float((ratios > 30).float().mean()) > 0.8
+    assert camera.draw_ratio(4000, generator).min() >= 100
+    # At ratio 1 and low ISO it is nearly the clean photo, and white stays white.
+    config = replace(SMALL, iso_min=50, iso_max=100)
+    pale = SimulatedCamera(config, "cpu")
+    scene = torch.rand(1, 3, 32, 32, generator=generator) * 2
+    one = torch.ones(1, 1, 1, 1)
+    mosaic, _ = pale.photograph(scene, generator, exposure=one, ratio=one)
+    assert mosaic.max() <= 1 and mosaic.min() >= 0
+    assert float((mosaic - to_mosaic(scene).clamp(max=1)).abs().mean()) < 0.02
+
+
+def test_held_out_scenes_do_not_depend_on_how_many_train():
+    few, more = (SyntheticData(replace(SMALL, scenes=count), "cpu") for count in (1, 3))
+    for pair, other in zip(few.held_out, more.held_out, strict=True):
+        assert torch.equal(pair.mosaic, other.mosaic)
+    assert not set(seeds_of(0, 500)) & set(seeds_of(0, 500, HELD_OUT))
 
 
 def test_scenes_have_calm_parts_and_detail():
@@ -115,7 +216,8 @@ def test_white_balances_are_those_of_night_photos():
     assert drawn[:, 0].min() > 1.6 and drawn[:, 0].max() < 2.6 and drawn[:, 2].max() < 3.7
 
 
-def test_a_sample_is_a_dark_photo_and_its_truth(data):
+def test_a_sample_is_a_dark_photo_and_its_truth():
+    data = SyntheticData(replace(SMALL, colours="grey", dim_share=0.0), "cpu")
     mosaic, target = data.sample(16, 64, torch.Generator().manual_seed(0))
     assert mosaic.shape == (16, 1, 64, 64) and target.shape == (16, 3, 64, 64)
     for image in (mosaic, target):
@@ -189,6 +291,8 @@ def test_progress_is_reported():
         ({"ratio_min": 200.0, "ratio_max": 100.0}, "swap"),
         ({"iso_min": 30000, "iso_max": 40000}, "ISO range"),
         ({"sensor": "nokia"}, "sony_a7s2"),
+        ({"colours": "vivid"}, "colours must be one of natural, grey, but is 'vivid'"),
+        ({"dim_share": 1.5}, r"dim_share must be in \[0, 1\]"),
     ],
 )
 def test_what_is_refused(change, words):

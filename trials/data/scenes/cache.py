@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trials.data.scenes import draw_scene
+from trials.data.scenes.drawing import draw_scene
 from trials.files import replacing
 
 
@@ -27,21 +27,24 @@ def cached_scenes(
     scene_seeds: Sequence[int],
     size: int,
     *,
+    palette: str,
     recipe: int,
     folder: Path | None = None,
     on_drawn: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The scenes of `scene_seeds`: linear camera RGB, n 3 size size, half precision.
+    """The scenes of `scene_seeds`: linear, n 3 size size, half precision.
 
     They are read from `folder`, or drawn and stored there. `recipe` is the version of the code
     that draws: another version, other files. `on_drawn` is called with the number drawn so far.
     """
     shape = (len(scene_seeds), 3, size, size)
-    key = hashlib.sha256(repr((recipe, size, list(scene_seeds))).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((recipe, palette, size, list(scene_seeds))).encode()).hexdigest()[
+        :16
+    ]
     path = folder / f"scenes-{key}.npz" if folder else None
     values = _read(path, shape) if path else None
     if values is None:
-        values = _draw(scene_seeds, shape, on_drawn)
+        values = _draw(scene_seeds, shape, palette, on_drawn)
         if path:
             with contextlib.suppress(OSError):  # a full disk: whoever must write will say so
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,12 +56,15 @@ def cached_scenes(
 
 
 def _draw(
-    scene_seeds: Sequence[int], shape: tuple[int, ...], on_drawn: Callable[[int], None] | None
+    scene_seeds: Sequence[int],
+    shape: tuple[int, ...],
+    palette: str,
+    on_drawn: Callable[[int], None] | None,
 ) -> NDArray[np.float16]:
     values = np.empty(shape, np.float16)
     # NumPy and OpenCV release the interpreter's lock while they compute.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as threads:
-        scenes = threads.map(partial(draw_scene, shape[-1]), scene_seeds)
+        scenes = threads.map(partial(draw_scene, shape[-1], palette=palette), scene_seeds)
         for index, scene in enumerate(scenes):
             values[index] = torch.from_numpy(scene).permute(2, 0, 1).half().numpy()
             if on_drawn:

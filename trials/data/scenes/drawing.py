@@ -1,6 +1,6 @@
 """Procedural night scenes: what a camera could see, drawn from a seed, nothing downloaded.
 
-A scene is linear white-balanced camera RGB with a mean of about one: surfaces (dead leaves:
+A scene is linear white-balanced RGB with a mean of about one: surfaces (dead leaves:
 overlapping shapes of all sizes, which have the statistics of natural images; Lee, Mumford & Huang,
 IJCV 2001), with textures, lettering, facades and gradients on them, times a light field with pools
 of light and coloured lamps, seen through a lens. Exposure, white balance and noise are the
@@ -13,28 +13,34 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from trials.data.scenes.palettes import PALETTES, Palette
+
 Image = NDArray[np.float32]
 Box = tuple[slice, slice]
 """Rows and columns of a part of the canvas."""
 FONTS = [cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_DUPLEX]
 
 
-def draw_scene(size: int, seed: int) -> Image:
-    """The scene of `seed`: size size 3, linear white-balanced camera RGB, mean green about 1."""
+def draw_scene(size: int, seed: int, palette: str = "natural") -> Image:
+    """The scene of `seed`: size size 3, linear, white-balanced, mean green about 1.
+
+    With the palette "natural" in sRGB primaries, with "grey" in the camera's own.
+    """
     rng = np.random.default_rng(seed)
+    colours = PALETTES[palette](rng)
     bank = texture_bank(size, rng)
-    canvas = draw_background(size, rng, bank)
+    canvas = draw_background(size, rng, bank, colours)
     # Night photos have calm parts and dense detail, so the number of leaves spans two decades.
     for radius in leaf_radii(size, rng):
-        draw_leaf(canvas, radius, rng, bank)
+        draw_leaf(canvas, radius, rng, bank, colours)
     if rng.random() < 0.35:
-        draw_facade(canvas, rng)
+        draw_facade(canvas, rng, colours)
     if rng.random() < 0.5:
-        draw_lettering(canvas, rng)
+        draw_lettering(canvas, rng, colours)
     if rng.random() < 0.4:
-        draw_wires(canvas, rng)
-    canvas *= draw_light(size, rng)
-    draw_lamps(canvas, rng)
+        draw_wires(canvas, rng, colours)
+    canvas *= draw_light(size, rng, colours)
+    draw_lamps(canvas, rng, colours)
     canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.45, 1.0)), dtype=np.float32)
     brightness = float(np.mean(np.minimum(canvas[..., 1], 6.0)))  # lamps must not darken the rest
     return np.ascontiguousarray(canvas / max(brightness, 1e-6), dtype=np.float32)
@@ -68,17 +74,13 @@ def texture_bank(size: int, rng: np.random.Generator) -> list[Image]:
     return clouds + [waves(size, rng) for _ in range(2)]
 
 
-def draw_colour(rng: np.random.Generator) -> Image:
-    """A surface colour: log-normal brightness, mostly greyish, now and then strongly coloured."""
-    grey = np.exp(rng.normal(-1.2, 0.75))
-    # Red against blue varies most in nature (skin, wood, stone, sky), green against magenta least.
-    strength = (0.04, 0.04, 0.04, 0.12, 0.12, 0.12, 0.35)[rng.integers(7)]
-    warmth, tint = strength * rng.normal(0.4, 1.2), strength * rng.normal(0, 0.5)
-    return np.asarray(grey * np.exp([warmth, tint, -warmth]), dtype=np.float32)
-
-
 def paint(
-    canvas: Image, box: Box, mask: Image, rng: np.random.Generator, bank: list[Image]
+    canvas: Image,
+    box: Box,
+    mask: Image,
+    rng: np.random.Generator,
+    bank: list[Image],
+    colours: Palette,
 ) -> None:
     """A surface where `mask` (0 to 1, of the box's size) is: colour, slope, texture."""
     height, width = mask.shape
@@ -90,14 +92,16 @@ def paint(
     if rng.random() < 0.7:
         strength = np.exp(rng.normal(-2.3, 0.8))
         shade += np.float32(strength) * bank[rng.integers(len(bank))][box]
-    surface = np.exp(np.clip(shade, -3, 2))[..., None] * draw_colour(rng)
+    surface = np.exp(np.clip(shade, -3, 2))[..., None] * colours.surface(rng)
     under = canvas[box]
     under += mask[..., None] * (surface - under)
 
 
-def draw_background(size: int, rng: np.random.Generator, bank: list[Image]) -> Image:
+def draw_background(
+    size: int, rng: np.random.Generator, bank: list[Image], colours: Palette
+) -> Image:
     canvas = np.zeros((size, size, 3), np.float32)
-    paint(canvas, np.s_[:, :], np.ones((size, size), np.float32), rng, bank)
+    paint(canvas, np.s_[:, :], np.ones((size, size), np.float32), rng, bank, colours)
     return canvas
 
 
@@ -113,7 +117,9 @@ def leaf_radii(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return mixed if rng.random() < 0.6 else rng.permutation(mixed)
 
 
-def draw_leaf(canvas: Image, radius: float, rng: np.random.Generator, bank: list[Image]) -> None:
+def draw_leaf(
+    canvas: Image, radius: float, rng: np.random.Generator, bank: list[Image], colours: Palette
+) -> None:
     """One shape: ellipse, polygon or bar, somewhere, also across the border."""
     size = canvas.shape[0]
     centre = rng.uniform(-0.1 * size, 1.1 * size, 2)
@@ -140,10 +146,10 @@ def draw_leaf(canvas: Image, radius: float, rng: np.random.Generator, bank: list
     corners = np.round(np.stack([x, y], axis=1) * 16).astype(np.int32)
     cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, 4)
     cover: Image = mask.astype(np.float32) / np.float32(255)
-    paint(canvas, np.s_[top:bottom, left:right], cover, rng, bank)
+    paint(canvas, np.s_[top:bottom, left:right], cover, rng, bank, colours)
 
 
-def draw_facade(canvas: Image, rng: np.random.Generator) -> None:
+def draw_facade(canvas: Image, rng: np.random.Generator, colours: Palette) -> None:
     """A wall of windows or tiles: a regular grid, some of its cells lit."""
     size = canvas.shape[0]
     step_y, step_x = (int(v) for v in np.exp(rng.uniform(np.log(8), np.log(48), 2)))
@@ -151,7 +157,7 @@ def draw_facade(canvas: Image, rng: np.random.Generator) -> None:
     high, wide = (int(v) for v in rng.integers(size // 4, size // 2, 2))
     frame = rng.uniform(0.1, 0.4)
     cell_height, cell_width = (max(int(step * (1 - frame)), 1) for step in (step_y, step_x))
-    dark, lit = draw_colour(rng), draw_colour(rng) * np.float32(rng.uniform(2, 6))
+    dark, lit = colours.surface(rng), colours.lit(rng) * np.float32(rng.uniform(2, 6))
     share = rng.choice([0.0, 0.1, 0.5])
     for y in range(top, min(top + high, size), step_y):
         for x in range(left, min(left + wide, size), step_x):
@@ -160,7 +166,7 @@ def draw_facade(canvas: Image, rng: np.random.Generator) -> None:
             cell[...] = colour * np.float32(np.exp(rng.normal(0, 0.15)))
 
 
-def draw_lettering(canvas: Image, rng: np.random.Generator) -> None:
+def draw_lettering(canvas: Image, rng: np.random.Generator, colours: Palette) -> None:
     """Lines of letters on a sign, dark on light or light on dark: the edges the eye reads."""
     size = canvas.shape[0]
     scale = float(np.exp(rng.uniform(np.log(0.3), np.log(2.5))))
@@ -176,13 +182,13 @@ def draw_lettering(canvas: Image, rng: np.random.Generator) -> None:
     if rng.random() < 0.6:
         bottom = min(size, top + int((lines + 0.6) * 32 * scale))
         right = min(size, left + int(rng.uniform(0.3, 0.9) * size))
-        canvas[top:bottom, left:right] = draw_colour(rng)
+        canvas[top:bottom, left:right] = colours.surface(rng)
         ink[:, right:] = 0
     mask = ink[..., None].astype(np.float32) / 255
-    canvas += mask * (draw_colour(rng) * np.float32(rng.choice([0.4, 3.0])) - canvas)
+    canvas += mask * (colours.ink(rng) * np.float32(rng.choice([0.4, 3.0])) - canvas)
 
 
-def draw_wires(canvas: Image, rng: np.random.Generator) -> None:
+def draw_wires(canvas: Image, rng: np.random.Generator, colours: Palette) -> None:
     """Thin lines: wires, railings, twigs."""
     size = canvas.shape[0]
     ink = np.zeros((size, size), np.uint8)
@@ -191,37 +197,31 @@ def draw_wires(canvas: Image, rng: np.random.Generator) -> None:
         corners = np.round(np.cumsum(steps, axis=0) * 16).astype(np.int32)
         cv2.polylines(ink, [corners], False, 255, int(rng.integers(1, 3)), cv2.LINE_AA, 4)
     mask = ink[..., None].astype(np.float32) / 255
-    canvas += mask * (draw_colour(rng) - canvas)
+    canvas += mask * (colours.surface(rng) - canvas)
 
 
-def draw_light(size: int, rng: np.random.Generator) -> Image:
+def draw_light(size: int, rng: np.random.Generator, colours: Palette) -> Image:
     """The light field, size size 3: a soft gradient, and pools of light in the lamps' colours."""
     depth = rng.uniform(0.1, 0.9)
-    light = np.exp(np.float32(depth) * cloud(size, rng, 2.2))[..., None] * lamp_colour(rng)
+    light = np.exp(np.float32(depth) * cloud(size, rng, 2.2))[..., None] * colours.ambient(rng)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     for _ in range(int(rng.integers(0, 4))):
         cy, cx = rng.uniform(-0.2 * size, 1.2 * size, 2)
         reach = rng.uniform(0.1, 0.6) * size
         pool = (1.0 / (1.0 + ((y - cy) ** 2 + (x - cx) ** 2) / reach**2))[..., None]
         strength = np.float32(np.exp(rng.normal(0.3, 0.6)))
-        light = light + strength * pool**1.5 * lamp_colour(rng)
+        light = light + strength * pool**1.5 * colours.pool(rng)
     return np.asarray(light, dtype=np.float32)
 
 
-def lamp_colour(rng: np.random.Generator) -> Image:
-    """White-balanced camera RGB of a lamp: near white, more often warm than cold."""
-    warmth, tint = rng.normal(0.12, 0.2), rng.normal(0, 0.06)
-    return np.asarray(np.exp([warmth, tint, -warmth]), dtype=np.float32)
-
-
-def draw_lamps(canvas: Image, rng: np.random.Generator) -> None:
+def draw_lamps(canvas: Image, rng: np.random.Generator, colours: Palette) -> None:
     """Point lights with a halo, bright enough to clip."""
     if rng.random() < 0.6:
         return
     size = canvas.shape[0]
     spots = np.zeros_like(canvas)
     for _ in range(int(rng.integers(1, 8))):
-        colour = lamp_colour(rng) ** 2 * np.float32(np.exp(rng.normal(2.0, 1.0)))
+        colour = colours.spot(rng) * np.float32(np.exp(rng.normal(2.0, 1.0)))
         centre = rng.integers(0, size, 2).tolist()
         cv2.circle(spots, centre, int(rng.integers(1, 5)), colour.tolist(), -1)
     halo = cv2.GaussianBlur(spots, (0, 0), rng.uniform(4, 20))
