@@ -30,12 +30,12 @@ def to_show(pairs: Sequence[Pair]) -> list[Pair]:
     `pairs` may be loaded when accessed, so that only those around are looked at; the private ones
     come last.
     """
-    shown = set()
+    indices = set()
     for index in (0, len(pairs) // 2):
         while index > 0 and pairs[index].is_private:
             index -= 1
-        shown.add(index)
-    chosen = [pairs[index] for index in sorted(shown)]
+        indices.add(index)
+    chosen = [pairs[index] for index in sorted(indices)]
     return [pair for pair in chosen if not pair.is_private]
 
 

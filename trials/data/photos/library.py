@@ -155,22 +155,22 @@ class _Reader:
 
     def read(self, photos: list[list[Path]]) -> PhotoScenes:
         """The first photos are held out, the rest is trained on."""
-        wanted = held_out_count(self.config)
-        kept = min(wanted, max(1, int(HELD_OUT_SHARE * len(photos))))
+        count = held_out_count(self.config)
+        photos_kept = min(count, max(1, int(HELD_OUT_SHARE * len(photos))))
         rest = iter(photos)
         # Unusable photos are passed over: the next ones are held out in their place.
-        held_out = self._collect(rest, wanted, kept)
+        held_out = self._collect(rest, count, photos_kept)
         training = self._collect(rest, self.config.photo_scenes, None)
         if self.on_progress:  # enough scenes may be there before the last photo
             self.on_progress("photos", self.total, self.total, {})
         return PhotoScenes(training=training, held_out=held_out, photos=self.used)
 
-    def _collect(self, photos: Iterator[list[Path]], wanted: int, most: int | None) -> Tensor:
-        """At most `wanted` scenes, of at most `most` photos, of all as many as can be."""
+    def _collect(self, photos: Iterator[list[Path]], count: int, most: int | None) -> Tensor:
+        """At most `count` scenes, of at most `most` photos, of all as many as can be."""
         scenes: list[Tensor] = []
         left = self.total - self.done if most is None else most
-        while len(scenes) < wanted and left > 0 and (files := next(photos, None)):
-            quota = min(-(-(wanted - len(scenes)) // left), MOST_CUTS)
+        while len(scenes) < count and left > 0 and (files := next(photos, None)):
+            quota = min(-(-(count - len(scenes)) // left), MOST_CUTS)
             cuts = self._cuts(files, quota)
             scenes += cuts
             left -= 1 if cuts or most is None else 0
