@@ -1,6 +1,6 @@
 """The files that a finished trial or training writes: weights, learning curve, preview, result.
 
-The preview shows some held-out pairs: only amplified, restored, and the ground truth.
+The preview shows some held-out pairs and a colour chart: only amplified, restored, and the truth.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from space import DarkUNet, restore
+from trials.config import DataConfig
 from trials.data.pair import Pair, to_show
 from trials.files import replacing
 from trials.scoring.baseline import amplified_only
+from trials.scoring.colour_chart import shown_pair
 from trials.training import write_curve
 
 # The largest side of a panel in a preview, its caption's height and the gap in pixels.
 PANEL, CAPTION, GAP = 320, 24, 6
+SMALLEST_CHART = 96
 TITLES = ("amplified only", "restored", "ground truth")
 
 
@@ -31,16 +34,16 @@ def write_outputs(
     model: DarkUNet,
     rows: Iterable[Mapping[str, float]],
     pairs: Sequence[Pair],
-    *,
-    white_balanced_input: bool,
+    config: DataConfig,
 ) -> None:
     """Writes weights.safetensors, curve.csv (of `rows`) and preview.png (of some of `pairs`).
 
     Raises OSError where the disk is full.
     """
-    write_weights(folder / "weights.safetensors", model, white_balanced_input=white_balanced_input)
+    balanced = config.white_balanced_input
+    write_weights(folder / "weights.safetensors", model, white_balanced_input=balanced)
     write_curve(folder / "curve.csv", rows)
-    preview = draw_preview(model, to_show(pairs))
+    preview = draw_preview(model, with_chart(to_show(pairs), config))
     encoded, data = cv2.imencode(".png", preview[:, :, ::-1])
     if not encoded:
         raise RuntimeError(f"the preview in {folder} could not be encoded as PNG")
@@ -55,6 +58,21 @@ def write_weights(path: Path, model: DarkUNet, *, white_balanced_input: bool) ->
     metadata = {"genome": model.genome.to_json(), "white_balanced_input": balanced}
     with replacing(path) as temporary:
         save_file(state, temporary, metadata=metadata)
+
+
+def with_chart(pairs: Sequence[Pair], config: DataConfig) -> list[Pair]:
+    """`pairs` and a colour chart, photographed by the simulated camera, in their panels' size."""
+    sides = pairs[0].mosaic.shape[-2:] if pairs else (PANEL, PANEL)
+    # Smaller, its patches would be a few pixels, and no picture of colours.
+    height, width = (max(min(side, PANEL), SMALLEST_CHART) for side in sides)
+    if pairs and (height, width) != tuple(min(side, PANEL) for side in sides):
+        return list(pairs)
+    chart = shown_pair(config, (height, width))
+    if not pairs:
+        return [chart]
+    device = pairs[0].mosaic.device
+    mosaic, target = chart.mosaic.to(device), chart.target.to(device)
+    return [*pairs, Pair(chart.name, mosaic, target)]
 
 
 @torch.no_grad()

@@ -101,10 +101,7 @@ def run_trial(
                     latency, ratio = time_network(genome, config)
                     result = replace(result, latency=latency, ratio_to_mo=ratio)
                 if result.kind in ("complete", "stopped"):
-                    balanced = config.data.white_balanced_input
-                    write_outputs(
-                        directory, model, log.rows, data.held_out, white_balanced_input=balanced
-                    )
+                    write_outputs(directory, model, log.rows, data.held_out, config=config.data)
     except DeviceMemoryError:
         crops = f"{config.train.batch} crops of {config.train.crop}"
         work = crops if result.latency else f"{height} x {width}"
@@ -143,19 +140,19 @@ def _train(
     images: list[ImageScore] = []
     steps = config.train.steps
 
-    def judge(network: DarkUNet, log: TrainLog) -> bool:
+    def score(network: DarkUNet, log: TrainLog) -> bool:
         images[:] = score_deployed(
             network, data.held_out, config.latency, config.device, on_progress, check_stop
         )
         psnr_db, ssim = mean_scores(images)
         means = {"psnr_db": psnr_db, "ssim": ssim}
-        score = RungScore(
+        rung = RungScore(
             step=log.steps, loss=log.loss, seconds=log.seconds, latency_ms=latency_ms, **means
         )
-        rungs.append(score)
+        rungs.append(rung)
         log.rows[-1] |= means
         log.diverged = not math.isfinite(psnr_db)
-        return log.diverged or log.steps == steps or decide is None or decide(score)
+        return log.diverged or log.steps == steps or decide is None or decide(rung)
 
     if checkpoint and on_progress:
         log = TrainLog(**checkpoint.training["log"]) if checkpoint.training else TrainLog()
@@ -166,7 +163,7 @@ def _train(
         config.train,
         seed=config.seed,
         rungs=rung_steps(steps, config.train.first_rung) if decide else (),
-        judge=judge,
+        score=score,
         save=checkpoint.save if checkpoint else None,
         state=checkpoint.training if checkpoint else None,
         on_progress=on_progress,

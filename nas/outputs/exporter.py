@@ -35,8 +35,6 @@ ONNX, CARD, DRAWING, PREVIEW = "model.onnx", "README.md", "drawing.svg", "previe
 PROTOCOL = "float pictures, PSNR with peak 1, SSIM 7 x 7 uniform, mean over the pictures"
 # What PSNR may differ by when a pair is restored again: on the search's kind of device; else.
 SAME_DB, OTHER_DB = 0.01, 0.1
-# A GPU draws other noise into synthetic pairs than a CPU.
-OTHER_NOISE_DB = 1.0
 FORM = (
     *("height", "width", "dtype", "memory_format", "runtime", "streams", "threads"),
     *("device", "device_name", "torch_version", "peak_memory_mib"),
@@ -85,7 +83,7 @@ def load_check(trained: Trained, source: str | None, cache: Path) -> Check:
             f"an export is scored again on the study's pairs, but the data at {config.source} has "
             f"changed (digest was {before}, is {now}); give the old data with --data DIR"
         )
-    tolerance_db = OTHER_NOISE_DB if str(config.source) == "synthetic" else OTHER_DB
+    tolerance_db = OTHER_DB
     if device.partition(":")[0] == trained.device.partition(":")[0]:
         tolerance_db = SAME_DB
     return Check(pairs=to_show(data.held_out), device=device, tolerance_db=tolerance_db)
@@ -109,7 +107,7 @@ def export(
 
     from nas.outputs.onnx import OPSET, TOLERANCE, check_onnx, write_onnx
     from space import fold
-    from trials.outputs import draw_preview
+    from trials.outputs import draw_preview, with_chart
 
     network = cli.load_network(str(trained.folder), None)
     model, balanced = network.model, network.white_balanced_input
@@ -135,7 +133,8 @@ def export(
         write_onnx(plain, folder / ONNX, about=about)
         differences = check_onnx(folder / ONNX, again)
         psnr_db = _score_again(trained, again, check)
-        preview = draw_preview(again.to(check.device), check.pairs)
+        pairs = with_chart(check.pairs, trained.data)
+        preview = draw_preview(again.to(check.device), pairs)
         (folder / PREVIEW).write_bytes(cv2.imencode(".png", preview[:, :, ::-1])[1].tobytes())
         macs = more["cost"]["parts"]
         drawing = draw_network(model.genome, macs, title=f"network {row.name}")

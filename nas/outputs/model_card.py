@@ -51,7 +51,7 @@ Restores extremely dark raw photos: one amplified Bayer mosaic in, sRGB out. It 
 
 {_text(_latency_words(about["latency"]))}
 
-## Before and after, held-out pairs
+## Before and after: held-out pairs, and a colour chart
 
 ![amplified only, restored, ground truth](preview.png)
 

@@ -6,7 +6,7 @@ in one hour than in the next does not reorder the networks. A stopped trial has 
 psnr_db, ssim and images are those of its last rung.
 
 A trial's artifacts are in the study's folder ARTIFACTS (optuna.artifacts), by file name as far as
-it has them: drawing.svg, preview.png (rows: amplified only, restored, ground truth),
+it has them: drawing.svg, preview.png (columns: amplified only, restored, ground truth),
 curve.csv (step, loss, lr, seconds), curve.svg, genome.json, weights.safetensors. Notes on the
 study and its trials are system attributes in optuna-dashboard's form.
 """

@@ -51,7 +51,7 @@ def run(
     """
     steps, images = plan.train.steps, list[ImageScore]()
 
-    def judge(network: DarkUNet, log: TrainLog) -> bool:
+    def score(network: DarkUNet, log: TrainLog) -> bool:
         latency, check_stop = LatencyConfig(), checkpointer.check_stop
         images[:] = score_deployed(
             network, data.held_out, latency, plan.device, view.progress, check_stop
@@ -71,15 +71,14 @@ def run(
         smoothing_steps=SMOOTHING_STEPS,
         row_steps=max(1, steps // CURVE_ROWS),
         evaluations=range(plan.eval_steps, steps, plan.eval_steps),
-        judge=judge,
+        score=score,
         save=checkpointer.save,
         before_cooldown=lambda now: write_state(folder / BEFORE_COOLDOWN, now),
         state=state,
         on_progress=view.progress,
     )
     if not log.diverged:
-        balanced = plan.data.white_balanced_input
-        write_outputs(folder, model, log.rows, data.held_out, white_balanced_input=balanced)
+        write_outputs(folder, model, log.rows, data.held_out, config=plan.data)
         result = _result(plan, log, images)
         result["training"] = {
             "settings": dict(settings),

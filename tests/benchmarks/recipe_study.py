@@ -106,7 +106,7 @@ def one_training(
     checkpointer = Checkpointer(folder=keep / "checkpoints" / key, every_s=60.0)
     started = time.perf_counter()
 
-    def judge(found: DarkUNet, log: TrainLog) -> bool:
+    def score(found: DarkUNet, log: TrainLog) -> bool:
         scores = {
             name: [round(one.psnr_db, 3) for one in score_images(found, pairs)]
             for name, pairs in judges.items()
@@ -135,7 +135,7 @@ def one_training(
         replace(recipe, steps=lengths[-1]),
         seed=seed,
         rungs=list(lengths),
-        judge=judge,
+        score=score,
         save=checkpointer.save,
         state=checkpointer.load({"key": key, "lengths": list(lengths)}),
     )

@@ -89,6 +89,15 @@ class DecodedPair:
     def name(self) -> str:
         return self.files.name
 
+    @property
+    def scene(self) -> str:
+        return self.files.scene
+
+    @property
+    def ratio(self) -> float:
+        """Exposure ratio, long over short, 1 to 300."""
+        return self.files.ratio
+
     def gains(self, white_balanced: bool) -> tuple[float, float, float]:
         """Amplification of red, green and blue."""
         return channel_gains(self.frame, self.files.ratio, white_balanced=white_balanced)

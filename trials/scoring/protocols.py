@@ -11,6 +11,7 @@ A new protocol is an entry of _TABLE.
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from space import DarkUNet, InputError, restore
-from trials.data import DecodedPair, Pair, PairFiles, Progress
+from trials.data import Pair, Progress
 from trials.device.lock import DeviceLock
 from trials.scoring.baseline import amplified_only
 from trials.scoring.metrics import psnr_db, ssim, ssim_window
@@ -32,6 +33,27 @@ SID50_PICTURES = 50
 # both windows: 8 s instead of 24 s).
 _BAND_ROWS = 32
 _WINDOWS = "SSIM 7 x 7 uniform"
+
+
+class Named(typing.Protocol):
+    """What has the name of a picture."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class Picture(Named, typing.Protocol):
+    """A pair that is loaded when it is scored: a real one, or a simulated one."""
+
+    @property
+    def scene(self) -> str: ...
+
+    @property
+    def ratio(self) -> float:
+        """Exposure ratio, long over short; nan where it is not known."""
+        ...
+
+    def load(self, white_balanced_input: bool, device: str | torch.device = "cpu") -> Pair: ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +77,7 @@ class Protocol:
         """What is done to the pixels; two protocols that do the same share their scores."""
         return self.pixels, self.gain
 
-    def includes(self, picture: PairFiles | DecodedPair) -> bool:
+    def includes(self, picture: Named) -> bool:
         """Whether the picture counts."""
         return re.fullmatch(self.names, picture.name) is not None
 
@@ -141,7 +163,7 @@ def baseline_restorer() -> Restorer:
 @torch.no_grad()
 def score_pictures(
     restorers: Sequence[Restorer],
-    pictures: Sequence[DecodedPair],
+    pictures: Sequence[Picture],
     protocols: Sequence[Protocol],
     *,
     device: str = "cpu",
@@ -173,8 +195,8 @@ def score_pictures(
                     for key, protocol in distinct.items():
                         scores[key] = PictureScore(
                             name=picture.name,
-                            scene=picture.files.scene,
-                            ratio=round(picture.files.ratio, 3),
+                            scene=picture.scene,
+                            ratio=round(picture.ratio, 3),
                             **score(output, pair.target, protocol),
                         )
             for protocol in including:

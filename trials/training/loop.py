@@ -40,7 +40,7 @@ from trials.training.trainer import Trainer, cooldown_start, learning_rate
 # Progress is reported, and a trial's curve has a row, after so many steps.
 REPORT_STEPS = 10
 
-Judge = Callable[[DarkUNet, TrainLog], bool]
+Score = Callable[[DarkUNet, TrainLog], bool]
 """Scores a copy of the network, with averaged weights; False ends the training."""
 
 
@@ -65,7 +65,7 @@ def train(
     row_steps: int = REPORT_STEPS,
     rungs: Sequence[int] = (),
     evaluations: Container[int] = (),
-    judge: Judge | None = None,
+    score: Score | None = None,
     save: Save | None = None,
     before_cooldown: Callable[[State], None] | None = None,
     state: State | None = None,
@@ -73,13 +73,13 @@ def train(
 ) -> TrainLog:
     """Trains `model` in place on crops of `data`; it ends with averaged weights, in eval mode.
 
-    At each of `rungs` (rising steps), and at the end, `judge` gets a copy of the network with
+    At each of `rungs` (rising steps), and at the end, `score` gets a copy of the network with
     averaged weights, cooled down, and the log; after each step of `evaluations` likewise, but not
     cooled down. If it returns False or sets `diverged`, the training ends. What it does, and a
     rung's cool-down, change nothing in later steps. `save` may store the training's state after
     any step but the last, and with such a `state` (of the same network, config, seed and data) the
     training continues as if unbroken. `before_cooldown` gets the state before the last cool-down,
-    to go on from with more steps. PreemptedError, from `save` or `judge`, leaves a checkpoint.
+    to go on from with more steps. PreemptedError, from `save` or `score`, leaves a checkpoint.
 
     The seed fixes the crops and their noise (the initial weights are the caller's). `precision` is
     the dtype of the forward pass, config.dtype's by default. The log has a row after each
@@ -97,14 +97,14 @@ def train(
         smoothing_steps=smoothing_steps,
         row_steps=row_steps,
         evaluations=evaluations,
-        judge=judge,
+        score=score,
         save=save,
         on_progress=on_progress,
     )
     if state is not None:
         training.restore(state)
     log, steps = training.log, config.steps
-    ends = [rung for rung in rungs if log.last_rung < rung < steps] if judge else []
+    ends = [rung for rung in rungs if log.last_rung < rung < steps] if score else []
     for end in [*ends, steps]:
         start, is_last = cooldown_start(end, config), end == steps
         if not training.run(until=start):
@@ -112,7 +112,7 @@ def train(
         trunk = training.trunk = None if is_last else training.snapshot()
         if is_last and before_cooldown and log.steps == start:
             before_cooldown(training.snapshot())
-        if not (training.run(until=end, cooling=True) and training.judge(is_rung=True)):
+        if not (training.run(until=end, cooling=True) and training.score(is_rung=True)):
             log.stopped = not (log.diverged or is_last)
             break
         if trunk is not None:
@@ -124,7 +124,7 @@ def train(
 
 
 class _Training:
-    """A training under way: `run` does its steps, `judge` scores it.
+    """A training under way: `run` does its steps, `score` scores it.
 
     `trunk` is the state before a rung's cool-down, while there is one: what is saved meanwhile.
     """
@@ -140,7 +140,7 @@ class _Training:
         smoothing_steps: int,
         row_steps: int,
         evaluations: Container[int],
-        judge: Judge | None,
+        score: Score | None,
         save: Save | None,
         on_progress: Progress | None,
     ) -> None:
@@ -153,7 +153,7 @@ class _Training:
         self._generator = torch.Generator(data.device).manual_seed(seed)
         self._generator_state = self._generator.get_state()
         self._row_steps, self._evaluations = row_steps, evaluations
-        self._judge, self._save, self._on_progress = judge, save, on_progress
+        self._score, self._save, self._on_progress = score, save, on_progress
         self._lock = DeviceLock(str(data.device))
         self._reported = 0
         if data.device.type == "cpu":
@@ -203,14 +203,14 @@ class _Training:
             self.log.diverged = True
         return not self.log.diverged
 
-    def judge(self, *, is_rung: bool) -> bool:
+    def score(self, *, is_rung: bool) -> bool:
         """Whether the training goes on, having been scored; not if the weights are not finite."""
         log = self.log
         log.diverged = log.diverged or not bool(self.trainer.optimizer.average.isfinite().all())
-        if log.diverged or self._judge is None:
+        if log.diverged or self._score is None:
             return not log.diverged
         try:
-            goes_on = self._judge(self.trainer.averaged(), log) and not log.diverged
+            continues = self._score(self.trainer.averaged(), log) and not log.diverged
         except PreemptedError:
             self.save(due=True)
             raise
@@ -218,7 +218,7 @@ class _Training:
             log.last_rung = log.steps
         else:
             log.last_evaluation = log.steps
-        return goes_on
+        return continues
 
     def run(self, *, until: int, cooling: bool = False) -> bool:
         """Does the steps up to `until`, in a cool-down that ends there if `cooling`.
@@ -282,7 +282,7 @@ class _Training:
         due = step in self._evaluations and self.log.last_evaluation < step < self._config.steps
         if not due or self.trunk is not None:
             return True
-        return self.judge(is_rung=False) and self.save(due=True)
+        return self.score(is_rung=False) and self.save(due=True)
 
     def _is_row(self, step: int) -> bool:
         return step % self._row_steps == 0 or step in self._evaluations

@@ -117,7 +117,7 @@ def run(
         )
         return True
 
-    log = train(model, data, config, seed=seed, rungs=RUNGS, at_rung=score)
+    log = train(model, data, config, seed=seed, rungs=RUNGS, score=score)
     score(model, log)
     return {
         "genome": genome.to_dict(),

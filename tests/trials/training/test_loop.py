@@ -222,12 +222,12 @@ def test_rungs_change_nothing_in_the_training(data: SyntheticData) -> None:
     train(plain, data, QUICK, seed=5)
     seen: list[tuple[int, float]] = []
 
-    def judge(network: DarkUNet, log: TrainLog) -> bool:
+    def score(network: DarkUNet, log: TrainLog) -> bool:
         assert not network.training and network is not scored
         seen.append((log.steps, mean_psnr(network, data)))
         return True
 
-    log = train(scored, data, QUICK, seed=5, rungs=[4, 8, 12], judge=judge)
+    log = train(scored, data, QUICK, seed=5, rungs=[4, 8, 12], score=score)
     assert [step for step, _ in seen] == [4, 8, 12]
     assert not log.stopped and log.steps == 12
     assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(scored), strict=True))
@@ -237,12 +237,12 @@ def test_a_rung_is_judged_as_a_training_of_its_length_would_end(data: SyntheticD
     """A copy is cooled down there, bit for bit; and the log goes on as if nothing had been."""
     seen: dict[int, list[Tensor]] = {}
 
-    def judge(network: DarkUNet, log: TrainLog) -> bool:
+    def score(network: DarkUNet, log: TrainLog) -> bool:
         seen[log.steps] = weights(network)
         return True
 
     recipe = replace(QUICK, steps=36)
-    log = train(new_model(), data, recipe, seed=5, row_steps=5, rungs=[4, 12, 36], judge=judge)
+    log = train(new_model(), data, recipe, seed=5, row_steps=5, rungs=[4, 12, 36], score=score)
     for steps, found in seen.items():
         alone = new_model()
         train(alone, data, replace(recipe, steps=steps), seed=5)
@@ -278,11 +278,11 @@ def test_evaluations_change_nothing_and_come_before_the_cool_down_too(
     train(plain, data, QUICK, seed=5)
     seen: list[int] = []
 
-    def judge(network: DarkUNet, log: TrainLog) -> bool:
+    def score(network: DarkUNet, log: TrainLog) -> bool:
         seen.append(log.steps)
         return True
 
-    log = train(scored, data, QUICK, seed=5, evaluations={3, 10, 11}, judge=judge)
+    log = train(scored, data, QUICK, seed=5, evaluations={3, 10, 11}, score=score)
     assert seen == [3, 10, 11, 12] and {3, 10, 11, 12} <= {row["step"] for row in log.rows}
     assert all(torch.equal(a, b) for a, b in zip(weights(plain), weights(scored), strict=True))
 
@@ -290,11 +290,11 @@ def test_evaluations_change_nothing_and_come_before_the_cool_down_too(
 def test_stopped_at_a_rung_it_has_the_weights_that_were_scored(data: SyntheticData) -> None:
     model, seen = new_model(), []
 
-    def judge(network: DarkUNet, log: TrainLog) -> bool:
+    def score(network: DarkUNet, log: TrainLog) -> bool:
         seen.append((weights(network), log.loss))
         return log.steps < 8
 
-    log = train(model, data, QUICK, seed=5, rungs=[4, 8, 12], judge=judge)
+    log = train(model, data, QUICK, seed=5, rungs=[4, 8, 12], score=score)
     assert (
         log.stopped
         and log.steps == 8
@@ -338,7 +338,7 @@ def run(
         precision=precision,
         row_steps=3,
         rungs=[5, 12],
-        judge=hooks.get("judge", lambda network, log: True),
+        score=hooks.get("score", lambda network, log: True),
         save=checkpointer.save,
         state=checkpointer.load({}),
     )
@@ -385,11 +385,11 @@ def test_a_stop_during_an_evaluation_loses_nothing(data: SyntheticData, tmp_path
     whole, unbroken = run(data, StopAt(tmp_path / "whole"))
     checkpointer = StopAt(tmp_path / "part")
     with pytest.raises(PreemptedError):
-        run(data, checkpointer, judge=stop)
+        run(data, checkpointer, score=stop)
     assert checkpointer.step == 4
     rungs: list[int] = []
     resumed, log = run(
-        data, StopAt(tmp_path / "part"), judge=lambda _, log: rungs.append(log.steps) is None
+        data, StopAt(tmp_path / "part"), score=lambda _, log: rungs.append(log.steps) is None
     )
     assert rungs == [5, 12] and timeless(log) == timeless(unbroken)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
