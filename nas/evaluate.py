@@ -1,10 +1,12 @@
-"""`python -m nas.evaluate`: PSNR and SSIM of networks on real raw pairs, picture by picture, by
-named protocols.
+"""`python -m nas.evaluate`: PSNR and SSIM of networks on pictures that they were not trained on.
 
-Several networks are compared on the same pictures: the table gives each one's mean difference to
-the first (or to the one that --against names) with its 95 % interval (paired bootstrap over the
-pictures). A network is MO, M1, M2, a genome's JSON file or a folder with weights; "amplified" is
-no network: amplifying and developing alone.
+The pictures are real raw pairs (--data DIR, by named protocols), fresh procedural scenes
+(synthetic), photos that no recipe has seen (natural), or a colour chart (chart: how far each patch
+lies from its colour, CIEDE2000). Several networks are compared on the same pictures: the table
+gives each one's mean difference to the first (or to the one that --against names) with its 95 %
+interval (paired bootstrap over the pictures, and over trainings where there are several). A
+network is MO, M1, M2, a genome's JSON file or a folder with weights; trainings of one network with
+other seeds stand behind commas; "amplified" is no network: amplifying and developing alone.
 """
 
 from __future__ import annotations
@@ -12,23 +14,18 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from rich.progress import TaskID
+from typing import Any
 
 from nas import cli
+from nas.evaluation.models import BASELINE, baseline, find_reference, load, parse_models
+from nas.evaluation.pictures import CHART, NATURAL, SIMULATED, SYNTHETIC, Bars, select_pictures
 from nas.study.config import resolve_device
 from space import InputError
-
-if TYPE_CHECKING:
-    from nas.view.scores import EvaluatedModel
-    from trials.data import PairFiles
-    from trials.scoring import Protocol, Restorer
+from trials.config import COLOURS
 
 SPLITS = ("test", "val", "train", "all")
-BASELINE = "amplified"
+SCENES = 192
 EXAMPLE = "python -m nas.evaluate --model MO --weights mo_checkpoint.pt --data SID --split test"
 
 
@@ -38,7 +35,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     add = parser.add_argument
     model = (
         "MO=mo_checkpoint.pt, GENOME.json=weights.safetensors, a trial's or an export's folder, "
-        "or amplified; several are compared"
+        "or amplified; several are compared; MO=a.safetensors,b.safetensors are two trainings"
     )
     several: dict[str, Any] = {"action": "extend", "nargs": "+"}
     add("--model", required=True, metavar="MODEL[=WEIGHTS]", help=model, **several)
@@ -46,9 +43,18 @@ def parse(argv: Sequence[str]) -> Namespace:
     add("--weights", help=weights)
     against = "what the others are compared with (default: the first)"
     add("--against", metavar="MODEL", help=against)
-    add("--data", required=True, help="a folder in SID's layout")
+    data = "a folder in SID's layout, synthetic, natural, or chart"
+    add("--data", required=True, help=data)
+    seed = "synthetic only: which scenes; those of each seed are others"
+    add("--seed", type=int, help=seed)
+    scenes = f"synthetic only: how many scenes ({SCENES})"
+    add("--scenes", type=int, help=scenes)
+    colours = "synthetic only: natural, or grey as in earlier releases (natural)"
+    add("--colours", choices=COLOURS, help=colours)
+    picture = "chart only: a PNG of the chart as each network restores it"
+    add("--picture", type=Path, metavar="FILE", help=picture)
     split = "which of its lists (default: test)"
-    add("--split", default="test", choices=SPLITS, help=split)
+    add("--split", choices=SPLITS, help=split)
     protocol = (
         "float (default), uint8 (truncated), uint8-rounded, sid50, all-ratios, gain-aligned, "
         "colour-aligned; several give a table each"
@@ -66,48 +72,47 @@ def parse(argv: Sequence[str]) -> Namespace:
     return parser.parse_args(argv)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelArgument:
-    """One --model. `label` names it in tables."""
-
-    label: str
-    model: str
-    weights: str | None
-
-
 def main(argv: list[str]) -> int:
     """Runs the command."""
     args = parse(argv)
+    check_flags(args)
     arguments = parse_models(args.model, args.weights)
     reference = find_reference(arguments, args.against)
-    for flag, path in (("--csv", args.csv), ("--json", args.json)):
+    for flag, path in (("--csv", args.csv), ("--json", args.json), ("--picture", args.picture)):
         check_writable(flag, path)
+    if args.data in SIMULATED and not any(one.model == BASELINE for one in arguments):
+        arguments = [*arguments, baseline()]  # what a network must beat
+    device = resolve_device(args.device)
+    loaded = [load(argument, device) for argument in arguments]
+    if args.data == CHART:
+        from nas.evaluation.chart import evaluate_chart
+
+        return evaluate_chart(loaded, args, device)
+    from nas.view.scores import Setting, collect, print_results, write_csv, write_json
     from trials.scoring import find_protocol, score_pictures
 
     protocols = [find_protocol(name) for name in dict.fromkeys(args.protocol or ["float"])]
-    device = resolve_device(args.device)
-    restorers, models = zip(*(load(argument, device) for argument in arguments), strict=True)
-    from nas.view.scores import Setting, collect, print_results, write_csv, write_json
-    from trials.data import DecodedCache, decode_pairs, select_split
-
-    cache = DecodedCache(args.runs / "cache")
-    rows, left_out = select_rows(select_split(args.data, args.split, cache), protocols, args)
-    with cli.progress_bar() as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def on_progress(phase: str, done: int, total: int, figures: dict[str, float]) -> None:
-            if phase not in tasks:
-                tasks[phase] = bar.add_task({"decode": "decoding", "restore": "restoring"}[phase])
-            bar.update(tasks[phase], completed=done, total=total)
-
-        pictures = decode_pairs(rows, cache, on_progress)
-        scores = score_pictures(
-            restorers, pictures, protocols, device=device, on_progress=on_progress
+    with Bars() as bars:
+        pictures, left_out = select_pictures(args, protocols, bars.on_progress)
+        restorers = [restorer for of_model, _ in loaded for restorer in of_model]
+        scores = iter(
+            score_pictures(
+                restorers, pictures, protocols, device=device, on_progress=bars.on_progress
+            )
         )
-    setting = Setting(args.data, args.split, left_out, args.by_scene, reference.label)
+    by_model = [[next(scores) for _ in of_model] for of_model, _ in loaded]
+    models = [model for _, model in loaded]
+    setting = Setting(
+        data=args.data,
+        split=args.split or "",
+        left_out=left_out,
+        by_scene=args.by_scene or args.data == NATURAL,
+        against=reference.label,
+        seed=args.seed,
+    )
     results = []
     for protocol in protocols:
-        images = [by_protocol[protocol.name] for by_protocol in scores]
+        images = [[one[protocol.name] for one in trainings] for trainings in by_model]
         results += collect(protocol, models, images, setting)
     print_results(cli.make_console(), results, setting)
     if args.csv:
@@ -117,65 +122,35 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def parse_models(words: Sequence[str], weights: str | None) -> list[ModelArgument]:
-    """--model and --weights; InputError where a model appears twice or has weights twice."""
-    if weights is not None and len(words) > 1:
-        raise InputError(
-            f"--weights must belong to a single --model, but there are {len(words)}; write each "
-            "as --model MO=mo_checkpoint.pt"
-        )
-    pairs = [split_weights(word) for word in words]
-    if weights is not None:
-        if pairs[0][1] is not None:
+def check_flags(args: Namespace) -> None:
+    """Settles the defaults of --data; InputError for a flag that belongs to another kind of it."""
+    kind = args.data if args.data in (*SIMULATED, CHART) else "a folder"
+    others = {
+        "--seed": (args.seed, SYNTHETIC),
+        "--scenes": (args.scenes, SYNTHETIC),
+        "--colours": (args.colours, SYNTHETIC),
+        "--picture": (args.picture, CHART),
+        "--split": (args.split, "a folder"),
+        "--leave-out-misaligned": (args.leave_out_misaligned or None, "a folder"),
+    }
+    for flag, (value, belongs) in others.items():
+        if value is not None and belongs != kind:
             raise InputError(
-                f"a model must have its weights once, but got {words[0]} and {weights}; drop one"
+                f"{flag} belongs to --data {belongs.replace('a folder', 'DIR')}, but --data is "
+                f"{args.data}; leave {flag} out"
             )
-        pairs = [(pairs[0][0], weights)]
-    seen: dict[tuple[str, str], str] = {}
-    for word, (model, file) in zip(words, pairs, strict=True):
-        resolved = model if model in cli.NAMED else str(Path(model).resolve())
-        key = resolved, str(Path(file).resolve()) if file else ""
-        if key in seen:
-            raise InputError(
-                f"each model must be given once, but {word} is {seen[key]} again; leave one out"
-            )
-        seen[key] = word
-    names = [model.rstrip("/") for model, _ in pairs]
-    return [
-        ModelArgument(
-            label=name if names.count(name) == 1 else f"{name}={file}", model=model, weights=file
-        )
-        for name, (model, file) in zip(names, pairs, strict=True)
-    ]
-
-
-def split_weights(word: str) -> tuple[str, str | None]:
-    """MODEL and WEIGHTS of MODEL[=WEIGHTS]; a path may hold an equals sign itself."""
-
-    def is_model(text: str) -> bool:
-        return text in cli.NAMED or Path(text).exists()
-
-    if "=" not in word or is_model(word):
-        return word, None
-    cuts = [index for index, letter in enumerate(word) if letter == "="]
-    cut = next((cut for cut in cuts if is_model(word[:cut])), cuts[0])
-    return word[:cut], word[cut + 1 :]
-
-
-def find_reference(models: Sequence[ModelArgument], name: str | None) -> ModelArgument:
-    """The model that the others are compared with; InputError where --against names not one."""
-    if name is None:
-        return models[0]
-    names = (name, name.rstrip("/"))
-    matching = [
-        m for m in models if m.label in names or name in (m.model, f"{m.model}={m.weights}")
-    ]
-    if len(matching) != 1:
+    if kind == "a folder":
+        args.split = args.split or "test"
+    if kind == SYNTHETIC:
+        args.seed, args.scenes = args.seed or 0, SCENES if args.scenes is None else args.scenes
+        for flag, value, least in (("--seed", args.seed, 0), ("--scenes", args.scenes, 1)):
+            if value < least:
+                raise InputError(f"{flag} must be at least {least}, but got {value}; raise it")
+    if kind == CHART and args.protocol:
         raise InputError(
-            f"--against must name one of the models ({', '.join(m.label for m in models)}), but "
-            f"got {name}; choose one of them"
+            f"--protocol must come with pictures, but --data is chart, which is scored by "
+            f"CIEDE2000; leave out --protocol {args.protocol[0]}"
         )
-    return matching[0]
 
 
 def check_writable(flag: str, path: Path | None) -> None:
@@ -186,53 +161,6 @@ def check_writable(flag: str, path: Path | None) -> None:
         raise InputError(f"{flag} must be a file, but {path} is a folder; name a file in it")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{flag} needs a folder that exists, but got {path.parent}; make it")
-
-
-def load(argument: ModelArgument, device: str) -> tuple[Restorer, EvaluatedModel]:
-    """What restores, on the device, and what it is. Raises as `load_network`."""
-    from nas.view.scores import EvaluatedModel
-    from trials.scoring import baseline_restorer, network_restorer
-
-    if argument.model == BASELINE and not Path(BASELINE).exists():
-        if argument.weights is not None:
-            raise InputError(
-                f"{BASELINE} must come without weights, but got {argument.weights}; leave them out"
-            )
-        restorer, digest = baseline_restorer(), None
-    else:
-        network = cli.load_network(argument.model, argument.weights)
-        digest = network.model.genome.digest
-        balanced = network.white_balanced_input
-        restorer = network_restorer(network.model.to(device), white_balanced_input=balanced)
-    balanced = restorer.white_balanced_input
-    return restorer, EvaluatedModel(
-        **asdict(argument), white_balanced_input=balanced, digest=digest
-    )
-
-
-def select_rows(
-    rows: list[PairFiles], protocols: Sequence[Protocol], args: Namespace
-) -> tuple[list[PairFiles], list[str]]:
-    """The rows that any protocol includes, all at least one; and the scenes that were left out."""
-    from trials.scoring import MISALIGNED_SCENES
-
-    where = f"{'every' if args.split == 'all' else f'the {args.split}'} list of {args.data}"
-    excluded = MISALIGNED_SCENES if args.leave_out_misaligned else ()
-    left_out = sorted({row.scene for row in rows if row.scene in excluded})
-    rows = [row for row in rows if row.scene not in excluded]
-    if not rows:
-        raise InputError(
-            f"there must be pictures to score, but {where} holds only misaligned scenes; drop "
-            "--leave-out-misaligned"
-        )
-    for protocol in protocols:
-        if not any(protocol.includes(row) for row in rows):
-            raise InputError(
-                f"protocol {protocol.name} must have its pictures "
-                f"({protocol.description.partition(',')[0]}), but none of the {len(rows)} of "
-                f"{where} is one (the first is {rows[0].name}); choose another --protocol"
-            )
-    return [row for row in rows if any(protocol.includes(row) for protocol in protocols)], left_out
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ FLOORS = {
     ],
     "nas": [
         {"commands"},
-        {"workers", "training"},
+        {"workers", "training", "evaluation"},
         {"loop"},
         {"samplers", "outputs", "view"},
         {"study"},

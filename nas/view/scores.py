@@ -10,7 +10,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from trials.scoring import (
     Difference,
     PictureScore,
     Protocol,
-    paired_difference,
+    difference_over_trainings,
 )
 
 METRICS = {"psnr_db": ("PSNR dB", 2), "ssim": ("SSIM", 4), "ssim_gaussian11": ("SSIM 11 x 11", 4)}
@@ -47,6 +47,8 @@ class Setting:
     by_scene: bool
     against: str
     """The label of the model that the others are compared with."""
+    seed: int | None = None
+    """Of synthetic scenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class EvaluatedModel:
     white_balanced_input: bool
     digest: str | None
     """Its genome's; None of the baseline."""
+    trainings: int = 1
+    """How many trainings of it there are, with other seeds; scores are their means."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Result:
     images: list[PictureScore]
     difference: dict[str, Difference]
     """To the reference, by metric."""
+    trainings: list[list[PictureScore]]
+    """The scores of each training; `images` has their means."""
 
     def mean(self, metric: str, ratio: float | None = None) -> float:
         """The mean over the pictures, or over those of one exposure ratio."""
@@ -98,6 +104,11 @@ class Result:
             **({"by_ratio": by_ratio} if by_ratio else {}),
             "images": [asdict(image) for image in self.images],
         }
+        if len(self.trainings) > 1:
+            values["by_training"] = [
+                {metric: sum(getattr(i, metric) for i in of) / len(of) for metric in METRICS}
+                for of in self.trainings
+            ]
         return dict(finite(values))
 
 
@@ -116,20 +127,42 @@ def csv_row(result: Result, image: PictureScore) -> dict[str, object]:
 def collect(
     protocol: Protocol,
     models: Sequence[EvaluatedModel],
-    images: Sequence[list[PictureScore]],
+    images: Sequence[Sequence[list[PictureScore]]],
     setting: Setting,
 ) -> list[Result]:
-    """One protocol's results: each model's scores, of the same pictures, against the reference."""
-    reference = images[[model.label for model in models].index(setting.against)]
-    scenes = [image.scene for image in reference] if setting.by_scene else None
+    """One protocol's results: each model's scores, of the same pictures, against the reference.
 
-    def difference(ours: list[PictureScore], metric: str) -> Difference:
-        values, against = ([getattr(i, metric) for i in images] for images in (ours, reference))
-        return paired_difference(values, against, scenes=scenes)
+    `images` holds, for each model, the scores of each of its trainings.
+    """
+    reference = images[[model.label for model in models].index(setting.against)]
+    scenes = [image.scene for image in reference[0]] if setting.by_scene else None
+
+    def difference(ours: Sequence[list[PictureScore]], metric: str) -> Difference:
+        values, against = (
+            [[getattr(image, metric) for image in one] for one in trainings]
+            for trainings in (ours, reference)
+        )
+        return difference_over_trainings(values, against, scenes=scenes)
 
     return [
-        Result(model, protocol, ours, {metric: difference(ours, metric) for metric in METRICS})
+        Result(
+            model,
+            protocol,
+            _mean_images(ours),
+            {metric: difference(ours, metric) for metric in METRICS},
+            list(ours),
+        )
         for model, ours in zip(models, images, strict=True)
+    ]
+
+
+def _mean_images(trainings: Sequence[list[PictureScore]]) -> list[PictureScore]:
+    """Each picture's scores, the means over the trainings."""
+    if len(trainings) == 1:
+        return trainings[0]
+    return [
+        replace(of[0], **{m: sum(getattr(one, m) for one in of) / len(of) for m in METRICS})
+        for of in zip(*trainings, strict=True)
     ]
 
 
@@ -141,15 +174,17 @@ def print_results(console: Console, results: Sequence[Result], setting: Setting)
         if index:
             console.print()
         who = escape(first.model.label) if single else f"{len(of_protocol)} models"
+        which = f", split {setting.split}" if setting.split else ""
+        which += f", seed {setting.seed}" if setting.seed is not None else ""
         console.print(
-            f"{who} on {escape(setting.data)}, split {setting.split}, protocol "
-            f"[bold]{protocol.name}[/]: {protocol.description}"
+            f"{who} on {escape(setting.data)}{which}, protocol [bold]{protocol.name}[/]: "
+            f"{protocol.description}"
         )
         for note in notes(first, setting):
             console.print(note)
         console.print(pictures_table(first) if single else models_table(of_protocol, setting))
         if not single:
-            console.print(interval_note(first, setting))
+            console.print(interval_note(of_protocol, setting))
 
 
 def notes(result: Result, setting: Setting) -> list[str]:
@@ -193,7 +228,7 @@ def models_table(results: Sequence[Result], setting: Setting) -> Table:
         if difference.low is not None and difference.high is not None:
             interval = f"{_signed(difference.low)} to {_signed(difference.high)}"
         table.add_row(
-            escape(result.model.label),
+            _label(result.model),
             *_figures(result.mean),
             *(f"{result.mean('psnr_db', ratio):.2f}" for ratio in ratios),
             _signed(difference.mean),
@@ -203,17 +238,29 @@ def models_table(results: Sequence[Result], setting: Setting) -> Table:
     return table
 
 
-def interval_note(result: Result, setting: Setting) -> str:
+def interval_note(results: Sequence[Result], setting: Setting) -> str:
     """How the intervals of a table were made, or why there are none."""
-    units, scenes = result.difference["psnr_db"].units, len({i.scene for i in result.images})
+    images = results[0].images
+    units, scenes = results[0].difference["psnr_db"].units, len({image.scene for image in images})
     unit = "scene" if setting.by_scene else "picture"
     if units < 2:
         return f"no interval: it needs two {unit}s or more"
     of_scenes = f" of {scenes} scene{'s' * (scenes != 1)}"
-    return (
+    note = (
         f"interval: paired bootstrap, {RESAMPLES:,} times {units} {unit}s drawn from the {units}"
         f"{'' if setting.by_scene or scenes == units else of_scenes}"
     )
+    trained = [result.model for result in results if result.model.digest]
+    if any(model.trainings > 1 for model in trained):
+        note += ", and each network's trainings"
+    if any(model.trainings == 1 for model in trained):
+        note += "; a network with one training may differ by its seed too, which no interval knows"
+    return note
+
+
+def _label(model: EvaluatedModel) -> str:
+    several = f" ({model.trainings} trainings)" if model.trainings > 1 else ""
+    return escape(model.label if len(model.label) < 40 else model.model) + several
 
 
 def write_csv(path: Path, results: Sequence[Result]) -> None:

@@ -1,0 +1,1 @@
+"""What nas.evaluate does: the networks, the pictures, and the colour chart."""
