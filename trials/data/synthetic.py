@@ -23,7 +23,7 @@ from trials.data.simulated_camera import SimulatedCamera
 from trials.raw.colour import orient
 
 # Raised whenever a change of code changes what a seed gives: no study mixes two kinds of data.
-RECIPE = 2
+RECIPE = 3
 
 
 # What a stream of scenes is for: no scene of one turns up in another of the same seed.

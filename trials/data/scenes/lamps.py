@@ -33,10 +33,10 @@ _SHARES = np.cumsum([share for _, share, _, _ in LAMPS])
 # A lamp of sodium has next to no blue, but what lies around it scatters some.
 DARKEST_CHANNEL = 0.03
 # Cameras stop short of balancing out such light: the least channel that they divide by.
-LEAST_BALANCED = 0.25
+LEAST_BALANCED = 0.12
 # How much of the main light's colour the balance takes away (1: all), and how far its estimate
 # lies beside it, in the logarithm.
-ADAPTATION = (0.7, 1.0)
+ADAPTATION = (0.8, 1.0)
 BALANCE_ERROR = 0.05
 # How lamps of one kind differ, in x and y.
 SPREAD = 0.006

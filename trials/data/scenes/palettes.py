@@ -14,7 +14,7 @@ Colour = NDArray[np.float32]
 """Red, green, blue (3), linear."""
 
 # Shares of the lamps of one scene: of another kind than its main light; and of glowing signs.
-OTHER_KIND = 0.4
+OTHER_KIND = 0.3
 # Where windows are lit, and letters glow, rather than being painted.
 GLOWING = 0.5
 

@@ -43,12 +43,12 @@ class Material:
 
 
 MATERIALS = (
-    Material("concrete, asphalt, plaster, metal, white paint", 0.40, 80.0, 60.0, 3.0, 0.7),
-    Material("earth, wood, brick, stone", 0.20, 65.0, 14.0, 17.0, 0.5),
-    Material("skin", 0.04, 55.0, 6.0, 20.0, 0.25),
-    Material("leaves and grass", 0.12, 118.0, 13.0, 24.0, 0.4),
+    Material("concrete, asphalt, plaster, metal, white paint", 0.38, 80.0, 60.0, 3.0, 0.7),
+    Material("earth, wood, brick, stone", 0.17, 65.0, 14.0, 17.0, 0.5),
+    Material("skin", 0.03, 55.0, 6.0, 20.0, 0.25),
+    Material("leaves and grass", 0.10, 118.0, 13.0, 24.0, 0.4),
     Material("sky, water, slate", 0.06, 250.0, 18.0, 13.0, 0.5),
-    Material("paint, print, cloth, plastic", 0.18, None, 0.0, 32.0, 0.55),
+    Material("paint, print, cloth, plastic", 0.26, None, 0.0, 30.0, 0.55),
 )
 _BOUNDS = np.cumsum([material.share for material in MATERIALS])
 
