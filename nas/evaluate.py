@@ -18,9 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from nas import cli
-from nas.evaluation.models import BASELINE, baseline, find_reference, load, parse_models
-from nas.evaluation.pictures import CHART, NATURAL, SIMULATED, SYNTHETIC, Bars, select_pictures
 from nas.study.config import resolve_device
+from nas.view.evaluation.models import BASELINE, baseline, find_reference, load, parse_models
+from nas.view.evaluation.pictures import (
+    CHART,
+    NATURAL,
+    SIMULATED,
+    SYNTHETIC,
+    Bars,
+    select_pictures,
+)
 from space import InputError
 from trials.config import COLOURS
 
@@ -85,7 +92,7 @@ def main(argv: list[str]) -> int:
     device = resolve_device(args.device)
     loaded = [load(argument, device) for argument in arguments]
     if args.data == CHART:
-        from nas.evaluation.chart import evaluate_chart
+        from nas.view.evaluation.chart import evaluate_chart
 
         return evaluate_chart(loaded, args, device)
     from nas.view.scores import Setting, collect, print_results, write_csv, write_json

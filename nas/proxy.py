@@ -1,20 +1,21 @@
 """`python -m nas.proxy --study dark`: is the short training to be trusted?
 
 A search ranks networks by a short training, and stops most of them long before its end. This
-trains 8 to 12 networks of the study, far apart in PSNR and latency, to the end, whatever a rung
-would have decided, and prints for every rung how well its order of the networks is the final one:
-Kendall's tau (1: the same order, 0: none) with its interval, for PSNR, SSIM and training loss.
-The results are stored in the study; stopped, the same command goes on.
+trains 8 to 32 networks of the study, half of them far apart in PSNR and latency and half the best,
+to the end, whatever a rung would have decided, or for as many --steps as you would train a winner.
+It prints for every rung how well its order of the networks is the final one (Kendall's tau; 1: the
+same order, 0: none), and the regret: by how many dB the network that the rung would choose falls
+short of the best. Both also over the networks within 1 dB of the best. The results are stored in
+the study; stopped, the same command goes on.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -28,33 +29,18 @@ from nas.study.reader import open_to_read, study_name
 from nas.study.records import read_rows
 from nas.study.schema import set_study_attrs, study_attrs
 from nas.study.store import check_data
+from nas.view.evaluation.agreement import NEAR_DB, Estimate, near_best, regret_of, tau_of
 from nas.view.summary import rung_warnings
 from nas.view.tables import duration, plain_table
 from space import Genome, InputError
-from trials import load_data, train_to_the_end
+from trials import load_data, rung_steps, train_to_the_end
 from trials.config import TrialConfig
 
 EXAMPLE = "python -m nas.proxy --study dark --networks 10"
-FEWEST, MOST = 8, 12
+FEWEST, MOST = 8, 32
 MEASURES = ("psnr_db", "ssim", "loss")
-RESAMPLES = 2000
 
 Train = Callable[..., list[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tau:
-    """Kendall's tau with its 95 % interval (bootstrap over networks); None where undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    def words(self) -> str:
-        """ "0.71 (0.40 to 0.91)"."""
-        if self.value is None:
-            return "-"
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
 def parse(argv: Sequence[str]) -> Namespace:
@@ -63,6 +49,8 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--study", required=True, help="the study's name")
     networks = f"how many networks, {FEWEST} to {MOST} (10)"
     parser.add_argument("--networks", type=int, default=10, help=networks)
+    steps = "the training that counts as the truth (the study's own steps); e.g. ten times as many"
+    parser.add_argument("--steps", type=int, help=steps)
     cli.add_storage_arguments(parser)
     return parser.parse_args(argv)
 
@@ -76,13 +64,21 @@ def main(
         raise InputError(f"--networks must be from {FEWEST} to {MOST}, but got {got}; change it")
     study = open_to_read(args.study, storage=args.storage, runs=args.runs)
     config = _config(study)
+    own = config.train.steps
+    steps = own if args.steps is None else args.steps
+    if steps < own:
+        raise InputError(
+            f"--steps must be at least the study's, {own:,}, but got {steps:,}; raise it"
+        )
+    rungs = sorted({*rung_steps(own, config.train.first_rung), steps})
+    config = replace(config, train=replace(config.train, steps=steps, first_rung=None))
     console = cli.make_console()
     chosen = choose(study, args.networks, config.seed)
-    trained: dict[str, Any] = dict(study_attrs(study).get("proxy", {}).get("networks", {}))
+    trained: dict[str, Any] = dict(_stored(study, steps))
     curves = {
-        digest: rungs
+        digest: found
         for digest in chosen
-        if (rungs := trained.get(digest) or _finished(study, digest, config.train.steps))
+        if (found := trained.get(digest) or _finished(study, digest, steps))
     }
     todo = [genome for digest, genome in chosen.items() if digest not in curves]
     counts = f"{len(chosen)} networks, {len(curves)} of them trained to the end already"
@@ -90,11 +86,10 @@ def main(
     data: Any = _load(study, config, args, load) if todo else None
     started = time.monotonic()
     for count, genome in enumerate(todo, 1):
-        scores = (train or train_to_the_end)(genome, config, data=data)
-        if len(scores) and scores[-1].step == config.train.steps:
+        scores = (train or train_to_the_end)(genome, config, data=data, rungs=rungs)
+        if len(scores) and scores[-1].step == steps:
             curves[genome.digest] = trained[genome.digest] = [asdict(one) for one in scores]
-            earlier = study_attrs(study).get("proxy", {})
-            set_study_attrs(study, proxy={**earlier, "networks": trained})
+            _store(study, steps, {"networks": trained})
         psnr = ", ".join(f"{one.psnr_db:.2f}" for one in scores)
         left = duration((time.monotonic() - started) / count * (len(todo) - count))
         name = f"{count} of {len(todo)} {genome.digest[:8]}"
@@ -104,36 +99,72 @@ def main(
             f"{FEWEST} networks must be trained to the end, but only {len(curves)} were (others "
             "diverged); give a higher --networks"
         )
-    steps, by_step = config.train.steps, correlations(list(curves.values()))
-    taus = {str(step): {k: vars(tau) for k, tau in of.items()} for step, of in by_step.items()}
-    results = {"networks": trained, "judged": sorted(curves), "steps": steps, "tau": taus}
-    set_study_attrs(study, proxy=results)
-    title = f"Kendall's tau with the PSNR after {steps} steps, {len(curves)} networks"
-    columns = ("rung, steps", "PSNR", "SSIM", "training loss")
-    table = plain_table((), columns, title=f"{title} (95 % interval)")
-    for step, measures in by_step.items():
-        table.add_row(str(step), *(measures[name].words() for name in MEASURES))
+    found = agreements(list(curves.values()))
+    _store(study, steps, {"networks": trained, "judged": sorted(curves), **found})
+    near = found["near_best"]
+    title = (
+        f"against the PSNR after {steps:,} steps, {len(curves)} networks, {near} of them within "
+        f"{NEAR_DB:g} dB of the best (95 % intervals)"
+    )
+    columns = (
+        "rung, steps",
+        "tau of PSNR",
+        "near the best",
+        "regret, dB",
+        "near the best",
+        "tau of SSIM",
+        "of training loss",
+    )
+    table = plain_table((), columns, title=title)
+    for step in found["tau"]:
+        taus, regrets = found["tau"][step], found["regret_db"][step]
+        cells = [taus["psnr_db"], taus["near_best"], regrets["all"], regrets["near_best"]]
+        cells += [taus["ssim"], taus["loss"]]
+        table.add_row(step, *(Estimate(**cell).words() for cell in cells))
     console.print(table)
     for line in rung_warnings(study):
         console.print(line, style="yellow")
     return 0
 
 
+def _stored(study: optuna.Study, steps: int) -> dict[str, Any]:
+    """What was trained for so many steps before: the rungs of each network, by digest."""
+    networks = study_attrs(study).get("proxy", {}).get(str(steps), {}).get("networks", {})
+    return dict(networks)
+
+
+def _store(study: optuna.Study, steps: int, values: dict[str, Any]) -> None:
+    earlier = study_attrs(study).get("proxy", {})
+    now = {**earlier.get(str(steps), {}), **values}
+    set_study_attrs(study, proxy={**earlier, str(steps): now})
+
+
 def choose(study: optuna.Study, count: int, seed: int) -> dict[str, Genome]:
-    """`count` networks by digest: the farthest apart in PSNR and latency of those that reached a
-    rung, stopped ones too; random ones of the space where there are too few.
+    """`count` networks by digest: half the farthest apart in PSNR and latency of those that
+    reached a rung, stopped ones too, half the best of the rest; random ones of the space where
+    there are too few.
     """
     own = (row for row in read_rows(study) if row.repeat_of is None)
     rows = {row.digest: row for row in own if row.kind in ("complete", "stopped")}
     trials = study.get_trials(deepcopy=False)
-    entries = [
-        RungEntry(psnr_db=rungs[0]["psnr_db"], latency_ms=row.latency_ms, digest=digest)
+    entries = {
+        digest: (rungs[-1]["psnr_db"], entry)
         for digest, row in rows.items()
         if digest and row.latency_ms and (rungs := trials[row.number].user_attrs.get("rungs"))
-    ]
+        for entry in [
+            RungEntry(psnr_db=rungs[0]["psnr_db"], latency_ms=row.latency_ms, digest=digest)
+        ]
+    }
+    reached = [entry for _, entry in entries.values()]
+    half = min(count - count // 2, len(reached))
+    spread = farthest_first(reached, half) if reached else []
+    digests = [entry.digest for entry in spread]
+    # By their last rung: the best are mostly those that reached the end.
+    best = sorted(entries, key=lambda digest: (-entries[digest][0], digest))
+    digests += [digest for digest in best if digest not in digests][: count - len(digests)]
     chosen = {
-        one.digest: Genome.from_json(trials[rows[one.digest].number].user_attrs["genome"])
-        for one in (farthest_first(entries, min(count, len(entries))) if entries else [])
+        digest: Genome.from_json(trials[rows[digest].number].user_attrs["genome"])
+        for digest in digests
     }
     number = 0
     while len(chosen) < count:
@@ -143,33 +174,31 @@ def choose(study: optuna.Study, count: int, seed: int) -> dict[str, Genome]:
     return chosen
 
 
-def correlations(curves: Sequence[Sequence[Mapping[str, Any]]]) -> dict[int, dict[str, Tau]]:
-    """Tau with the final PSNR of every rung (by its step) and measure; each of `curves` holds the
-    rungs of one network.
+def agreements(curves: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Tau and regret of every rung (by its step, rising) against the last, as plain JSON values.
+
+    Each of `curves` holds the rungs of one network, all the same steps.
     """
     final = np.array([curve[-1]["psnr_db"] for curve in curves])
-
-    def tau(place: int, name: str) -> Tau:
-        values = np.array([curve[place][name] for curve in curves], dtype=float)
-        # A low loss should go with a high PSNR.
-        return tau_of(-values if name == "loss" else values, final)
-
-    steps = [int(rung["step"]) for rung in curves[0]]
-    return {step: {name: tau(i, name) for name in MEASURES} for i, step in enumerate(steps)}
-
-
-def tau_of(values: np.ndarray[Any, Any], final: np.ndarray[Any, Any]) -> Tau:
-    """Kendall's tau-b of two measures over the same networks."""
-    from scipy.stats import kendalltau
-
-    value = float(kendalltau(values, final).statistic)
-    if not math.isfinite(value):
-        return Tau(value=None, low=None, high=None)
-    picks = np.random.default_rng(0).integers(0, len(final), (RESAMPLES, len(final)))
-    # A pair of a network with itself says nothing: tau-b leaves it out as a tie in both.
-    taus = [kendalltau(values[pick], final[pick]).statistic for pick in picks]
-    low, high = np.nanpercentile(taus, [2.5, 97.5])
-    return Tau(value=value, low=float(low), high=float(high))
+    near = near_best(final)
+    taus, regrets = {}, {}
+    for place, rung in enumerate(curves[0]):
+        step = str(int(rung["step"]))
+        values = {
+            name: np.array([curve[place][name] for curve in curves], dtype=float)
+            for name in MEASURES
+        }
+        psnr_db = values["psnr_db"]
+        values["loss"] = -values["loss"]  # a low loss should go with a high PSNR
+        tau = {name: tau_of(values[name], final) for name in MEASURES}
+        tau["near_best"] = tau_of(psnr_db[near], final[near])
+        regret = {
+            "all": regret_of(psnr_db, final),
+            "near_best": regret_of(psnr_db[near], final[near]),
+        }
+        taus[step] = {name: asdict(one) for name, one in tau.items()}
+        regrets[step] = {name: asdict(one) for name, one in regret.items()}
+    return {"near_best": int(near.sum()), "tau": taus, "regret_db": regrets}
 
 
 def _finished(study: optuna.Study, digest: str, steps: int) -> list[dict[str, Any]] | None:

@@ -37,7 +37,7 @@ FLOORS = {
     ],
     "nas": [
         {"commands"},
-        {"workers", "training", "evaluation"},
+        {"workers", "training"},
         {"loop"},
         {"samplers", "outputs", "view"},
         {"study"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,16 +112,20 @@ def run_trial(
     return result
 
 
-def train_to_the_end(genome: Genome, config: TrialConfig, *, data: TrialData) -> list[RungScore]:
+def train_to_the_end(
+    genome: Genome, config: TrialConfig, *, data: TrialData, rungs: Sequence[int] | None = None
+) -> list[RungScore]:
     """The scores at each rung, the last step included, of a trial that is never stopped.
 
-    Latency is not measured, no file written. A training that diverges has scores until then.
+    `rungs` are their steps, rising, if they are not the config's own. Latency is not measured, no
+    file written. A training that diverges has scores until then.
     """
     torch.manual_seed(config.seed)
     model = build_model(genome)
     cost = count_cost(genome, *frame_size(config.latency, config.device))
     result = TrialResult(kind="complete", genome=genome, cost=cost)
-    return _train(result, model, data, config, None, lambda _: True)[0].rungs
+    result, _ = _train(result, model, data, config, None, lambda _: True, own_rungs=rungs)
+    return result.rungs
 
 
 def _train(
@@ -133,6 +137,8 @@ def _train(
     decide: Decide | None,
     checkpoint: TrialCheckpoint | None = None,
     on_progress: Progress | None = None,
+    *,
+    own_rungs: Sequence[int] | None = None,
 ) -> tuple[TrialResult, TrainLog]:
     """Trains and scores `model`."""
     rungs = checkpoint.rungs if checkpoint else []
@@ -162,7 +168,7 @@ def _train(
         data,
         config.train,
         seed=config.seed,
-        rungs=rung_steps(steps, config.train.first_rung) if decide else (),
+        rungs=(own_rungs or rung_steps(steps, config.train.first_rung)) if decide else (),
         score=score,
         save=checkpoint.save if checkpoint else None,
         state=checkpoint.training if checkpoint else None,

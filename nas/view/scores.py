@@ -254,7 +254,7 @@ def interval_note(results: Sequence[Result], setting: Setting) -> str:
     if any(model.trainings > 1 for model in trained):
         note += ", and each network's trainings"
     if any(model.trainings == 1 for model in trained):
-        note += "; a network with one training may differ by its seed too, which no interval knows"
+        note += "; of seeds it knows nothing where there is one training"
     return note
 
 

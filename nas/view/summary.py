@@ -24,8 +24,9 @@ TRUSTED_TAU = 0.6
 
 def rung_warnings(study: optuna.Study) -> list[str]:
     """A line for each rung that `nas.proxy` found untrustworthy; none where it was not run."""
-    taus = study_attrs(study).get("proxy", {}).get("tau", {})
-    last = max((int(step) for step in taus), default=0)
+    # Against the study's own training; the end of that is no rung, whatever a longer one says.
+    last = int(study_attrs(study).get("config", {}).get("train", {}).get("steps", 0))
+    taus = study_attrs(study).get("proxy", {}).get(str(last), {}).get("tau", {})
     lines = []
     for step in sorted(map(int, taus)):
         value = taus[str(step)]["psnr_db"]["value"]

@@ -50,7 +50,13 @@ def test_the_published_mo_scores_32_48_db_on_the_real_pairs(capsys, shared, tmp_
     assert scores["white_balanced_input"] is False
     description = "float pictures, PSNR with peak 1, SSIM 7 x 7 uniform, mean over the pictures"
     assert scores["protocol"] == description
-    assert scores["difference"]["psnr_db"] == {"mean": 0, "low": 0, "high": 0, "units": 12}
+    assert scores["difference"]["psnr_db"] == {
+        "mean": 0,
+        "low": 0,
+        "high": 0,
+        "units": 12,
+        "trainings": 1,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +189,13 @@ def test_several_are_compared_on_the_same_pictures(compare, networks, tmp_path):
     assert "psnr_db" not in scores, "several have no single score"
     assert (first["white_balanced_input"], second["white_balanced_input"]) == (True, False)
     assert (first["digest"], amplified["digest"]) == (SMALL.digest, None)
-    assert first["difference"]["ssim"] == {"mean": 0, "low": 0, "high": 0, "units": 5}
+    assert first["difference"]["ssim"] == {
+        "mean": 0,
+        "low": 0,
+        "high": 0,
+        "units": 5,
+        "trainings": 1,
+    }
     shift = amplified["psnr_db"] - first["psnr_db"]
     difference = amplified["difference"]["psnr_db"]
     assert difference["mean"] == pytest.approx(shift)

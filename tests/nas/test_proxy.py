@@ -5,10 +5,10 @@ that the search heeds it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from stand_ins import Command, Loader, Runner, figures
 
@@ -38,7 +38,10 @@ class Train:
         self.turned, self.stop_after = turned, stop_after
         self.trained: list[str] = []
 
-    def __call__(self, genome: Genome, config: Any, *, data: Any) -> list[RungScore]:
+    def __call__(
+        self, genome: Genome, config: Any, *, data: Any, rungs: list[int]
+    ) -> list[RungScore]:
+        assert rungs == list(STEPS)
         if len(self.trained) == self.stop_after:
             raise KeyboardInterrupt
         self.trained.append(genome.digest)
@@ -70,19 +73,44 @@ def test_it_trains_what_is_missing_and_tells_tau(
     text = capsys.readouterr().out
     assert "8 networks, 0 of them trained to the end already" in text
     assert "1.00 (1.00 to 1.00)" in text
-    stored = read_study().user_attrs["proxy"]
+    stored = read_study().user_attrs["proxy"]["180"]
     assert len(train.trained) == 8 == len(stored["judged"])
     assert set(stored["tau"]) == {"20", "60", "180"}
+    assert stored["regret_db"]["20"]["all"]["value"] == 0 and stored["near_best"] >= 1
     low_loss_goes_with_high_psnr = stored["tau"]["20"]["loss"]["value"]
     assert low_loss_goes_with_high_psnr == pytest.approx(1.0)
     again = Train()
     assert ask("--networks", 8, train=again) == 0 and again.trained == [], "what was found is kept"
 
 
+def test_a_longer_training_is_the_truth_where_it_is_asked_for(
+    searched: None, ask: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    def train(genome: Genome, config: Any, *, data: Any, rungs: list[int]) -> list[RungScore]:
+        seen.append((config.train.steps, rungs))
+        short = rungs_of(genome)
+        longer = asdict(short[-1]) | {"step": 1800, "psnr_db": 60 - short[-1].psnr_db}
+        return [*short, RungScore(**longer)]
+
+    assert ask("--networks", 8, "--steps", 1800, train=train) == 0
+    assert seen == [(1800, [*STEPS, 1800])] * 8
+    stored = read_study().user_attrs["proxy"]
+    assert set(stored) == {"1800"} and set(stored["1800"]["tau"]) == {"20", "60", "180", "1800"}
+    # The order is turned round: what looks best is the worst.
+    assert stored["1800"]["tau"]["180"]["psnr_db"]["value"] == pytest.approx(-1)
+    final = [rungs[-1]["psnr_db"] for rungs in stored["1800"]["networks"].values()]
+    regret = stored["1800"]["regret_db"]["180"]["all"]["value"]
+    assert regret == pytest.approx(max(final) - min(final))
+    text = capsys.readouterr().out
+    assert "after 1,800 steps" in text and "predicts the final order badly" not in text
+
+
 @pytest.mark.slow
 def test_killed_it_goes_on(searched: None, ask: Command, read_study: Read) -> None:
     assert ask("--networks", 8, train=Train(stop_after=3)) == cli.EXIT_INTERRUPTED
-    assert len(read_study().user_attrs["proxy"]["networks"]) == 3
+    assert len(read_study().user_attrs["proxy"]["180"]["networks"]) == 3
     again = Train()
     assert ask("--networks", 8, train=again) == 0 and len(again.trained) == 5
 
@@ -102,18 +130,6 @@ def test_a_bad_rung_is_warned_of_by_the_search(
     assert warning not in capsys.readouterr().out, "nothing is stopped there"
 
 
-def test_tau_is_kendalls() -> None:
-    final = np.array([1.0, 2, 3, 4, 5, 6, 7, 8])
-    assert proxy.tau_of(final, final).value == pytest.approx(1)
-    assert proxy.tau_of(-final, final).value == pytest.approx(-1)
-    # One pair of 28 the other way round: (27 - 1) / 28.
-    swapped = np.array([1.0, 2, 3, 4, 5, 6, 8, 7])
-    tau = proxy.tau_of(swapped, final)
-    assert tau.value == pytest.approx(26 / 28)
-    assert tau.low is not None and tau.low < tau.value <= (tau.high or 0)
-    assert proxy.tau_of(np.zeros(8), final).value is None
-
-
 def test_the_networks_are_far_apart(searched: None, read_study: Read) -> None:
     """Without rungs in the study they are random ones of the space, and the same each time."""
     chosen = proxy.choose(read_study(), 8, seed=3)
@@ -124,8 +140,9 @@ def test_the_networks_are_far_apart(searched: None, read_study: Read) -> None:
 @pytest.mark.parametrize(
     ("words", "study", "told"),
     [
-        (["--networks", 5], "tiny", "--networks must be from 8 to 12, but got 5; change it"),
+        (["--networks", 5], "tiny", "--networks must be from 8 to 32, but got 5; change it"),
         ([], "none", "there is no study at sqlite:///"),
+        (["--steps", 60], "tiny", "--steps must be at least the study's, 180, but got 60"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -144,7 +161,7 @@ def test_bad_input_is_one_line(
 def test_networks_that_diverge_are_no_networks(
     searched: None, ask: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def diverges(genome: Genome, config: Any, *, data: Any) -> list[RungScore]:
+    def diverges(genome: Genome, config: Any, **_: Any) -> list[RungScore]:
         return rungs_of(genome)[:1]
 
     assert ask("--networks", 8, train=diverges) == 2

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from space import InputError
 
@@ -58,19 +59,7 @@ def paired_difference(
     """
     from scipy.stats import bootstrap  # takes half a second to load
 
-    ours, theirs = np.asarray(values, dtype=float), np.asarray(against, dtype=float)
-    if ours.shape != theirs.shape or ours.ndim != 1 or not ours.size:
-        rule = "paired scores must be of the same pictures, at least one"
-        sizes = f"there are {ours.size} and {theirs.size}"
-        raise InputError(f"{rule}, but {sizes}; score both on one list")
-    if scenes is not None and len(scenes) != ours.size:
-        sizes = f"{ours.size} pictures and {len(scenes)} scenes"
-        raise InputError(f"each picture must have its scene, but there are {sizes}; name them all")
-    with np.errstate(invalid="ignore"):
-        differences = np.where(ours == theirs, 0.0, ours - theirs)
-    names = np.arange(ours.size) if scenes is None else np.asarray(scenes)
-    _, unit_of = np.unique(names, return_inverse=True)
-    counts = np.bincount(unit_of).astype(float)
+    differences, unit_of, counts = _differences(values, against, scenes)
     mean, units = float(differences.mean()), len(counts)
     if units < 2 or not np.isfinite(differences).all():
         return Difference(mean=mean, low=None, high=None, units=units)
@@ -111,15 +100,14 @@ def difference_over_trainings(
             values[0], against[0], scenes=scenes, resamples=resamples, seed=seed
         )
     means = [np.mean(np.asarray(one, dtype=float), axis=0).tolist() for one in (values, against)]
-    plain = paired_difference(*means, scenes=scenes, resamples=1, seed=seed)
+    ours, theirs = means
+    differences, unit_of, counts = _differences(ours, theirs, scenes)
+    mean, units = float(differences.mean()), len(counts)
     fewest = min(len(values), len(against))
-    if plain.low is None:
-        return Difference(**{**plain.to_dict(), "trainings": fewest})
-    names = np.arange(len(means[0])) if scenes is None else np.asarray(scenes)
-    _, unit_of = np.unique(names, return_inverse=True)
+    if units < 2 or not np.isfinite(differences).all():
+        return Difference(mean=mean, low=None, high=None, units=units, trainings=fewest)
     rng = np.random.default_rng(seed)
-    counts = np.bincount(unit_of)
-    weights = rng.multinomial(plain.units, np.full(plain.units, 1 / plain.units), resamples)
+    weights = rng.multinomial(units, np.full(units, 1 / units), resamples)
     sizes = weights @ counts
     draws = np.zeros(resamples)
     for sign, trainings in ((1.0, values), (-1.0, against)):
@@ -135,12 +123,31 @@ def difference_over_trainings(
     low, high = np.quantile(draws, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
     wider = _student_factor(values, against, (high - low) / 2)
     return Difference(
-        mean=plain.mean,
-        low=float(plain.mean + (low - plain.mean) * wider),
-        high=float(plain.mean + (high - plain.mean) * wider),
-        units=plain.units,
+        mean=mean,
+        low=float(mean + (low - mean) * wider),
+        high=float(mean + (high - mean) * wider),
+        units=units,
         trainings=fewest,
     )
+
+
+def _differences(
+    values: Sequence[float], against: Sequence[float], scenes: Sequence[str] | None
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64]]:
+    """Picture by picture, the unit that each belongs to, and how many pictures a unit has."""
+    ours, theirs = np.asarray(values, dtype=float), np.asarray(against, dtype=float)
+    if ours.shape != theirs.shape or ours.ndim != 1 or not ours.size:
+        rule = "paired scores must be of the same pictures, at least one"
+        sizes = f"there are {ours.size} and {theirs.size}"
+        raise InputError(f"{rule}, but {sizes}; score both on one list")
+    if scenes is not None and len(scenes) != ours.size:
+        sizes = f"{ours.size} pictures and {len(scenes)} scenes"
+        raise InputError(f"each picture must have its scene, but there are {sizes}; name them all")
+    with np.errstate(invalid="ignore"):
+        differences = np.where(ours == theirs, 0.0, ours - theirs)
+    names = np.arange(ours.size) if scenes is None else np.asarray(scenes)
+    _, unit_of = np.unique(names, return_inverse=True)
+    return differences, unit_of, np.bincount(unit_of).astype(float)
 
 
 def _student_factor(

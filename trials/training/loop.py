@@ -209,6 +209,8 @@ class _Training:
         log.diverged = log.diverged or not bool(self.trainer.optimizer.average.isfinite().all())
         if log.diverged or self._score is None:
             return not log.diverged
+        # A training of a few steps has no cool-down that would have left one.
+        self._add_row(learning_rate(log.steps - 1, self._config))
         try:
             continues = self._score(self.trainer.averaged(), log) and not log.diverged
         except PreemptedError:

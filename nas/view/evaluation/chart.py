@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
+from rich.table import Table
 
 from nas import cli
-from nas.evaluation.pictures import Bars
-from nas.view.tables import plain_table
+from nas.view.evaluation.pictures import Bars
 from trials.config import DataConfig
 from trials.files import replacing
 from trials.scoring.colour_chart import (
@@ -56,10 +56,13 @@ def evaluate_chart(
     console.print(
         f"{len(models)} models on a colour chart of 24 patches: CIEDE2000 to its clean "
         f"development, mean (largest), over ISO {', '.join(f'{iso:,}' for iso in isos)} and "
-        f"{len(photos) // len(isos) // len(RATIOS)} photos of each"
+        f"{len(photos) // len(isos) // len(RATIOS)} photos of each, by exposure ratio; the hue that "
+        "is farthest off"
     )
-    columns = ("model", *(f"ratio {ratio:g}" for ratio in RATIOS), "all", "hue off by at most")
-    table = plain_table(("model",), columns[1:])
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", overflow="fold")
+    for name in (*(f"at {ratio:g}" for ratio in RATIOS), "all", "hue off"):
+        table.add_column(name, justify="right", no_wrap=True)
     for model, of in zip(models, scores, strict=True):
         cells = [_cell([one for one in of if one.ratio == ratio]) for ratio in RATIOS]
         hue = max(one.hue_error_degrees or 0.0 for one in of)
@@ -70,8 +73,8 @@ def evaluate_chart(
     if args.json:
         _write_json(args.json, models, scores)
     if args.picture:
-        shown = [one for one in photos if one.iso == _nearest(isos) and one.draw == 0]
-        _write_picture(args.picture, loaded, shown, device)
+        chosen = [one for one in photos if one.iso == _nearest(isos) and one.draw == 0]
+        _write_picture(args.picture, loaded, chosen, device)
     return 0
 
 
