@@ -56,8 +56,8 @@ def evaluate_chart(
     console.print(
         f"{len(models)} models on a colour chart of 24 patches: CIEDE2000 to its clean "
         f"development, mean (largest), over ISO {', '.join(f'{iso:,}' for iso in isos)} and "
-        f"{len(photos) // len(isos) // len(RATIOS)} photos of each, by exposure ratio; the hue that "
-        "is farthest off"
+        f"{len(photos) // len(isos) // len(RATIOS)} photos of each, by exposure ratio; the hue "
+        "that is farthest off"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
