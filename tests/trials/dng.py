@@ -18,7 +18,10 @@ def write_dng(
     mosaic: NDArray[np.uint16],
     *,
     phase: str = "RGGB",
-    black: Sequence[int] = (512, 512, 512, 512),
+    black: Sequence[float] = (512, 512, 512, 512),
+    repeat: tuple[int, int] = (2, 2),
+    active: Sequence[int] = (),
+    masked: Sequence[int] = (),
     white: int = 16383,
     neutral: Sequence[float] = (0.5, 1.0, 0.4),
     matrix: Sequence[float] = IDENTITY,
@@ -26,9 +29,11 @@ def write_dng(
     cfa: tuple[int, int, bytes] | None = None,
 ) -> Path:
     """`mosaic` (h w, sensor values) as a DNG. `black` follows the rows of the 2 x 2 cell as it
-    lies in the file; `neutral` is the camera's response to white (white balance = 1 / neutral);
-    `matrix` is ColorMatrix1 (XYZ to camera). `linear` says that the file was demosaiced already
-    (mosaic is h w 3). `cfa` is another filter array: rows, columns and colours of its cell.
+    lies in the file, or of a pattern of `repeat` rows and columns; fractions are rationals.
+    `active` is the visible area and `masked` are those without light: top, left, bottom, right of
+    the mosaic. `neutral` is the camera's response to white (white balance = 1 / neutral); `matrix`
+    is ColorMatrix1 (XYZ to camera). `linear` says that the file was demosaiced already (mosaic is
+    h w 3). `cfa` is another filter array: rows, columns and colours of its cell.
     """
     height, width = mosaic.shape[:2]
     data = mosaic.astype("<u2").tobytes()
@@ -65,9 +70,16 @@ def write_dng(
         fields += [
             (33421, SHORT, 2, struct.pack("<2H", rows, columns)),
             (33422, BYTE, len(cell), cell),
-            (50713, SHORT, 2, struct.pack("<2H", 2, 2)),
-            (50714, LONG, 4, struct.pack("<4I", *black)),
+            (50713, SHORT, 2, struct.pack("<2H", *repeat)),
         ]
+        if all(float(level).is_integer() for level in black):
+            levels = struct.pack(f"<{len(black)}I", *(int(level) for level in black))
+            fields.append((50714, LONG, len(black), levels))
+        else:
+            fields.append((50714, RATIONAL, len(black), rational(black)))
+        for tag, edges in ((50829, active), (50830, masked)):
+            if edges:
+                fields.append((tag, LONG, len(edges), struct.pack(f"<{len(edges)}I", *edges)))
     fields.sort()
     directory = 8 + 2 + 12 * len(fields) + 4
     extra, entries = b"", b""

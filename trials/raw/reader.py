@@ -17,6 +17,7 @@ import rawpy
 from numpy.typing import NDArray
 
 from space import InputError
+from trials.raw.black_level import black_of
 from trials.raw.frame import Exposure, FullFrame, RawFrame
 from trials.raw.images import quiet_opencv
 from trials.raw.validation import check_dimensions, check_file, check_frame, check_picture_file
@@ -183,13 +184,9 @@ def _frame(
     raw: Any, mosaic: NDArray[np.uint16], offset: tuple[int, int], path: str | Path
 ) -> RawFrame:
     """`mosaic` with the metadata of the opened file; `offset` is the sensor's first red."""
-    top, left = offset
-    levels, pattern = raw.black_level_per_channel, raw.raw_pattern
-    places = (RED, pattern[top, 1 - left], pattern[1 - top, left], BLUE)
-    red, green1, green2, blue = (float(levels[colour]) for colour in places)
     frame = RawFrame(
         mosaic=mosaic,
-        black=(red, green1, green2, blue),
+        black=black_of(raw, offset, path),
         white_level=float(raw.white_level),
         white_balance=_white_balance(raw),
         offset=offset,
