@@ -32,9 +32,9 @@ def headline(results: Path) -> str:
     return "\n\n".join(
         [
             paragraph(
-                "**F2, the best network found so far, restores about as well as the published MO, "
-                f"both trained alike, in {f2['ratio_to_mo']['value']:.2f} of its time.** (MO is "
-                "Lamba and Mitra, CVPR 2021; M1 and M2 extend it by more deep branches.)"
+                "**F2, the best network found so far, restores nearly as well as the published "
+                f"MO, both trained alike, in {f2['ratio_to_mo']['value']:.2f} of its time.** (MO "
+                "is Lamba and Mitra, CVPR 2021; M1 and M2 extend it by more deep branches.)"
             ),
             paragraph(
                 "**Most of the lead in PSNR that earlier releases claimed for the winners was "
@@ -76,9 +76,9 @@ def gains(results: Path) -> str:
             paragraph(
                 "450 steps, one seed, trained on the grey scenes of the earlier releases and "
                 "scored on 192 fresh ones of their kind; rN are random networks of the space. "
-                "Earlier: Adam at 2e-3, L1, a cosine. Today's: Muon and Adam at 4e-3, RMSE of each crop, "
-                "a constant rate that falls over the last fifth. The rate was chosen on other "
-                "scenes, for MO, F2 and three random networks together."
+                "Earlier: Adam at 2e-3, L1, a cosine. Today's: Muon and Adam at 4e-3, RMSE of "
+                "each crop, a constant rate that falls over the last fifth. The rate was chosen "
+                "on other scenes, for MO, F2 and three random networks together."
             ),
         ]
     )
