@@ -79,6 +79,8 @@ def of_training(row: Row, folder: Path) -> Trained:
         digest, training = result["digest"], result["training"]
         settings = dict(training["settings"])
         data = _fields_of(DataConfig, _section("data", settings))
+        # None is a default, which no file states.
+        data = {key: value for key, value in data.items() if value is not None}
         trained = Trained(
             folder=folder,
             psnr_db=_score(result["psnr_db"]),

@@ -92,7 +92,8 @@ def test_the_written_weights_give_the_reported_score(tmp_path, data, run):
 def test_the_preview_shows_amplified_restored_and_truth(tmp_path, data, run):
     run()
     picture = cv2.imread(str(tmp_path / "preview.png"))[:, :, ::-1] / 255
-    height, width = picture.shape[0] // 2, picture.shape[1] // 3
+    # Two pairs, and a colour chart of their size.
+    height, width = picture.shape[0] // 3, picture.shape[1] // 3
     assert (height, width) == (192 + 30, 192 + 6)
     target = data.held_out[0].target[0].permute(1, 2, 0).numpy()
     assert abs(picture[24 : 24 + 192, 2 * width : 2 * width + 192] - target).max() < 1 / 255
