@@ -1,6 +1,7 @@
 """What all tests share: where the material that the project stands without may lie."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def one_thread() -> None:
     machine.
     """
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_priority() -> Iterator[None]:
+    """A command that lowers its process's priority, called in a test, would slow down all that
+    this worker has still to do: nothing raises it again.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "nice", lambda by: by)
+        yield
 
 
 @pytest.fixture(scope="session")

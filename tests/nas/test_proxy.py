@@ -83,6 +83,7 @@ def test_it_trains_what_is_missing_and_tells_tau(
     assert ask("--networks", 8, train=again) == 0 and again.trained == [], "what was found is kept"
 
 
+@pytest.mark.slow
 def test_a_longer_training_is_the_truth_where_it_is_asked_for(
     searched: None, ask: Command, read_study: Read, capsys: pytest.CaptureFixture[str]
 ) -> None:

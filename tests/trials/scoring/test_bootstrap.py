@@ -127,6 +127,7 @@ def trained(rng, trainings, pictures, mean, of_seed, of_picture):
     return pictures + seeds + rng.normal(0, of_picture, (trainings, len(pictures)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("of_seed", "of_picture"), [(0.1, 0.3), (0.05, 1.0), (0.2, 0.1)])
 def test_intervals_over_three_trainings_hold_the_truth(of_seed, of_picture):
     rng = np.random.default_rng(1)
