@@ -102,26 +102,20 @@ def main(
     found = agreements(list(curves.values()))
     _store(study, steps, {"networks": trained, "judged": sorted(curves), **found})
     near = found["near_best"]
-    title = (
+    console.print(
         f"against the PSNR after {steps:,} steps, {len(curves)} networks, {near} of them within "
         f"{NEAR_DB:g} dB of the best (95 % intervals)"
     )
-    columns = (
-        "rung, steps",
-        "tau of PSNR",
-        "near the best",
-        "regret, dB",
-        "near the best",
-        "tau of SSIM",
-        "of training loss",
-    )
-    table = plain_table((), columns, title=title)
-    for step in found["tau"]:
-        taus, regrets = found["tau"][step], found["regret_db"][step]
-        cells = [taus["psnr_db"], taus["near_best"], regrets["all"], regrets["near_best"]]
-        cells += [taus["ssim"], taus["loss"]]
-        table.add_row(step, *(Estimate(**cell).words() for cell in cells))
-    console.print(table)
+    heads = ("PSNR", "PSNR, near the best", "SSIM", "training loss")
+    taus = plain_table((), ("rung, steps", *heads), title="Kendall's tau")
+    regrets = plain_table((), ("rung, steps", "all", "near the best"), title="regret, dB")
+    for step, tau in found["tau"].items():
+        names = ("psnr_db", "near_best", "ssim", "loss")
+        taus.add_row(step, *(Estimate(**tau[name]).words() for name in names))
+        regret = found["regret_db"][step]
+        regrets.add_row(step, *(Estimate(**regret[name]).words() for name in ("all", "near_best")))
+    for table in (taus, regrets):
+        console.print(table)
     for line in rung_warnings(study):
         console.print(line, style="yellow")
     return 0
