@@ -298,6 +298,7 @@ def test_timeout_starts_no_new_trial(
     assert "stopped after 0.01 minutes" in told and "go on" in told
 
 
+@pytest.mark.slow
 def test_proposals_do_not_depend_on_the_number_of_commands(
     run_search: Command, tiny: Path, tmp_path: Path
 ) -> None:

@@ -266,6 +266,7 @@ def test_only_what_is_trained_to_its_end_is_timed_by_the_whole_protocol(
     )
 
 
+@pytest.mark.slow
 def test_what_can_not_be_stopped_is_timed_once(looks, run):
     run(RUNGS, folder="1", decide=lambda score: True)
     assert [rough for rough, _ in looks] == [False]
