@@ -87,7 +87,8 @@ def main(argv: list[str]) -> int:
     reference = find_reference(arguments, args.against)
     for flag, path in (("--csv", args.csv), ("--json", args.json), ("--picture", args.picture)):
         check_writable(flag, path)
-    if args.data in SIMULATED and not any(one.model == BASELINE for one in arguments):
+    simulated = args.data in (*SIMULATED, CHART)
+    if simulated and not any(one.model == BASELINE for one in arguments):
         arguments = [*arguments, baseline()]  # what a network must beat
     device = resolve_device(args.device)
     loaded = [load(argument, device) for argument in arguments]

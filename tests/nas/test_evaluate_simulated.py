@@ -131,6 +131,17 @@ def test_the_chart_in_the_terminal_in_files_and_as_a_picture(capsys, one, tmp_pa
     assert picture.shape == (3 * (256 + 32), 2 * (320 + 8), 3)
 
 
+def test_the_chart_counts_every_training(capsys, one, two, tmp_path):
+    file = tmp_path / "chart.csv"
+    status, *_ = evaluated(capsys, "--model", one, two, "--data", "chart", "--csv", file)
+    with file.open() as lines:
+        rows = list(csv.DictReader(lines))
+    of_two = [row for row in rows if "," in row["model"]]
+    assert status == 0 and [row["training"] for row in of_two] == ["0"] * 1440 + ["1"] * 1440
+    alone = [row["delta_e"] for row in rows[:1440]]
+    assert rows[-1]["model"] == "amplified" and alone == [row["delta_e"] for row in of_two[:1440]]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -92,7 +92,7 @@ def difference_over_trainings(
     scenes) are resampled for both networks together, trainings for each by itself. A few trainings
     resampled vary less than other trainings would: by (n - 1) / n, which is made up for, and their
     few degrees of freedom by Student's t in place of the normal distribution. (In simulations
-    with 3 trainings each the intervals hold the truth in about 95 % of cases, see
+    with 3 trainings each the intervals hold the truth in 96 to 100 % of cases, see
     tests/trials/scoring/test_bootstrap.py.) Raises InputError as `paired_difference`.
     """
     if len(values) == len(against) == 1:

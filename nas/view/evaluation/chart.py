@@ -43,12 +43,21 @@ CAPTION, GAP = 24, 8
 def evaluate_chart(
     loaded: Sequence[tuple[list[Restorer], EvaluatedModel]], args: Namespace, device: str
 ) -> int:
-    """Scores the networks (the first training of each), prints and writes what was asked for."""
+    """Scores the networks, all trainings of each, prints and writes what was asked for.
+
+    The picture shows the first training.
+    """
     photos = photograph_chart(DataConfig())
     models = [model for _, model in loaded]
     with Bars() as bars:
         scores = [
-            score_chart(restorers[0], photos, device=device, on_progress=bars.on_progress)
+            [
+                one
+                for restorer in restorers
+                for one in score_chart(
+                    restorer, photos, device=device, on_progress=bars.on_progress
+                )
+            ]
             for restorers, _ in loaded
         ]
     console = cli.make_console()
@@ -91,9 +100,9 @@ def _write_csv(
     path: Path, models: Sequence[EvaluatedModel], scores: Sequence[list[PatchScore]]
 ) -> None:
     rows = [
-        {"model": model.label, **asdict(one)}
+        {"model": model.label, "training": place * model.trainings // len(of), **asdict(one)}
         for model, of in zip(models, scores, strict=True)
-        for one in of
+        for place, one in enumerate(of)
     ]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])

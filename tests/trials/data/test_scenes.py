@@ -12,6 +12,7 @@ from skimage.color import rgb2lab
 
 from space import InputError
 from trials import DataConfig, load_data
+from trials.config import COLOURS
 from trials.data.noise import SensorNoise, load_sensor
 from trials.data.scenes import PALETTES, draw_scene
 from trials.data.scenes.lamps import LAMPS, balance, of_chromaticity
@@ -58,6 +59,10 @@ def test_a_scene_is_light(seed, size, palette):
 def test_a_seed_fixes_the_scene():
     assert np.array_equal(draw_scene(64, 7), draw_scene(64, 7))
     assert not np.array_equal(draw_scene(64, 7), draw_scene(64, 8))
+
+
+def test_the_study_file_knows_every_palette():
+    assert set(COLOURS) == set(PALETTES)
 
 
 def test_grey_scenes_are_those_of_the_earlier_releases():
