@@ -40,7 +40,11 @@ def trial_directory(folder: Path, number: int) -> Path:
 
 
 class Claim:
-    """The lock and heartbeat of one running trial, a context; the lock is removed at its end."""
+    """The lock and heartbeat of one running trial, a context; the lock is removed at its end.
+
+    Where an exception ends it (Ctrl-C, a full disk), the lock file stays and says so, before it is
+    free: another process may find it first, and must not take it for one whose process was killed.
+    """
 
     def __init__(self, folder: Path, trial: optuna.Trial) -> None:
         self.directory = trial_directory(folder, trial.number)
@@ -48,6 +52,8 @@ class Claim:
         self._descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            self._reached = {"step": 0, "seconds": 0.0}
+            self._write(let_go=False)  # its room on the disk is taken now
             self._heartbeat = Heartbeat(trial)
             set_trial_attrs(trial, machine=machine_id(), folder=folder_id(folder))
         except BaseException:
@@ -59,9 +65,13 @@ class Claim:
         """Writes how far the training is; TakenOverError where the trial runs elsewhere by now."""
         if self._heartbeat.is_lost:
             raise TakenOverError
+        self._reached = {"step": step, "seconds": seconds}
+        self._write(let_go=False)
+
+    def _write(self, *, let_go: bool) -> None:
         # In place, and padded: a reader gets the old or the new.
-        reached = json.dumps({"step": step, "seconds": seconds}).ljust(80)
-        os.pwrite(self._descriptor, reached.encode(), 0)
+        written = json.dumps({**self._reached, "let_go": let_go}).ljust(100)
+        os.pwrite(self._descriptor, written.encode(), 0)
 
     def __enter__(self) -> Claim:
         return self
@@ -73,6 +83,8 @@ class Claim:
                 (self.directory / "lock").unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     self.directory.rmdir()  # only where the trial has no files
+            else:
+                self._write(let_go=True)
         finally:
             os.close(self._descriptor)
 

@@ -50,7 +50,8 @@ def recover(
 
     To be called inside `study_lock`, in which a trial is created and claimed: one that runs
     unclaimed is dead. `owns_storage` says that no other folder's processes use this storage;
-    `put_back` is the trial of a process that was stopped, which is not the network's fault.
+    `put_back` is the trial of a process that was stopped, which is not the network's fault; nor
+    is it where the lock file says that its living process has let go of it.
     """
     trials = study.get_trials(deepcopy=False)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
@@ -60,7 +61,8 @@ def recover(
     dead = [trial for trial in silent if _still_runs(study, trial)]
     queued, failed = {trial.user_attrs.get("retry_of") for trial in trials}, []
     for trial in dead:
-        died = trial.number != put_back
+        reached, let_go = _last_sign(trial, folder)
+        died = trial.number != put_back and not let_go
         attempts = int(trial.user_attrs.get("attempts", 0)) + died
         message = "its process was killed" if died else "stopped by the user"
         params = _params(trial, space)
@@ -70,7 +72,7 @@ def recover(
             shutil.rmtree(checkpoints_folder(folder, digest), ignore_errors=True)
         elif params is not None and trial.number not in queued:
             attrs = {key: value for key, value in trial.user_attrs.items() if key in _OF_A_RETRY}
-            if (reached := _reached(trial, folder)) is not None:
+            if reached is not None:
                 attrs["reached"] = reached
             attrs |= {"retry_of": trial.number, "attempts": attempts}
             study.enqueue_trial(params, user_attrs=attrs)
@@ -108,11 +110,14 @@ def _lives(trial: FrozenTrial, folder: Path, owns_storage: bool, stale: set[int]
     return "folder" in trial.user_attrs and trial_id(trial) not in stale
 
 
-def _reached(trial: FrozenTrial, folder: Path) -> dict[str, Any] | None:
-    """How far its training was at its last sign of life; None where none is here."""
+def _last_sign(trial: FrozenTrial, folder: Path) -> tuple[dict[str, Any] | None, bool]:
+    """How far its training was at its last sign of life, None where none is here; and whether its
+    process let go of it, alive.
+    """
     with contextlib.suppress(OSError, ValueError):
-        return dict(json.loads((trial_directory(folder, trial.number) / "lock").read_bytes()))
-    return None
+        sign = json.loads((trial_directory(folder, trial.number) / "lock").read_bytes())
+        return {"step": sign["step"], "seconds": sign["seconds"]}, bool(sign["let_go"])
+    return None, False
 
 
 def _params(trial: FrozenTrial, space: DesignSpace) -> dict[str, int | str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def begin(study: optuna.Study, folder: Path) -> Claim:
     return claim
 
 
+def kill(claim: Claim) -> None:
+    """What kill -9 leaves of a claim: no heartbeat, a free lock, and nothing said."""
+    claim._heartbeat.end()
+    os.close(claim._descriptor)
+
+
 def test_a_held_lock_is_a_living_trial(study: optuna.Study, tmp_path: Path) -> None:
     with begin(study, tmp_path):
         assert recover(study, tmp_path, SPACE, owns_storage=True) == []
@@ -65,7 +72,7 @@ def test_recovering_twice_queues_once(study: optuna.Study, tmp_path: Path) -> No
 def test_killed_between_queueing_and_telling_nothing_is_queued_twice(
     study: optuna.Study, tmp_path: Path
 ) -> None:
-    begin(study, tmp_path).__exit__(OSError, OSError(), None)
+    kill(begin(study, tmp_path))
     study.enqueue_trial(study.trials[0].params, user_attrs={"retry_of": 0})
     recover(study, tmp_path, SPACE, owns_storage=True)
     assert kinds(study) == ["interrupted", "WAITING"]
@@ -92,7 +99,7 @@ def test_a_proposal_killed_before_it_was_one_is_not_queued(
 
 def test_a_network_that_kills_its_process_is_given_up(study: optuna.Study, tmp_path: Path) -> None:
     for _ in range(MAX_DEATHS):
-        begin(study, tmp_path).__exit__(OSError, OSError(), None)
+        kill(begin(study, tmp_path))
         recover(study, tmp_path, SPACE, owns_storage=True)
     assert kinds(study) == ["interrupted"] * MAX_DEATHS
     message = study.trials[-1].user_attrs["message"]
@@ -106,6 +113,22 @@ def test_stopping_is_not_held_against_a_network(study: optuna.Study, tmp_path: P
     assert study.trials[-1].state == TrialState.WAITING
 
 
+def test_who_finds_a_stopped_trial_before_its_own_process_does_excuses_it(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    """Several workers are asked to stop at once: each lets go of its trial, then puts it back."""
+    claims = [begin(study, tmp_path) for _ in range(3)]
+    claims[0].show_life(20, 1.5)
+    for claim in claims[:2]:
+        claim.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    kill(claims[2])
+    assert recover(study, tmp_path, SPACE, owns_storage=True, put_back=1) == [0, 1, 2]
+    told = [trial.user_attrs["message"] for trial in study.trials[:3]]
+    assert told == ["stopped by the user"] * 2 + ["its process was killed"]
+    assert [trial.user_attrs["attempts"] for trial in study.trials[3:]] == [0, 0, 1]
+    assert study.trials[3].user_attrs["reached"] == {"step": 20, "seconds": 1.5}
+
+
 @pytest.fixture
 def beating(tmp_path: Path) -> optuna.Study:
     """A study in a real database, whose heartbeats come every second and are stale after three."""
@@ -116,7 +139,7 @@ def beating(tmp_path: Path) -> optuna.Study:
 
 def test_who_stops_does_not_excuse_who_was_killed(study: optuna.Study, tmp_path: Path) -> None:
     for _ in range(2):
-        begin(study, tmp_path).__exit__(OSError, OSError(), None)
+        kill(begin(study, tmp_path))
     recover(study, tmp_path, SPACE, owns_storage=True, put_back=1)
     messages = [trial.user_attrs["message"] for trial in study.trials[:2]]
     assert messages == ["its process was killed", "stopped by the user"]
@@ -136,7 +159,7 @@ def test_a_trial_of_another_folder_is_judged_by_its_heartbeat(
     while time.monotonic() < until:  # it beats by itself, for longer than the grace
         assert recover(beating, here, SPACE, owns_storage=False) == []
         time.sleep(0.5)
-    claim.__exit__(OSError, OSError(), None)  # its process has died
+    kill(claim)
     assert recover(beating, here, SPACE, owns_storage=False) == [], "which nobody can know yet"
     while recover(beating, here, SPACE, owns_storage=False) != [0]:
         assert time.monotonic() < until + 12
@@ -149,7 +172,7 @@ def test_the_same_folder_on_another_machine_is_judged_by_its_heartbeat(
 ) -> None:
     """A lock of a shared folder may be invisible from another machine."""
     monkeypatch.setattr(claims, "machine_id", lambda: "far away")
-    begin(beating, tmp_path).__exit__(OSError, OSError(), None)
+    kill(begin(beating, tmp_path))
     monkeypatch.undo()
     assert recover(beating, tmp_path, SPACE, owns_storage=True) == []
 
@@ -171,7 +194,7 @@ def test_a_retry_knows_how_far_its_trial_had_come(study: optuna.Study, tmp_path:
     claim.show_life(120, 12.5)
     claim.show_life(9, 1.0)  # shorter than what was there
     claim.show_life(130, 13.5)
-    claim.__exit__(OSError, OSError(), None)
+    kill(claim)
     recover(study, tmp_path, SPACE, owns_storage=True)
     assert study.trials[1].user_attrs["reached"] == {"step": 130, "seconds": 13.5}
     assert not (tmp_path / "trials" / "0000").exists()
@@ -184,7 +207,7 @@ def test_a_network_that_is_given_up_leaves_no_checkpoints(
         claim = begin(study, tmp_path)
         study._storage.set_trial_user_attr(study.trials[-1]._trial_id, "digest", "abc")
         checkpoints_folder(tmp_path, "abc").mkdir(parents=True, exist_ok=True)
-        claim.__exit__(OSError, OSError(), None)
+        kill(claim)
         recover(study, tmp_path, SPACE, owns_storage=True)
         assert checkpoints_folder(tmp_path, "abc").exists() == (death < MAX_DEATHS - 1)
 
@@ -196,7 +219,7 @@ def test_what_killed_processes_left_is_swept(study: optuna.Study, tmp_path: Path
     told = begin(study, tmp_path)
     study._storage.set_trial_user_attr(study.trials[0]._trial_id, "kind", "complete")
     study.tell(0, [20.0, 20.0])
-    told.__exit__(OSError, OSError(), None)
+    kill(told)
     (tmp_path / "trials" / "0000" / "weights.safetensors").touch()
     enqueue(study, "M1")
     with begin(study, tmp_path):  # this one waits no more: it runs
@@ -234,7 +257,7 @@ def test_a_trial_that_was_created_and_not_claimed_is_dead(
 def test_a_trial_that_ends_while_it_is_taken_for_dead_stays_as_it_ended(
     study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin(study, tmp_path).__exit__(OSError, OSError(), None)
+    kill(begin(study, tmp_path))
     still_runs = recovery._still_runs
 
     def ends_meanwhile(*words: Any) -> bool:
