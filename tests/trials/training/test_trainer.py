@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -16,6 +18,7 @@ from space import BASELINES, DesignSpace, Genome, InputError, build_model
 from trials import DataConfig, TrainConfig, load_data
 from trials.data.synthetic import gather_crops
 from trials.raw.colour import orient
+from trials.training import muon
 from trials.training.flat_parameters import FlatParameters
 from trials.training.muon import orthogonal
 from trials.training.optimizer_step import OptimizerStep, restoration_loss
@@ -173,7 +176,7 @@ def test_an_update_is_clipped_and_the_average_follows(optimizer, genome):
                 mean.copy_(found)
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 9), (2, 16, 5), (1, 7, 7), (4, 32, 288)])
+@pytest.mark.parametrize("shape", [(3, 4, 7), (2, 16, 5), (1, 7, 7), (4, 32, 288)])
 def test_orthogonal_keeps_the_singular_vectors_and_brings_the_values_near_one(shape):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     left, values, right = torch.linalg.svd(orthogonal(matrices), full_matrices=False)
@@ -185,12 +188,35 @@ def test_orthogonal_keeps_the_singular_vectors_and_brings_the_values_near_one(sh
     assert (found * wanted).sum() / wanted.square().sum() > 0.8
 
 
-def test_a_matrix_of_zeros_stays_and_one_that_is_no_number_spoils_no_other():
-    matrices = torch.randn(3, 4, 9, generator=torch.Generator().manual_seed(0))
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.integers(1, 24),
+    times=st.integers(2, 12),
+    decades=st.integers(0, 6),
+    seed=st.integers(),
+)
+def test_long_rows_are_made_orthogonal_by_the_small_matrices_as_by_the_large(
+    rows, times, decades, seed
+):
+    """Also where singular values lie decades apart, as in momenta of a few steps."""
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    shape = (2, rows, rows * times)
+    left, _, right = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
+    matrices = left * torch.logspace(0, -decades, rows)[None, None] @ right
+    matrices /= torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True)
+    wanted = muon._iterated(matrices.double())
+    assert (muon._iterated_apart(matrices) - wanted).norm() <= 2e-3 * wanted.norm()
+
+
+@pytest.mark.parametrize("columns", [5, 9])
+def test_a_matrix_of_zeros_stays_and_one_that_is_no_number_spoils_no_other(columns):
+    matrices = torch.randn(3, 4, columns, generator=torch.Generator().manual_seed(0))
     alone = orthogonal(matrices[2:])
     matrices[0], matrices[1, 2, 3] = 0.0, math.nan
     found = orthogonal(matrices)
-    assert torch.equal(found[0], torch.zeros(4, 9)) and torch.allclose(found[2:], alone, atol=1e-6)
+    assert torch.equal(found[0], torch.zeros(4, columns)) and torch.allclose(
+        found[2:], alone, atol=1e-6
+    )
 
 
 def test_a_gradient_of_zeros_in_one_convolution_moves_it_no_further():
