@@ -66,8 +66,10 @@ class TrainConfig:
     """Side of a crop in mosaic pixels: even, a multiple of the network's size multiple."""
     optimizer: str = "muon"
     """muon: Muon for the convolutions' weights and Adam for the rest; adam: Adam for all."""
-    learning_rate: float = 4e-3
-    """The rate, of Muon and Adam alike, after warm-up and until the cool-down."""
+    learning_rate: float = 6e-3
+    """Muon's rate after warm-up and until the cool-down; Adam's is twice it beside Muon, and as it
+    is where all is Adam's.
+    """
     warmup_steps: int = 20
     """Steps over which the rate rises from zero, linearly."""
     cooldown: float = 0.2

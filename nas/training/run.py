@@ -67,6 +67,7 @@ def run(
         data,
         plan.train,
         seed=plan.seed,
+        is_new=plan.weights is None,
         precision=getattr(torch, plan.precision),
         smoothing_steps=SMOOTHING_STEPS,
         row_steps=max(1, steps // CURVE_ROWS),

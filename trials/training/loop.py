@@ -33,9 +33,10 @@ from trials.data.pair import Progress, TrialData
 from trials.device import DeviceLock, keep_freed_memory, training_dtype
 from trials.training.checkpoints import PreemptedError, State
 from trials.training.divergence import SMOOTHING_STEPS
+from trials.training.initialisation import CROPS, fit_first_layers
 from trials.training.log import TrainLog
 from trials.training.prefetch import Batches
-from trials.training.trainer import Trainer, cooldown_start, learning_rate
+from trials.training.trainer import Trainer, check, cooldown_start, learning_rate
 
 # Progress is reported, and a trial's curve has a row, after so many steps.
 REPORT_STEPS = 10
@@ -60,6 +61,7 @@ def train(
     config: TrainConfig,
     *,
     seed: int,
+    is_new: bool = True,
     precision: torch.dtype | None = None,
     smoothing_steps: int = SMOOTHING_STEPS,
     row_steps: int = REPORT_STEPS,
@@ -81,13 +83,18 @@ def train(
     training continues as if unbroken. `before_cooldown` gets the state before the last cool-down,
     to go on from with more steps. PreemptedError, from `save` or `score`, leaves a checkpoint.
 
-    The seed fixes the crops and their noise (the initial weights are the caller's). `precision` is
+    The seed fixes the crops and their noise. The first weights are the caller's; where the network
+    `is_new`, gains and biases are fitted to the data before (initialisation.py). `precision` is
     the dtype of the forward pass, config.dtype's by default. The log has a row after each
     `row_steps`, wherever it is judged and at the end; `on_progress("train", ...)` is called there
     and after each REPORT_STEPS. A loss that is not finite or runs away ends the training with
     `diverged` set, on a GPU at the next report. Raises InputError for a crop that the network
     can't take, and what the callables and reading the data raise.
     """
+    check(model, config)
+    if is_new and state is None:
+        first = torch.Generator(data.device).manual_seed(seed)
+        fit_first_layers(model, *data.sample(CROPS, config.crop, first))
     training = _Training(
         model,
         data,

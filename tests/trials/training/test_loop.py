@@ -86,11 +86,11 @@ def test_same_seed_same_weights_bit_for_bit(data: SyntheticData) -> None:
 
 
 class Spoilt:
-    """Data whose crops turn bad after a few steps."""
+    """Data whose crops turn bad after a few steps, that is one sample more."""
 
     def __init__(self, data: SyntheticData, good: int, factor: float) -> None:
         self.device, self.held_out, self.description = data.device, data.held_out, data.description
-        self._data, self._left, self._factor = data, good, factor
+        self._data, self._left, self._factor = data, good + 1, factor
 
     def sample(self, batch: int, crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         mosaic, target = self._data.sample(batch, crop, generator)
