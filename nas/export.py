@@ -24,7 +24,7 @@ from nas.study import selection
 from nas.study.reader import open_to_read, study_name
 from nas.study.records import Row, read_rows
 from space import InputError
-from space.export_format import check_place
+from space.files.export_format import check_place
 
 if TYPE_CHECKING:
     import optuna

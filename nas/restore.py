@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nas import cli
 from nas.study.config import resolve_device
-from space import InputError
+from space import InputError, NetworkInput
 
 if TYPE_CHECKING:
     from space import DarkUNet
@@ -98,7 +98,7 @@ def main(argv: list[str]) -> int:
 
             bar.update(task, description=job.photo.name, completed=1000 * index)
             try:
-                line = restore(job, args, model, network.white_balanced_input, margin, on_tile)
+                line = restore(job, args, model, network.input, margin, on_tile)
             except InputError as error:
                 if len(jobs) == 1:
                     raise
@@ -116,7 +116,7 @@ def restore(
     job: Job,
     args: Namespace,
     model: DarkUNet,
-    white_balanced: bool,
+    network_input: NetworkInput,
     margin: int,
     on_tile: Callable[[int, int], None],
 ) -> str:
@@ -127,7 +127,7 @@ def restore(
     photo = read_full_frame(job.photo)
     ratio, source = choose_ratio(job, args, photo)
     tiles = {"tile_size": args.tile, "margin": margin, "on_tile": on_tile}
-    picture = restore_photo(model, photo, ratio, white_balanced=white_balanced, **tiles)
+    picture = restore_photo(model, photo, ratio, network_input, **tiles)
     job.picture.parent.mkdir(parents=True, exist_ok=True)
     write_picture(job.picture, picture)
     height, width = picture.shape[:2]

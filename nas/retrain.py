@@ -92,12 +92,12 @@ def _retrain(
     out: Path = args.out
     threads = plan.threads or (earlier or {}).get("threads") or torch.get_num_threads()
     torch.set_num_threads(threads)
-    model, balanced = plan.initial()
+    model, wanted = plan.initial()
     check(model, plan.train)
-    if balanced != plan.data.white_balanced_input:
+    if wanted != plan.data.network_input:
         raise InputError(
             f"the first weights must want the input that the data gives, but {plan.start} want it "
-            f"{'' if balanced else 'not '}white-balanced; set data.white_balanced_input in the "
+            f"{wanted}; set data.white_balanced_input and data.black_corrected_input in the "
             "study's file, or train from scratch"
         )
     cache = plan.cache

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 from space.blocks import count_blocks
 from space.design import DesignSpace, Gene
 from space.errors import InputError
+from space.files.network_input import NetworkInput
 from space.genome import Branch, Genome
 from space.parts import Cost, Part, count_cost, network_parts
 from space.presets import BASELINES, FOUND, ORIGINS, Found
 
 if TYPE_CHECKING:
-    from space.export_format import load_model
+    from space.files.export_format import load_model
+    from space.files.published_weights import load_reference_checkpoint
     from space.model import DarkUNet, build_model, fold, restore
-    from space.published_weights import load_reference_checkpoint
 
 _LAZY = {
     "DarkUNet": "model",
     "build_model": "model",
     "fold": "model",
     "restore": "model",
-    "load_reference_checkpoint": "published_weights",
-    "load_model": "export_format",
+    "load_reference_checkpoint": "files.published_weights",
+    "load_model": "files.export_format",
 }
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Gene",
     "Genome",
     "InputError",
+    "NetworkInput",
     "Part",
     "build_model",
     "count_blocks",

@@ -1,7 +1,11 @@
 """The settings of a trial: frozen, each with its unit and the reason for its default."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from space import NetworkInput
 
 COLOURS = ("natural", "grey")
 
@@ -16,8 +20,12 @@ class DataConfig:
     """Multiply the mosaic by the camera's white balance, which every raw file holds: a network
     that need not guess it makes no colour cast. The published MO weights want False.
     """
+    black_corrected_input: bool = True
+    """Subtract the calibrated error of the camera's black level at the photo's ISO, where one is
+    known (trials/raw/sensors). The published weights want False.
+    """
     sensor: str = "sony_a7s2"
-    """Synthetic: the calibrated sensor, a file in trials/data/sensors."""
+    """Synthetic: the calibrated sensor, a file in trials/raw/sensors."""
     scenes: int = 192
     """Synthetic: training scenes, made in ten seconds on two CPU cores; every sample has new
     noise, exposure and crop. 64 gave 0.3 dB less on real photos after 600 steps.
@@ -48,6 +56,19 @@ class DataConfig:
     """Synthetic: most training scenes of photos, as many of one as of another, at most 16."""
     seed: int = 0
     """Fixes the scenes and the held-out pairs."""
+
+    @property
+    def network_input(self) -> NetworkInput:
+        """What a network that is trained on it gets."""
+        return NetworkInput(self.white_balanced_input, self.black_corrected_input)
+
+    def for_input(self, wanted: NetworkInput) -> DataConfig:
+        """The same data for a network that wants another input."""
+        return replace(
+            self,
+            white_balanced_input=wanted.white_balanced,
+            black_corrected_input=wanted.black_corrected,
+        )
 
 
 OPTIMIZERS = ("muon", "adam")

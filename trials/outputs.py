@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from space import DarkUNet, restore
+from space import DarkUNet, NetworkInput, restore
 from trials.config import DataConfig
 from trials.data.pair import Pair, to_show
 from trials.files import replacing
@@ -40,8 +40,7 @@ def write_outputs(
 
     Raises OSError where the disk is full.
     """
-    balanced = config.white_balanced_input
-    write_weights(folder / "weights.safetensors", model, white_balanced_input=balanced)
+    write_weights(folder / "weights.safetensors", model, config.network_input)
     write_curve(folder / "curve.csv", rows)
     preview = draw_preview(model, with_chart(to_show(pairs), config))
     encoded, data = cv2.imencode(".png", preview[:, :, ::-1])
@@ -51,11 +50,10 @@ def write_outputs(
         temporary.write_bytes(data.tobytes())
 
 
-def write_weights(path: Path, model: DarkUNet, *, white_balanced_input: bool) -> None:
+def write_weights(path: Path, model: DarkUNet, network_input: NetworkInput) -> None:
     """Writes the weights as trained (with weight norm), the genome, and which input they want."""
     state = {name: one.detach().cpu().contiguous() for name, one in model.state_dict().items()}
-    balanced = "true" if white_balanced_input else "false"
-    metadata = {"genome": model.genome.to_json(), "white_balanced_input": balanced}
+    metadata = {"genome": model.genome.to_json(), **network_input.metadata()}
     with replacing(path) as temporary:
         save_file(state, temporary, metadata=metadata)
 

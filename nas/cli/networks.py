@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from space import BASELINES, FOUND, Genome, InputError
-from space.export_format import MODEL, WEIGHTS, is_saved, load_saved, load_weights, read_saved
-from space.safe_path import inside
+from space import BASELINES, FOUND, Genome, InputError, NetworkInput
+from space.files.export_format import (
+    MODEL,
+    WEIGHTS,
+    is_saved,
+    load_saved,
+    load_weights,
+    read_saved,
+)
+from space.files.network_input import PUBLISHED
+from space.files.safe_path import inside
 
 if TYPE_CHECKING:
     from space import DarkUNet
@@ -52,11 +60,11 @@ def read_genome(text: str) -> Genome:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A network with weights, and whether its input is white-balanced."""
+    """A network with weights, and the input that they want."""
 
     name: str
     model: DarkUNet
-    white_balanced_input: bool
+    input: NetworkInput
 
 
 def load_network(text: str, weights: str | None) -> Network:
@@ -76,8 +84,7 @@ def load_network(text: str, weights: str | None) -> Network:
             )
         if is_saved(folder):
             saved, model = load_saved(folder)
-            balanced = saved.white_balanced_input
-            return Network(name=genome.digest[:8], model=model, white_balanced_input=balanced)
+            return Network(name=genome.digest[:8], model=model, input=saved.input)
         if not inside(folder, WEIGHTS, "a trial's file").is_file():
             raise InputError(
                 f"a trial's folder must hold {WEIGHTS}, but {folder} does not: was the trial "
@@ -93,8 +100,7 @@ def load_network(text: str, weights: str | None) -> Network:
                 f"give a {WEIGHTS}"
             )
         model = load_reference_checkpoint(text, weights)
-        return Network(name=text, model=model, white_balanced_input=False)
+        return Network(name=text, model=model, input=PUBLISHED)
     model, metadata = load_weights(genome, Path(weights))
-    balanced = metadata.get("white_balanced_input", "true") == "true"
     name = text if text in NAMED else genome.digest[:8]
-    return Network(name=name, model=model, white_balanced_input=balanced)
+    return Network(name=name, model=model, input=NetworkInput.from_metadata(metadata))

@@ -23,7 +23,7 @@ from nas.study.config import resolve_device
 from nas.study.records import Row
 from nas.study.schema import FRONT_LATENCY
 from space import Genome, InputError, count_cost
-from space.export_format import load_model, new_folder, read_saved, save
+from space.files.export_format import load_model, new_folder, read_saved, save
 
 if TYPE_CHECKING:
     import optuna
@@ -110,13 +110,13 @@ def export(
     from trials.outputs import draw_preview, with_chart
 
     network = cli.load_network(str(trained.folder), None)
-    model, balanced = network.model, network.white_balanced_input
+    model = network.model
     with new_folder(out, force=force) as folder:
         plain = fold(model)
         onnx = {"file": ONNX, "opset": OPSET, "input": "mosaic", "output": "rgb"}
         more = describe(row, trained, study, model.genome)
         more["onnx"] = {**onnx, "tolerance": TOLERANCE}
-        save(folder, model, name=row.name, white_balanced_input=balanced, more=more)
+        save(folder, model, name=row.name, network_input=network.input, more=more)
         again = load_model(folder)
         weights, given = plain.state_dict(), again.state_dict()
         if weights.keys() != given.keys() or not all(
@@ -127,7 +127,8 @@ def export(
             "name": row.name,
             "digest": model.genome.digest,
             "size_multiple": model.size_multiple,
-            "white_balanced": balanced,
+            "white_balanced": network.input.white_balanced,
+            "black_corrected": network.input.black_corrected,
             "cfa": "RGGB",
         }
         write_onnx(plain, folder / ONNX, about=about)

@@ -6,7 +6,7 @@ from typing import Any
 
 from nas.outputs.notes import escape_markdown
 from space import BASELINES
-from space.export_format import Saved
+from space.files.export_format import Saved
 
 FRONT_MATTER = """\
 ---
@@ -89,7 +89,8 @@ rgb = session.run(["rgb"], {{"mosaic": mosaic}})[0]
 ## Input
 
 A mosaic {given["shape"]}, {given["dtype"]} in [0, 1], {given["cfa"]}, amplified, \
-{"" if given["white_balanced"] else "not "}white-balanced; H and W multiples of \
+{"" if given["white_balanced"] else "not "}white-balanced, \
+{"" if given["black_corrected"] else "not "}black-corrected; H and W multiples of \
 {given["size_multiple"]}.
 
 {steps}

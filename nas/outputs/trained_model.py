@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nas.study.config import make_section
 from nas.study.records import Row
 from space import InputError
-from space.safe_path import inside
+from space.files.safe_path import inside
 from trials.config import DataConfig, LatencyConfig
 
 if TYPE_CHECKING:

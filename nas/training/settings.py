@@ -15,9 +15,9 @@ from nas.study.config import SYNTHETIC, find_photos, load_config, resolve_device
 from nas.study.reader import open_to_read, study_name
 from nas.study.records import read_rows
 from nas.training.folder import BEFORE_COOLDOWN, read_settings
-from space import Genome, InputError
-from space.export_format import WEIGHTS
-from space.safe_path import inside
+from space import Genome, InputError, NetworkInput
+from space.files.export_format import WEIGHTS
+from space.files.safe_path import inside
 from trials.config import DataConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Plan:
     cache: Path  # where real photos are decoded to
     continued: Path | None = None  # folder of the training that this one goes on with
 
-    def initial(self) -> tuple[DarkUNet, bool]:
-        """The network with its first weights, on the CPU, and whether it wants white balance.
+    def initial(self) -> tuple[DarkUNet, NetworkInput]:
+        """The network with its first weights, on the CPU, and the input that it wants.
 
         Raises InputError where there are no such weights, or they are another network's.
         """
@@ -61,9 +61,9 @@ class Plan:
             from space import build_model
 
             torch.manual_seed(self.seed)
-            return build_model(self.genome), self.data.white_balanced_input
+            return build_model(self.genome), self.data.network_input
         network = load_network(*self.weights)
-        return network.model, network.white_balanced_input
+        return network.model, network.input
 
     def settings(
         self, threads: int, weights_digest: str | None, data: Mapping[str, Any]

@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas.study.schema import finite
+from space import NetworkInput
 from trials.files import replacing
 from trials.scoring import (
     MISALIGNED_SCENES,
@@ -58,7 +59,7 @@ class EvaluatedModel:
     label: str
     model: str
     weights: str | None
-    white_balanced_input: bool
+    input: NetworkInput
     digest: str | None
     """Its genome's; None of the baseline."""
     trainings: int = 1

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from space import BASELINES, DarkUNet, build_model, load_reference_checkpoint
+from space.files.network_input import PUBLISHED
 from trials import LatencyConfig, load_pairs, score_images
 from trials.device.lock import DeviceLock
 from trials.device.memory import keep_freed_memory
@@ -147,7 +148,7 @@ def psnr_by_dtype(args: argparse.Namespace) -> dict[str, float]:
     dtype.
     """
     model = load_reference_checkpoint("MO", args.weights)
-    pairs = load_pairs(args.data, "all", white_balanced_input=False, device=args.device)
+    pairs = load_pairs(args.data, "all", network_input=PUBLISHED, device=args.device)
     networks = {"as trained": copy.deepcopy(model).eval().to(args.device)}
     for dtype in ("float32", "bfloat16", "float16"):
         networks[dtype] = scoring_form(model, replace(LatencyConfig(), dtype=dtype), args.device)

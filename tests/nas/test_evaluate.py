@@ -47,7 +47,7 @@ def test_the_published_mo_scores_32_48_db_on_the_real_pairs(capsys, shared, tmp_
     assert scores["psnr_db"] == pytest.approx(32.48, abs=0.02) and len(scores["images"]) == 12
     assert scores["ssim"] == pytest.approx(0.8556, abs=5e-4)
     assert (scores["model"], scores["digest"]) == ("MO", MO.digest)
-    assert scores["white_balanced_input"] is False
+    assert scores["input"] == {"white_balanced": False, "black_corrected": False}
     description = "float pictures, PSNR with peak 1, SSIM 7 x 7 uniform, mean over the pictures"
     assert scores["protocol"] == description
     assert scores["difference"]["psnr_db"] == {
@@ -89,7 +89,7 @@ def test_a_trials_folder_scores_what_the_trial_reported(
     status, _, _ = evaluated(capsys, flags, files)
     scores = json.loads((tmp_path / "s.json").read_text())
     assert status == 0 and scores["psnr_db"] == pytest.approx(result.psnr_db, abs=1e-4)
-    assert scores["white_balanced_input"] is white_balanced_input
+    assert scores["input"]["white_balanced"] is white_balanced_input
 
 
 def test_bad_weights_are_reported(capsys, tmp_path):
@@ -187,7 +187,7 @@ def test_several_are_compared_on_the_same_pictures(compare, networks, tmp_path):
     first, second, amplified = scores["results"][:3]
     assert scores["against"] == first["label"]
     assert "psnr_db" not in scores, "several have no single score"
-    assert (first["white_balanced_input"], second["white_balanced_input"]) == (True, False)
+    assert [one["input"]["white_balanced"] for one in (first, second)] == [True, False]
     assert (first["digest"], amplified["digest"]) == (SMALL.digest, None)
     assert first["difference"]["ssim"] == {
         "mean": 0,

@@ -12,7 +12,7 @@ import torch
 
 from nas.cli.parser import run
 from nas.evaluate import main
-from space import Genome, build_model
+from space import Genome, NetworkInput, build_model
 from trials.outputs import write_weights
 
 SMALL = Genome(
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     for name, genome in (("a", SMALL), ("b", SMALL), ("c", SMALL), ("other", OTHER)):
         torch.manual_seed(sum(map(ord, name)))
         write_weights(
-            folder / f"{name}.safetensors", build_model(genome), white_balanced_input=name != "c"
+            folder / f"{name}.safetensors", build_model(genome), NetworkInput(name != "c")
         )
     (folder / "small.json").write_text(SMALL.to_json())
     (folder / "other.json").write_text(OTHER.to_json())

@@ -22,7 +22,7 @@ from nas.outputs import onnx as onnx_export
 from nas.study import selection
 from nas.study.records import read_rows
 from nas.study.storage import default_url
-from space import BASELINES, Genome, InputError, build_model, fold
+from space import BASELINES, Genome, InputError, NetworkInput, build_model, fold
 
 Refuse = Callable[..., str]
 SMALL = Genome(
@@ -107,7 +107,9 @@ def test_the_front_stands_alone(here: Path, capsys: pytest.CaptureFixture[str]) 
         assert session.get_modelmeta().custom_metadata_map["size_multiple"] == str(multiple)
         assert read_genome(str(folder)) == model.genome == read_genome(str(folder / "model.json"))
         again = load_network(str(folder), None)
-        assert again.white_balanced_input and torch.equal(fold(again.model)(mosaic), model(mosaic))
+        assert again.input == NetworkInput() and torch.equal(
+            fold(again.model)(mosaic), model(mosaic)
+        )
 
 
 def test_one_trial_is_the_folder_itself_and_is_not_overwritten(
@@ -165,8 +167,8 @@ def test_files_that_do_not_hold_what_was_found_are_not_exported(
     trial = here / "runs" / "dark" / "trials" / "0000"
     torch.manual_seed(5)
     other = build_model(BASELINES["MO"])
-    space.export_format.save(
-        here, other, name="x", white_balanced_input=True
+    space.files.export_format.save(
+        here, other, name="x", network_input=NetworkInput()
     )  # another MO: fits, and scores otherwise
     shutil.copy(here / "weights.safetensors", trial)
     told = refused("--trial", 0, "--out", "x")

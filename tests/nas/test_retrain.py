@@ -26,7 +26,7 @@ from nas import cli
 from nas.cli.networks import load_network
 from nas.retrain import main
 from nas.training.folder import claimed
-from space import BASELINES, Genome, build_model
+from space import BASELINES, Genome, NetworkInput, build_model
 from trials import Checkpointer, DataConfig, load_data, score_images
 from trials.outputs import write_weights
 from trials.training.checkpoints import DamagedError, read
@@ -102,7 +102,7 @@ def test_it_leaves_a_folder_like_a_trials(
     network = load_network(str(folder), None)
     data = load_data(DataConfig(scenes=4, scene_size=128, held_out=2))
     scores = score_images(network.model, data.held_out)
-    assert network.white_balanced_input
+    assert network.input == NetworkInput()
     assert sum(score.psnr_db for score in scores) / 2 == pytest.approx(result["psnr_db"], abs=1e-3)
 
 
@@ -216,9 +216,7 @@ def test_trials_of_a_study(
     (trial / "result.json").write_text(
         json.dumps({"latency": {"median_ms": 1.5, "height": 64, "width": 64}})
     )
-    write_weights(
-        trial / "weights.safetensors", build_model(BASELINES["MO"]), white_balanced_input=True
-    )
+    write_weights(trial / "weights.safetensors", build_model(BASELINES["MO"]), NetworkInput())
     status, out, err = run(0, "a", "--from-trial-weights", "--steps", 1)
     assert (status, err) == (0, "") and "from trial's weights" in out
     result = json.loads((tmp_path / "a" / "result.json").read_text())
@@ -228,7 +226,9 @@ def test_trials_of_a_study(
     assert status == 0 and "from scratch" in out
     unbalanced = ["--from-trial-weights", "--steps", 1]
     write_weights(
-        trial / "weights.safetensors", build_model(BASELINES["MO"]), white_balanced_input=False
+        trial / "weights.safetensors",
+        build_model(BASELINES["MO"]),
+        NetworkInput(False),
     )
     assert "want it not white-balanced" in refused(run(0, "c", *unbalanced))
 

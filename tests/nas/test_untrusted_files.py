@@ -26,8 +26,8 @@ from nas.cli.networks import load_network
 from nas.outputs.store import LinkingStore
 from nas.outputs.trained_model import of_trial
 from nas.study.records import Row
-from space import Genome, InputError, build_model, load_reference_checkpoint
-from space.export_format import MODEL, WEIGHTS, load_model, new_folder, save
+from space import Genome, InputError, NetworkInput, build_model, load_reference_checkpoint
+from space.files.export_format import MODEL, WEIGHTS, load_model, new_folder, save
 from trials.data.sid import read_lists
 from trials.raw import NotBayerError, read_frame, read_full_frame
 from trials.raw.images import write_picture
@@ -51,7 +51,7 @@ RUNNING = set(_RUNNING.split())
 CALLS = ("eval", "exec", "os.system", "os.popen", "torch.hub.load")
 # Where pickles are read (torch.load, weights_only): published checkpoints, and our own of a
 # training that goes on.
-MAY_LOAD = {"space/published_weights.py", "trials/training/checkpoints.py"}
+MAY_LOAD = {"space/files/published_weights.py", "trials/training/checkpoints.py"}
 
 
 def refusal(act: Callable[[], object]) -> str:
@@ -67,7 +67,7 @@ def export(tmp_path: Path) -> Path:
     folder = tmp_path / "export"
     folder.mkdir()
     torch.manual_seed(0)
-    save(folder, build_model(SMALL), name="it", white_balanced_input=True)
+    save(folder, build_model(SMALL), name="it", network_input=NetworkInput())
     return folder
 
 

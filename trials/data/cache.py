@@ -22,7 +22,7 @@ from trials.files import replacing
 from trials.raw import RawFrame, read_frame, read_target
 
 # Raised whenever a change of code changes what is decoded or stored.
-RECIPE = 3
+RECIPE = 4
 
 Decoded = tuple[NDArray[np.uint16], dict[str, Any]]
 """An array, and its note, ready for JSON."""

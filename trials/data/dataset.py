@@ -7,7 +7,7 @@ GPU the decoded files live in its memory as long as they fit.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from space import InputError
+from space import InputError, NetworkInput
 from trials.config import DataConfig
 from trials.data.cache import DecodedCache, decoder_version
 from trials.data.pair import Pair, Progress, TrialData
@@ -60,7 +60,7 @@ def load_pairs(
     folder: str | Path,
     split: str = "test",
     *,
-    white_balanced_input: bool = True,
+    network_input: NetworkInput = NetworkInput(),  # noqa: B008  # frozen
     device: str = "cpu",
     cache_dir: Path | None = None,
     on_progress: Progress | None = None,
@@ -73,7 +73,7 @@ def load_pairs(
     """
     cache = DecodedCache(cache_dir or DEFAULT_CACHE)
     pairs = decode_pairs(select_split(folder, split, cache), cache, on_progress)
-    return LazyPairs(pairs, white_balanced_input, device)
+    return LazyPairs(pairs, network_input, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +102,11 @@ class DecodedPair:
         """Amplification of red, green and blue."""
         return channel_gains(self.frame, self.files.ratio, white_balanced=white_balanced)
 
-    def load(self, white_balanced_input: bool, device: str | torch.device = "cpu") -> Pair:
-        """The pair on `device`, full size, its mosaic amplified."""
-        mosaic = torch.from_numpy(self.frame.normalised())[None, None].to(device)
-        gains = torch.tensor([self.gains(white_balanced_input)], device=device)
+    def load(self, wanted: NetworkInput, device: str | torch.device = "cpu") -> Pair:
+        """The pair on `device`, full size, its mosaic amplified as a network wants it."""
+        values = self.frame.for_input(wanted).normalised()
+        mosaic = torch.from_numpy(values)[None, None].to(device)
+        gains = torch.tensor([self.gains(wanted.white_balanced)], device=device)
         target = torch.from_numpy(self.target.astype(np.float32)).to(device)
         target = (target.permute(2, 0, 1)[None] / 65535).contiguous()
         return Pair(name=self.name, mosaic=amplify(mosaic, gains), target=target)
@@ -127,10 +128,8 @@ def decode_pairs(
 class LazyPairs(Sequence[Pair]):
     """Pairs made when they are accessed: a list of full-size photos would not fit in memory."""
 
-    def __init__(
-        self, pairs: Sequence[DecodedPair], white_balanced_input: bool, device: str
-    ) -> None:
-        self._pairs, self._balanced, self._device = pairs, white_balanced_input, device
+    def __init__(self, pairs: Sequence[DecodedPair], wanted: NetworkInput, device: str) -> None:
+        self._pairs, self._wanted, self._device = pairs, wanted, device
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -141,8 +140,8 @@ class LazyPairs(Sequence[Pair]):
     def __getitem__(self, index: slice) -> "LazyPairs": ...
     def __getitem__(self, index: int | slice) -> "Pair | LazyPairs":
         if isinstance(index, slice):
-            return LazyPairs(self._pairs[index], self._balanced, self._device)
-        return self._pairs[index].load(self._balanced, self._device)
+            return LazyPairs(self._pairs[index], self._wanted, self._device)
+        return self._pairs[index].load(self._wanted, self._device)
 
 
 class RealData:
@@ -158,21 +157,24 @@ class RealData:
         train, val = train_and_val(lists, config.source)
         rows = [*train, *evenly_spaced(val, config.held_out)]
         pairs = decode_pairs(rows, cache, on_progress)
-        self.pairs, held_out = pairs[: len(train)], pairs[len(train) :]
-        balanced = config.white_balanced_input
-        self.held_out = LazyPairs(held_out, balanced, device)
-        gains = [pair.gains(balanced) for pair in self.pairs]
+        wanted, held_out = config.network_input, pairs[len(train) :]
+        self.pairs = [
+            replace(pair, frame=pair.frame.for_input(wanted)) for pair in pairs[: len(train)]
+        ]
+        self.held_out = LazyPairs(held_out, wanted, device)
+        gains = [pair.gains(wanted.white_balanced) for pair in self.pairs]
         self._gains = torch.tensor(gains, device=self.device)
         fits = _fits_gpu(self.pairs, self.device)
         self._resident = _to_device(self.pairs, self.device) if fits else None
         sizes = [(row.short.stat().st_size, row.long.stat().st_size) for row in rows]
         files = [[row.name, row.long.name, *size] for row, size in zip(rows, sizes, strict=True)]
-        identity = [files, len(train), balanced, decoder_version()]
+        identity = [files, len(train), asdict(wanted), decoder_version()]
         self.description: dict[str, Any] = {
             "kind": "real",
             "folder": str(config.source),
             "decoder": decoder_version(),
-            "white_balanced_input": balanced,
+            "white_balanced_input": wanted.white_balanced,
+            "black_corrected_input": wanted.black_corrected,
             "training_pairs": len(train),
             "held_out": [pair.name for pair in held_out],
             "cameras_left_out": left_out,

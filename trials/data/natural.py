@@ -40,7 +40,7 @@ def natural_pairs(config: DataConfig, on_progress: Progress | None = None) -> li
     """Fifteen pairs of 256 x 256 pixels, on the CPU, always the same for one camera.
 
     A pair's name is the photo's and a number, as "china_1". Of `config` count the sensor, the ISO
-    range and the white balance of the input; ratios are 100 to 300, exposures those of held-out
+    range and what the network wants; ratios are 100 to 300, exposures those of held-out
     pairs. Progress is reported as "photos". Raises InputError where a library or photo is missing.
     """
     camera = SimulatedCamera(replace(config, ratio_min=RATIO_MIN, ratio_max=RATIO_MAX), "cpu")

@@ -7,75 +7,16 @@ Enhancement for Low-light Raw Denoising", ACM MM 2022). Everything is vectorised
 the device of the generator.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from space import InputError
-
-SENSORS = Path(__file__).parent / "sensors"
+from trials.raw.sensor import Sensor, SensorRow
 
 # The black-level errors were calibrated on one body on one day; others scatter around them.
 BLACK_ERROR_SPREAD_DN = 0.3
-
-
-@dataclass(frozen=True)
-class SensorRow:
-    """Calibrated noise at one ISO; `dn` is one step of the raw value."""
-
-    iso: int
-    gain: float  # dn per electron
-    read_scale: float  # dn, of a Tukey-lambda distribution with shape read_lambda
-    read_lambda: float
-    row_sigma: float  # dn
-    read_sigma: float  # dn
-    black_error: float  # dn
-    scenes: int  # how many night photos used this ISO
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """A calibrated camera."""
-
-    camera: str
-    units: str
-    source: str
-    black_level: int
-    white_level: int
-    camera_to_srgb: list[list[float]]
-    white_balance: dict[str, Any]
-    """log_mean and log_covariance of the gains of red and blue, log-normal."""
-    rows: tuple[SensorRow, ...]
-
-    @property
-    def depth(self) -> int:
-        """Steps between black and white."""
-        return self.white_level - self.black_level
-
-    def between(self, iso_min: int, iso_max: int) -> tuple[SensorRow, ...]:
-        """Rows of the ISO values from `iso_min` to `iso_max`; InputError where there are none."""
-        rows = tuple(row for row in self.rows if iso_min <= row.iso <= iso_max)
-        if not rows:
-            known = f"{self.rows[0].iso} to {self.rows[-1].iso}"
-            rule = f"the ISO range must hold a calibrated ISO of {self.camera} ({known})"
-            raise InputError(f"{rule}, but is {iso_min} to {iso_max}; widen it")
-        return rows
-
-
-def load_sensor(name: str) -> Sensor:
-    """The calibrated sensor `trials/data/sensors/<name>.json`; InputError for an unknown name."""
-    known = sorted(path.stem for path in SENSORS.glob("*.json"))
-    if name not in known:
-        raise InputError(
-            f"the sensor must be one of {', '.join(known)}, but is {name!r}; choose one"
-        )
-    fields = json.loads((SENSORS / f"{name}.json").read_text(encoding="utf-8"))
-    return Sensor(**{**fields, "rows": tuple(SensorRow(**row) for row in fields["rows"])})
+COLUMNS = ("gain", "read_scale", "read_lambda", "row_sigma", "black_error")
 
 
 def shot_noise(electrons: Tensor, generator: torch.Generator) -> Tensor:
@@ -107,8 +48,7 @@ class SensorNoise:
     def __init__(
         self, sensor: Sensor, rows: Sequence[SensorRow], device: str | torch.device
     ) -> None:
-        columns = ("gain", "read_scale", "read_lambda", "row_sigma", "black_error")
-        table = [[getattr(row, column) for column in columns] for row in rows]
+        table = [[getattr(row, column) for column in COLUMNS] for row in rows]
         self.table = torch.tensor(table, device=device)
         # One more than counted: every calibrated ISO turns up.
         self.weights = torch.tensor([row.scenes + 1.0 for row in rows], device=device)
@@ -116,6 +56,11 @@ class SensorNoise:
         covariance = torch.tensor(sensor.white_balance["log_covariance"], dtype=torch.float64)
         self._balance_mean = torch.tensor(sensor.white_balance["log_mean"], device=device)
         self._balance_factor = torch.linalg.cholesky(covariance).float().to(device)
+
+    def black_error(self, rows: Tensor) -> Tensor:
+        """The calibrated error of the black level (b 1 1 1) at `rows` (b), white 1."""
+        errors = self.table[rows][:, COLUMNS.index("black_error")]
+        return errors[:, None, None, None] / self.depth
 
     def draw_white_balance(self, count: int, generator: torch.Generator) -> Tensor:
         """`count` white balances (count x 3, green 1): log-normal, clipped at 2.5 sigma."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from space import InputError
-from space.safe_path import inside
+from space.files.safe_path import inside
 from trials.data.cache import DecodedCache
 from trials.raw import NotBayerError
 from trials.raw.amplification import LARGEST_RATIO, SID_NAME

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from trials.config import DataConfig
-from trials.data.noise import SensorNoise, load_sensor
+from trials.data.noise import SensorNoise
 from trials.raw.colour import apply_matrix, develop, mosaic_gains, scale_mosaic, to_mosaic
+from trials.raw.sensor import load_sensor
 
 # Mean of a picture in linear light: about 0.07 to 0.5 in sRGB, as of night photos exposed long.
 DARKEST, BRIGHTEST = 0.015, 0.25
@@ -80,8 +81,11 @@ class SimulatedCamera:
         if rows is None:
             rows = self.noise.draw_rows(batch, generator)
         noisy = self.noise.expose(clean, rows, generator)
+        wanted = config.network_input
+        if wanted.black_corrected:
+            noisy -= self.noise.black_error(rows)
         # As in SID's files, values below black are cut off before amplification.
-        amplification = ratio * gains if config.white_balanced_input else ratio.expand_as(gains)
+        amplification = ratio * gains if wanted.white_balanced else ratio.expand_as(gains)
         return scale_mosaic(noisy.clamp_(min=0.0), amplification).clamp_(max=1.0), target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from space import NetworkInput
 from trials.config import DataConfig
 from trials.data.natural import natural_pairs
 from trials.data.pair import Pair, Progress
@@ -17,17 +19,19 @@ from trials.data.synthetic import SyntheticData
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPicture:
-    """One scene with the same noise for networks that want white balance and that don't."""
+    """One scene, with the same noise for networks that want other inputs."""
 
     name: str
     scene: str
-    pairs: dict[bool, Pair]
+    place: int
+    pairs: Callable[[NetworkInput], Sequence[Pair]]
+    """All pictures' pairs, as a network wants them."""
     ratio: float = math.nan
     """Each is drawn, and not kept."""
 
-    def load(self, white_balanced_input: bool, device: str | torch.device = "cpu") -> Pair:
+    def load(self, wanted: NetworkInput, device: str | torch.device = "cpu") -> Pair:
         """The pair on `device`."""
-        pair = self.pairs[white_balanced_input]
+        pair = self.pairs(wanted)[self.place]
         return Pair(pair.name, pair.mosaic.to(device), pair.target.to(device))
 
 
@@ -47,8 +51,8 @@ def synthetic_pictures(
     # One training scene is the fewest there may be; it is not used.
     fresh = replace(config, seed=seed, scenes=1, held_out=scenes, photos=None)
 
-    def pairs(balanced: bool) -> Sequence[Pair]:
-        now = replace(fresh, white_balanced_input=balanced)
+    def pairs(wanted: NetworkInput) -> Sequence[Pair]:
+        now = fresh.for_input(wanted)
         return SyntheticData(now, "cpu", on_progress, cache_dir).held_out
 
     return _pictures(pairs, scene_of=lambda name: name)
@@ -59,17 +63,17 @@ def natural_pictures(
 ) -> list[SimulatedPicture]:
     """Cuts of natural photos that no recipe has seen; a scene is a photo. As `natural_pairs`."""
 
-    def pairs(balanced: bool) -> Sequence[Pair]:
-        return natural_pairs(replace(config, white_balanced_input=balanced), on_progress)
+    def pairs(wanted: NetworkInput) -> Sequence[Pair]:
+        return natural_pairs(config.for_input(wanted), on_progress)
 
     return _pictures(pairs, scene_of=lambda name: name.rsplit("_", 1)[0])
 
 
 def _pictures(
-    pairs: Callable[[bool], Sequence[Pair]], scene_of: Callable[[str], str]
+    pairs: Callable[[NetworkInput], Sequence[Pair]], scene_of: Callable[[str], str]
 ) -> list[SimulatedPicture]:
-    balanced, plain = pairs(True), pairs(False)
+    made = functools.cache(pairs)
     return [
-        SimulatedPicture(one.name, scene_of(one.name), {True: one, False: other})
-        for one, other in zip(balanced, plain, strict=True)
+        SimulatedPicture(one.name, scene_of(one.name), place, made)
+        for place, one in enumerate(made(NetworkInput()))
     ]

@@ -7,11 +7,13 @@ pattern of levels, and the areas of the sensor that no light reaches (Adobe, "Di
 tell the level of this very frame, which drifts with temperature and exposure; they win, unless
 they lie so far from the stated level that they can't be masked. Of other formats LibRaw's numbers
 are taken; some cameras' masked pixels it has averaged itself.
+
+A stated level is not quite the true one: where the camera was calibrated (sensor.py), its error at
+the photo's ISO is known. A level measured on the frame itself has none.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from space import InputError
+from trials.raw.sensor import black_error_dn
+from trials.raw.tiff_tags import model_and_iso, read_tags
 
 Cell = tuple[float, float, float, float]
 """A number for each place of the RGGB cell."""
@@ -49,8 +53,9 @@ class BlackTags:
     """Top, left, bottom, right of areas without light, in pixels of the sensor."""
 
 
-def black_of(raw: Any, offset: tuple[int, int], path: str | Path) -> Cell:
-    """The black level of each place of the RGGB cell, in sensor values.
+def black_of(raw: Any, offset: tuple[int, int], path: str | Path) -> tuple[Cell, float]:
+    """The black level of each place of the RGGB cell, and how far the true one is known to lie
+    above it, in sensor values.
 
     `raw` is the unpacked rawpy file, `offset` the rows and columns before the first red. Raises
     InputError for a pattern of levels that differs from cell to cell.
@@ -60,35 +65,30 @@ def black_of(raw: Any, offset: tuple[int, int], path: str | Path) -> Cell:
     colours = (pattern[(top + row) % 2, (left + column) % 2] for row, column in PLACES)
     first, second, third, fourth = (float(levels[colour]) for colour in colours)
     black: Cell = (first, second, third, fourth)
-    tags = read_tags(path)
+    tags = read_black_tags(path)
     if tags is None:
-        return black
+        return black, black_error_dn(*model_and_iso(path))
     black = _stated(tags.pattern, offset, path)
     measured = _measured(raw, tags.masked, offset)
     farthest = max(FARTHEST_STEPS, FARTHEST_SHARE * (raw.white_level - max(black)))
     if measured and max(abs(a - b) for a, b in zip(measured, black, strict=True)) <= farthest:
-        return measured
-    return black
+        return measured, 0.0
+    return black, black_error_dn(*model_and_iso(path))
 
 
 PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
-def read_tags(path: str | Path) -> BlackTags | None:
+def read_black_tags(path: str | Path) -> BlackTags | None:
     """What a DNG states of its black level; None of another file, and where it states nothing."""
-    logger = logging.getLogger("tifffile")
-    disabled, logger.disabled = logger.disabled, True  # LibRaw has judged the file already
-    try:
-        with tifffile.TiffFile(path) as file:
-            pages: Any = file.pages
-            if not len(pages) or DNG_VERSION not in pages[0].tags:
-                return None
-            tags = _cfa_tags(pages, DEEPEST)
-            return None if tags is None else _parsed(tags)
-    except Exception:  # damaged in a way that LibRaw forgives, or no TIFF at all
-        return None
-    finally:
-        logger.disabled = disabled
+
+    def read(pages: Any) -> BlackTags | None:
+        if DNG_VERSION not in pages[0].tags:
+            return None
+        tags = _cfa_tags(pages, DEEPEST)
+        return None if tags is None else _parsed(tags)
+
+    return read_tags(path, read)
 
 
 def _cfa_tags(pages: Any, deepest: int) -> Any:

@@ -1,9 +1,13 @@
 """A raw photo in memory: the sensor's mosaic and its file's metadata."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from space import NetworkInput
 
 ALL = slice(None)
 
@@ -23,6 +27,15 @@ class RawFrame:
     """Rows and columns of the sensor before the first red."""
     camera_to_srgb: NDArray[np.float32]
     """3 x 3, white-balanced camera RGB to linear sRGB."""
+    black_error: float = 0.0
+    """How far the true black lies above `black`, in sensor values, as far as it is known."""
+
+    def for_input(self, wanted: NetworkInput) -> RawFrame:
+        """The frame with the black level that a network wants."""
+        if not wanted.black_corrected or not self.black_error:
+            return self
+        first, second, third, fourth = (level + self.black_error for level in self.black)
+        return replace(self, black=(first, second, third, fourth), black_error=0.0)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from space import NetworkInput
 from space.tiles import plan_tiles
 from trials.raw.amplification import amplify, channel_gains
 from trials.raw.colour import develop, enlarge_cells, to_cells
@@ -33,20 +34,23 @@ def restore_photo(
     model: DarkUNet,
     photo: FullFrame,
     ratio: float,
+    network_input: NetworkInput,
     *,
-    white_balanced: bool,
     tile_size: int,
     margin: int,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.uint16]:
     """The restored picture, h w 3, sRGB, 0 to 65535, of the camera's size and way up.
 
-    `ratio` is the amplification. `model` is in eval mode, on any device; `on_tile(done, total)` is
-    called after every tile. Raises InputError as `space.tiles.plan_tiles`.
+    `ratio` is the amplification. `model`, which wants `network_input`, is in eval mode, on any
+    device; `on_tile(done, total)` is called after every tile. Raises InputError as
+    `space.tiles.plan_tiles`.
     """
-    frame = photo.frame
+    frame = photo.frame.for_input(network_input)
     first = next(model.parameters())
-    gains = torch.tensor([channel_gains(frame, ratio, white_balanced=white_balanced)])
+    gains = torch.tensor(
+        [channel_gains(frame, ratio, white_balanced=network_input.white_balanced)]
+    )
     height, width = (visible.stop - visible.start for visible in photo.visible)
     picture = blank_picture(*turned_size(height, width, photo.flip))
     sensor = as_sensor(picture, photo.flip)

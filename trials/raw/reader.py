@@ -184,13 +184,15 @@ def _frame(
     raw: Any, mosaic: NDArray[np.uint16], offset: tuple[int, int], path: str | Path
 ) -> RawFrame:
     """`mosaic` with the metadata of the opened file; `offset` is the sensor's first red."""
+    black, black_error = black_of(raw, offset, path)
     frame = RawFrame(
         mosaic=mosaic,
-        black=black_of(raw, offset, path),
+        black=black,
         white_level=float(raw.white_level),
         white_balance=_white_balance(raw),
         offset=offset,
         camera_to_srgb=_camera_matrix(raw),
+        black_error=black_error,
     )
     check_frame(frame, path)
     return frame

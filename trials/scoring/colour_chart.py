@@ -9,6 +9,7 @@ does not, and is compared with the clean development of the same chart.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from space import InputError
+from space import InputError, NetworkInput
 from trials.config import DataConfig
 from trials.data import Pair, Progress
 from trials.data.simulated_camera import SimulatedCamera
@@ -128,8 +129,8 @@ class ChartPhoto:
     ratio: float
     iso: int
     draw: int
-    mosaics: dict[bool, Tensor]
-    """1 1 h w, amplified, [0, 1]; with and without white balance."""
+    mosaics: dict[NetworkInput, Tensor]
+    """1 1 h w, amplified, [0, 1]; for each input that a network may want."""
     target: Tensor
     """1 3 h w, sRGB."""
 
@@ -147,10 +148,14 @@ def photograph_chart(
     The sensor is `config`'s. Raises InputError for a ratio below 1 or above 1,000, and for an ISO
     beyond those that the sensor was calibrated at.
     """
+    config = replace(config, iso_min=1, iso_max=10_000_000)
     cameras = {
-        balanced: SimulatedCamera(_with(config, balanced), "cpu") for balanced in (True, False)
+        wanted: SimulatedCamera(config.for_input(wanted), "cpu")
+        for wanted in (
+            NetworkInput(*flags) for flags in itertools.product((True, False), repeat=2)
+        )
     }
-    camera = cameras[True]
+    camera = cameras[NetworkInput()]
     scene = camera.from_srgb(torch.from_numpy(chart(*size))[None])
     balance = torch.tensor(camera.sensor.white_balance["log_mean"]).exp()
     white_balance = torch.stack([balance[0], torch.ones(()), balance[1]])[None]
@@ -164,9 +169,9 @@ def photograph_chart(
             row, iso = _row(camera, nominal)
             for draw in range(draws):
                 mosaics = {}
-                for balanced, one in cameras.items():
+                for wanted, one in cameras.items():
                     generator = torch.Generator().manual_seed(SEED + draw)
-                    mosaics[balanced], target = one.photograph(
+                    mosaics[wanted], target = one.photograph(
                         scene.clone(),
                         generator,
                         exposure=torch.full((1, 1, 1, 1), EXPOSURE),
@@ -215,7 +220,7 @@ def restored_chart(
     restorer: Restorer, photo: ChartPhoto, *, device: str = "cpu"
 ) -> NDArray[np.float64]:
     """The photo (h w 3, display values in [0, 1]) as `restorer` restores it."""
-    mosaic = photo.mosaics[restorer.white_balanced_input].to(device)
+    mosaic = photo.mosaics[restorer.input].to(device)
     with DeviceLock(str(mosaic.device)).shared():
         return picture(restorer.restore(mosaic))
 
@@ -223,7 +228,7 @@ def restored_chart(
 def shown_pair(config: DataConfig, size: tuple[int, int]) -> Pair:
     """The chart of `size` rows and columns, for a picture of before and after."""
     (photo,) = photograph_chart(config, ratios=[SHOWN_RATIO], isos=[SHOWN_ISO], draws=1, size=size)
-    mosaic = photo.mosaics[config.white_balanced_input]
+    mosaic = photo.mosaics[config.network_input]
     return Pair(name="chart", mosaic=mosaic, target=photo.target)
 
 
@@ -252,10 +257,6 @@ def inlaid(restored: NDArray[np.float64], photo: ChartPhoto) -> NDArray[np.float
 def picture(image: Tensor) -> NDArray[np.float64]:
     """1 3 h w as h w 3, in [0, 1]."""
     return image[0].permute(1, 2, 0).double().cpu().numpy().clip(0, 1)
-
-
-def _with(config: DataConfig, balanced: bool) -> DataConfig:
-    return replace(config, white_balanced_input=balanced, iso_min=1, iso_max=10_000_000)
 
 
 def _row(camera: SimulatedCamera, iso: int) -> tuple[int, int]:

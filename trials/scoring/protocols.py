@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from space import DarkUNet, InputError, restore
+from space import DarkUNet, InputError, NetworkInput, restore
 from trials.data import Pair, Progress
 from trials.device.lock import DeviceLock
 from trials.scoring.baseline import amplified_only
@@ -53,7 +53,7 @@ class Picture(Named, typing.Protocol):
         """Exposure ratio, long over short; nan where it is not known."""
         ...
 
-    def load(self, white_balanced_input: bool, device: str | torch.device = "cpu") -> Pair: ...
+    def load(self, wanted: NetworkInput, device: str | torch.device = "cpu") -> Pair: ...
 
 
 @dataclass(frozen=True)
@@ -143,21 +143,23 @@ class Restorer:
     """What turns an amplified mosaic (1 1 h w) into a picture (1 3 h w, [0, 1], float32)."""
 
     restore: Callable[[Tensor], Tensor]
-    white_balanced_input: bool
+    input: NetworkInput
 
 
-def network_restorer(model: DarkUNet, *, white_balanced_input: bool) -> Restorer:
+def network_restorer(model: DarkUNet, network_input: NetworkInput) -> Restorer:
     """`model` as it is, in its own dtype and on its device."""
     dtype = next(model.parameters()).dtype
     return Restorer(
         restore=lambda mosaic: restore(model, mosaic.to(dtype)).float(),
-        white_balanced_input=white_balanced_input,
+        input=network_input,
     )
 
 
 def baseline_restorer() -> Restorer:
     """Amplifying alone, with the camera's white balance: what a network must beat."""
-    return Restorer(restore=amplified_only, white_balanced_input=True)
+    return Restorer(
+        restore=amplified_only, input=NetworkInput(white_balanced=True, black_corrected=False)
+    )
 
 
 @torch.no_grad()
@@ -182,12 +184,11 @@ def score_pictures(
     for index, picture in enumerate(pictures):
         including = [protocol for protocol in protocols if protocol.includes(picture)]
         distinct = {protocol.preprocessing: protocol for protocol in including}
-        pairs: dict[bool, Pair] = {}
+        pairs: dict[NetworkInput, Pair] = {}
         for place, restorer in enumerate(restorers):
-            balanced = restorer.white_balanced_input
-            if balanced not in pairs:
-                pairs[balanced] = picture.load(balanced, device)
-            pair = pairs[balanced]
+            if restorer.input not in pairs:
+                pairs[restorer.input] = picture.load(restorer.input, device)
+            pair = pairs[restorer.input]
             scores = {}
             if including:
                 with DeviceLock(str(pair.mosaic.device)).shared():

@@ -125,11 +125,8 @@ def load(argument: ModelArgument, device: str) -> tuple[list[Restorer], Evaluate
         for model, weights in argument.trainings:
             network = cli.load_network(model, weights)
             digests.add(network.model.genome.digest)
-            balanced = network.white_balanced_input
-            restorers.append(
-                network_restorer(network.model.to(device), white_balanced_input=balanced)
-            )
-    if len(digests) > 1 or len({one.white_balanced_input for one in restorers}) > 1:
+            restorers.append(network_restorer(network.model.to(device), network.input))
+    if len(digests) > 1 or len({one.input for one in restorers}) > 1:
         raise InputError(
             f"trainings that stand together must be of one network, but {argument.label} are of "
             f"{len(digests)}; give each its own --model"
@@ -138,7 +135,7 @@ def load(argument: ModelArgument, device: str) -> tuple[list[Restorer], Evaluate
         label=argument.label,
         model=argument.model,
         weights=argument.weights,
-        white_balanced_input=restorers[0].white_balanced_input,
+        input=restorers[0].input,
         digest=digests.pop(),
         trainings=len(restorers),
     )

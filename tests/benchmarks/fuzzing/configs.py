@@ -16,8 +16,8 @@ from fuzzing.checks import require
 from fuzzing.mutate import RAW_TOML, VALUES, Tree, damaged, toml_of
 from nas.study.config import STUDIES, load_config, settle
 from space import InputError
-from trials.data.noise import load_sensor
 from trials.data.synthetic import check as check_synthetic
+from trials.raw.sensor import load_sensor
 from trials.training.rungs import rung_steps
 
 CHOICES: dict[str, list[Any]] = {

@@ -21,8 +21,8 @@ from fuzzing.mutate import RAW_JSON, Tree, damaged
 from nas.cli.networks import load_network
 from nas.outputs.trained_model import of_training
 from nas.study.records import Row
-from space import Genome, build_model, fold
-from space.export_format import MODEL, WEIGHTS, load_model, read_saved, save
+from space import Genome, NetworkInput, build_model, fold
+from space.files.export_format import MODEL, WEIGHTS, load_model, read_saved, save
 
 SMALL = Genome(
     skip_width=8, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
@@ -33,6 +33,7 @@ OTHER = Genome(
 CHOICES: dict[str, list[Any]] = {
     "file": ["../outside/weights.safetensors", "/etc/passwd", WEIGHTS],
     "white_balanced": [True, False],
+    "black_corrected": [True, False],
     "name": ["x", "é"],
     "skip_width": [8, 12],
     "dtype": ["F32", "F16", "I32", "F64", "BF16", "BOOL", "F8_E4M3", "X"],
@@ -55,7 +56,7 @@ class Exports:
             self.whole,
             model,
             name="it",
-            white_balanced_input=True,
+            network_input=NetworkInput(),
             more={"quality": quality, "onnx": {"file": "model.onnx"}},
         )
         self.wanted = fold(model).state_dict()

@@ -17,7 +17,7 @@ import torch
 from fuzzing.checks import require
 from fuzzing.mutate import damaged
 from space import BASELINES, build_model, load_reference_checkpoint
-from space.published_weights import SUFFIXES, published_layers
+from space.files.published_weights import SUFFIXES, published_layers
 
 PROGRAMS: list[Any] = [
     os.system,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from nas.outputs.model_card import compose_card
-from space import BASELINES, Genome
-from space.export_format import Saved, describe_input
+from space import BASELINES, Genome, NetworkInput
+from space.files.export_format import Saved, describe_input
 
 SMALL = Genome(
     skip_width=16, skip_block="rep", skip_blocks=1, merge_width=0, head="add", head_kernel=3
@@ -30,7 +30,7 @@ def saved(
         "device_name": "A CPU",
     }
     about = {
-        "input": describe_input(genome, white_balanced=balanced),
+        "input": describe_input(genome, NetworkInput(balanced, balanced)),
         "quality": {
             "psnr_db": 24.71,
             "ssim": 0.7312,
@@ -55,7 +55,9 @@ def saved(
         },
         "provenance": {"study": "dark", "trial": 7, "versions": {"torch": "2.13.0"}},
     }
-    return Saved(name=name, genome=genome, white_balanced_input=balanced, description=about)
+    return Saved(
+        name=name, genome=genome, input=NetworkInput(balanced, balanced), description=about
+    )
 
 
 def test_it_tells_the_figures() -> None:

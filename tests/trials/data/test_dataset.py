@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sid_folder import write_list, write_pair
 
-from space import InputError
+from space import InputError, NetworkInput
 from trials import DataConfig, load_data, load_pairs
 from trials.data import cache as data_cache
 from trials.data.dataset import _to_device, crop_start, evenly_spaced
@@ -55,7 +55,7 @@ def test_a_pair_is_the_amplified_mosaic_and_its_truth(folder):
     truth = develop_raw(folder / "Sony" / "long" / "10001_00_10s.dng").astype(np.float32) / 65535
     assert np.allclose(pair.target[0].permute(1, 2, 0), truth)
     assert pair.name == "10001_00_0.1s"
-    (plain,) = pairs_of(folder, "test", white_balanced_input=False)
+    (plain,) = pairs_of(folder, "test", network_input=NetworkInput(False))
     assert np.allclose(plain.mosaic[0, 0], np.minimum(mosaic * 100, 1), atol=1e-6)
 
 

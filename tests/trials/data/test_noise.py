@@ -9,10 +9,10 @@ from space import InputError
 from trials.data.noise import (
     BLACK_ERROR_SPREAD_DN,
     SensorNoise,
-    load_sensor,
     shot_noise,
     tukey_lambda,
 )
+from trials.raw.sensor import load_sensor
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,13 @@ from photo_files import draw_photo, turned_jpeg, write_photo, write_raw
 
 from space import InputError
 from trials import DataConfig, load_data
-from trials.data.noise import load_sensor
 from trials.data.pair import to_show
 from trials.data.photos import library
 from trials.data.photos.cuts import places
 from trials.data.photos.files import read_photo
 from trials.data.photos.library import choose_scene, find_photos, load_photos
 from trials.data.photos.unprocessing import linear_light, to_scene
+from trials.raw.sensor import load_sensor
 
 SMALL = {"scenes": 3, "scene_size": 64, "held_out": 4, "photo_scenes": 12}
 

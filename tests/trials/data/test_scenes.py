@@ -13,7 +13,7 @@ from skimage.color import rgb2lab
 from space import InputError
 from trials import DataConfig, load_data
 from trials.config import COLOURS
-from trials.data.noise import SensorNoise, load_sensor
+from trials.data.noise import SensorNoise
 from trials.data.scenes import PALETTES, draw_scene
 from trials.data.scenes.lamps import LAMPS, balance, of_chromaticity
 from trials.data.scenes.surfaces import XYZ_TO_SRGB, chromatic
@@ -32,6 +32,7 @@ from trials.raw.colour import (
     to_mosaic,
     tone,
 )
+from trials.raw.sensor import load_sensor
 
 SMALL = DataConfig(scenes=4, scene_size=96, held_out=2)
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from photo_files import draw_photo
 
-from trials.data.noise import load_sensor
 from trials.data.photos.cuts import places, spread, worth_training
 from trials.data.photos.unprocessing import HEADROOM, linear_light, unprocess
 from trials.raw.colour import develop, tone
+from trials.raw.sensor import load_sensor
 
 MATRIX = torch.tensor(load_sensor("sony_a7s2").camera_to_srgb)
 

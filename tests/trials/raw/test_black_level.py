@@ -6,7 +6,7 @@ from dng import PHASES, write_dng
 
 from space import InputError
 from trials.raw import read_frame
-from trials.raw.black_level import read_tags
+from trials.raw.black_level import read_black_tags
 from trials.raw.reader import read_full_frame
 
 FRACTIONS = (512.75, 511.25, 512.5, 511.75)
@@ -83,7 +83,7 @@ def test_too_few_masked_pixels_and_areas_beyond_the_sensor_are_left_out(tmp_path
 def test_what_is_no_dng_states_nothing(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"not a picture")
-    assert read_tags(path) is None and read_tags(tmp_path / "gone.dng") is None
+    assert read_black_tags(path) is None and read_black_tags(tmp_path / "gone.dng") is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from space import InputError
+from space import InputError, NetworkInput
 from trials import DataConfig
 from trials.scoring.baseline import amplified_only
 from trials.scoring.colour_chart import (
@@ -34,7 +34,7 @@ def photos():
 
 def oracle(photo, change=lambda image: image):
     """Restores the chart as it is known, but for `change`."""
-    return Restorer(restore=lambda _: change(photo.target), white_balanced_input=True)
+    return Restorer(restore=lambda _: change(photo.target), input=NetworkInput())
 
 
 def test_the_target_is_the_chart_as_it_was_published(photos):
@@ -90,7 +90,7 @@ def test_a_network_for_mosaics_without_white_balance_gets_those(photos):
         seen.append(mosaic)
         return amplified_only(mosaic)
 
-    restorer = Restorer(restore=restore, white_balanced_input=False)
+    restorer = Restorer(restore=restore, input=NetworkInput(False))
     restored = restored_chart(restorer, photos[0])
     assert torch.equal(seen[0], photos[0].mosaics[False])
     both = inlaid(restored, photos[0])

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from sid_folder import write_list, write_pair
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from space import BASELINES, Genome, InputError, build_model, load_reference_checkpoint
+from space import (
+    BASELINES,
+    Genome,
+    InputError,
+    NetworkInput,
+    build_model,
+    load_reference_checkpoint,
+)
 from trials import load_pairs, psnr_db, score_images, ssim
 from trials.data import DecodedCache, DecodedPair, decode_pairs, select_split
 from trials.scoring.protocols import (
@@ -159,9 +166,11 @@ def test_sid50_takes_the_first_pictures_of_a_tenth_of_a_second(pictures):
 def test_pictures_are_the_pairs_that_load_pairs_gives(folder, pictures, tmp_path):
     assert [picture.files.scene for picture in pictures] == ["10003", "10003", "10003", "10034"]
     for balanced in (False, True):
-        pairs = load_pairs(folder, "test", white_balanced_input=balanced, cache_dir=tmp_path)
+        pairs = load_pairs(
+            folder, "test", network_input=NetworkInput(balanced), cache_dir=tmp_path
+        )
         for picture, pair in zip(pictures, pairs, strict=True):
-            ours = picture.load(balanced)
+            ours = picture.load(NetworkInput(balanced))
             assert torch.equal(ours.mosaic, pair.mosaic) and torch.equal(ours.target, pair.target)
 
 
@@ -207,7 +216,7 @@ def test_each_picture_is_restored_and_read_once(pictures, monkeypatch):
             restored.append(name)
             return torch.full((1, 3, *mosaic.shape[-2:]), float(mosaic.mean()))
 
-        return Restorer(restore=restore, white_balanced_input=balanced)
+        return Restorer(restore=restore, input=NetworkInput(balanced))
 
     def counting_load(self, balanced, device):
         loaded.append((self.name, balanced))
@@ -234,7 +243,7 @@ def test_each_picture_is_restored_and_read_once(pictures, monkeypatch):
 
 def test_amplifying_alone_is_given_the_white_balance(pictures):
     (found,) = score_pictures([baseline_restorer()], pictures, [PROTOCOLS["float"]])
-    assert baseline_restorer().white_balanced_input
+    assert baseline_restorer().input == NetworkInput(True, False)
     assert all(math.isfinite(image.psnr_db) and 0 <= image.ssim <= 1 for image in found["float"])
 
 
@@ -244,9 +253,9 @@ def test_float_is_what_trials_are_scored_by(sid_sample, tmp_path):
     cache = DecodedCache(tmp_path)
     pictures = decode_pairs(select_split(sid_sample, "test", cache)[:2], cache)
     (found,) = score_pictures(
-        [network_restorer(model, white_balanced_input=True)], pictures, [PROTOCOLS["float"]]
+        [network_restorer(model, NetworkInput())], pictures, [PROTOCOLS["float"]]
     )
-    expected = score_images(model, [picture.load(True) for picture in pictures])
+    expected = score_images(model, [picture.load(NetworkInput()) for picture in pictures])
     for ours, theirs in zip(found["float"], expected, strict=True):
         assert (ours.name, ours.psnr_db) == (theirs.name, theirs.psnr_db)
         assert ours.ssim == pytest.approx(theirs.ssim, abs=1e-12)
@@ -257,9 +266,9 @@ def test_ssim_of_the_published_mo_on_real_pictures_is_scikit_images(sid_sample, 
     assert model.genome == BASELINES["MO"]
     cache = DecodedCache(tmp_path)
     (picture,) = decode_pairs(select_split(sid_sample, "test", cache)[:1], cache)
-    pair = picture.load(False)
+    pair = picture.load(NetworkInput(False))
     with torch.no_grad():
-        output = network_restorer(model, white_balanced_input=False).restore(pair.mosaic)
+        output = network_restorer(model, NetworkInput(False)).restore(pair.mosaic)
     ours, theirs = as_numpy(output), as_numpy(pair.target)
     scores = score(output, pair.target, PROTOCOLS["float"])
     assert scores == pytest.approx(scikit_image(ours, theirs, 1), abs=1e-4)

@@ -24,12 +24,12 @@ from torch import Tensor
 
 from space import InputError
 from trials.config import DataConfig
-from trials.data.noise import load_sensor
 from trials.data.pair import Progress
 from trials.data.photos.cuts import places, spread, worth_training
 from trials.data.photos.files import PICTURES, RAWS, read_photo
 from trials.data.photos.unprocessing import to_scene
 from trials.files import replacing
+from trials.raw.sensor import load_sensor
 
 # Raised whenever a change of code changes what a folder gives: no study mixes two kinds of data.
 RECIPE = 1

@@ -3,7 +3,8 @@
 weights.safetensors is as trained, weight norm unfolded, so that it can be trained on; its genome
 is in its metadata. model.json has
 - schema: number of this format (1); name, digest, genome
-- input: shape, cfa, size_multiple, white_balanced, and the steps from a raw file to it
+- input: shape, cfa, size_multiple, white_balanced, black_corrected, and the steps from a raw
+  file to it
 - output: shape and range; weights: their file, its SHA-256 and its form
 - what the exporter adds: quality, latency, cost, training, provenance, onnx
 
@@ -26,8 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from space.errors import InputError, brief
+from space.files.network_input import NetworkInput
+from space.files.safe_path import inside
 from space.genome import Genome, read_json
-from space.safe_path import inside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +51,7 @@ class Saved:
 
     name: str
     genome: Genome
-    white_balanced_input: bool
+    input: NetworkInput
     description: dict[str, Any]
 
 
@@ -58,9 +60,10 @@ def is_saved(folder: str | Path) -> bool:
     return os.path.isfile(Path(folder) / MODEL)
 
 
-def describe_input(genome: Genome, *, white_balanced: bool) -> dict[str, Any]:
+def describe_input(genome: Genome, network_input: NetworkInput) -> dict[str, Any]:
     """The `input` of model.json: shape, range, and how a raw file becomes it, step by step."""
     balance = "multiply by the camera's white balance as shot, its smallest gain taken as 1"
+    error = "subtract the error of the camera's black level at this ISO, where it is calibrated"
     low, high = AMPLIFICATIONS
     return {
         "name": "mosaic",
@@ -68,14 +71,16 @@ def describe_input(genome: Genome, *, white_balanced: bool) -> dict[str, Any]:
         **_NUMBERS,
         "cfa": "RGGB",
         "size_multiple": genome.size_multiple,
-        "white_balanced": white_balanced,
+        "white_balanced": network_input.white_balanced,
+        "black_corrected": network_input.black_corrected,
         "amplification": [low, high],
         "steps": [
             "start with a red pixel: crop a row or a column from mosaics of another Bayer phase",
             "subtract the black level of each colour",
+            *([error] if network_input.black_corrected else []),
             "divide by the white level minus the black level",
             "cut off below 0",
-            *([balance] if white_balanced else []),
+            *([balance] if network_input.white_balanced else []),
             f"multiply by the amplification ({low} to {high}; of a pair, the exposure ratio)",
             "cut off above 1",
         ],
@@ -89,7 +94,7 @@ def save(
     model: DarkUNet,
     *,
     name: str,
-    white_balanced_input: bool,
+    network_input: NetworkInput,
     more: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes `model` (as trained, not folded) into `folder`, which must exist; model.json last.
@@ -108,14 +113,14 @@ def save(
             "a network must be saved as it was trained, but this one is folded; save the one it "
             "was folded from"
         )
-    metadata = {"genome": genome.to_json(), "white_balanced_input": _word(white_balanced_input)}
+    metadata = {"genome": genome.to_json(), **network_input.metadata()}
     save_file(state, folder / WEIGHTS, metadata=metadata)
     description = {
         "schema": SCHEMA,
         "name": name,
         "digest": genome.digest,
         "genome": genome.to_dict(),
-        "input": describe_input(genome, white_balanced=white_balanced_input),
+        "input": describe_input(genome, network_input),
         "output": {"name": "rgb", "shape": "1 3 H W", **_NUMBERS, "colour": "sRGB"},
         "weights": {
             "file": WEIGHTS,
@@ -126,10 +131,6 @@ def save(
     }
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MODEL).write_text(text + "\n", encoding="utf-8")
-
-
-def _word(flag: bool) -> str:
-    return "true" if flag else "false"
 
 
 def _sha256(path: Path) -> str:
@@ -165,12 +166,15 @@ def read_saved(folder: str | Path) -> Saved:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     given = values.get("input")
-    balanced = given.get("white_balanced") if isinstance(given, dict) else None
-    if not isinstance(balanced, bool):
-        raise InputError(
-            f"{path}: input.white_balanced must be true or false, but got {brief(balanced)}; "
-            f"{again}"
-        )
+    given = given if isinstance(given, dict) else {}
+    # Exports of earlier releases lack what their networks did not get.
+    flags = [given.get("white_balanced"), given.get("black_corrected", False)]
+    for name, flag in zip(("white_balanced", "black_corrected"), flags, strict=True):
+        if not isinstance(flag, bool):
+            raise InputError(
+                f"{path}: input.{name} must be true or false, but got {brief(flag)}; {again}"
+            )
+    network_input = NetworkInput(white_balanced=flags[0], black_corrected=flags[1])
     if values.get("digest") != genome.digest:
         raise InputError(
             f"{path}: digest must be that of its genome ({genome.digest}), but got "
@@ -182,7 +186,7 @@ def read_saved(folder: str | Path) -> Saved:
             f"{path}: name must be a text of one line and at most {LONGEST_NAME} characters, but "
             f"got {brief(name)}; change it"
         )
-    return Saved(name=name, genome=genome, white_balanced_input=balanced, description=values)
+    return Saved(name=name, genome=genome, input=network_input, description=values)
 
 
 def load_model(folder: str | Path, *, trainable: bool = False) -> DarkUNet:
@@ -210,11 +214,13 @@ def load_saved(folder: str | Path) -> tuple[Saved, DarkUNet]:
             "export the network again"
         )
     model, metadata = load_weights(saved.genome, path)
-    balanced = metadata.get("white_balanced_input")
-    if balanced not in (None, _word(saved.white_balanced_input)):
+    # An intact file of weights may lack them: those of earlier releases do.
+    stated = {**saved.input.metadata(), **metadata}
+    if NetworkInput.from_metadata(stated) != saved.input:
         raise InputError(
-            f"{folder}: {MODEL} and {WEIGHTS} must agree on white_balanced, but one says "
-            f"{saved.white_balanced_input} and the other {balanced:.80}; export the network again"
+            f"{folder}: {MODEL} and {WEIGHTS} must agree on the input, but one says "
+            f"{saved.input} and the other {NetworkInput.from_metadata(stated)}; export the "
+            "network again"
         )
     if described.get("sha256", digest := _sha256(path)) != digest:
         raise InputError(

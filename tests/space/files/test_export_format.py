@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import space
-from space import BASELINES, DesignSpace, Genome, InputError, build_model, fold
-from space.export_format import (
+from space import BASELINES, DesignSpace, Genome, InputError, NetworkInput, build_model, fold
+from space.files.export_format import (
     MODEL,
     WEIGHTS,
     check_place,
@@ -40,7 +40,7 @@ def saved_to(folder: Path, genome: Genome = SMALL, **more: Any) -> torch.nn.Modu
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1)
     model = build_model(genome)
-    save(folder, model, name="it", white_balanced_input=True, more=more)
+    save(folder, model, name="it", network_input=NetworkInput(), more=more)
     return model
 
 
@@ -72,20 +72,16 @@ def test_a_network_comes_back_as_it_was(genome: Genome, tmp_path: Path) -> None:
 def test_what_the_json_says(tmp_path: Path) -> None:
     saved_to(tmp_path, BASELINES["MO"], quality={"psnr_db": 25.0})
     saved = read_saved(tmp_path)
-    assert (
-        saved.name == "it"
-        and saved.genome == BASELINES["MO"]
-        and saved.white_balanced_input is True
-    )
+    assert saved.name == "it" and saved.genome == BASELINES["MO"] and saved.input == NetworkInput()
     about = saved.description
     assert about["schema"] == 1 and about["quality"] == {"psnr_db": 25.0}
     given = about["input"]
     assert given["size_multiple"] == 32 and given["cfa"] == "RGGB" and given["range"] == [0, 1]
     assert any("white balance" in step for step in given["steps"])
     torch.manual_seed(0)
-    save(tmp_path, build_model(SMALL), name="other", white_balanced_input=False)
+    save(tmp_path, build_model(SMALL), name="other", network_input=NetworkInput(False, True))
     other = read_saved(tmp_path)
-    assert not other.white_balanced_input and not any(
+    assert not other.input.white_balanced and not any(
         "balance" in step for step in other.description["input"]["steps"]
     )
 
@@ -168,11 +164,11 @@ def unbalanced_weights(folder: Path) -> None:
         (change("input", {}), "input.white_balanced must be true or false, but got None"),
         (
             change("input", {"white_balanced": False}),
-            "must agree on white_balanced, but one says False and the other true",
+            "one says not white-balanced and not black-corrected and the other white-",
         ),
         (
             unbalanced_weights,
-            "must agree on white_balanced, but one says True and the other false",
+            "one says white-balanced and black-corrected and the other not white-",
         ),
         (
             lambda folder: (folder / WEIGHTS).unlink(),
@@ -200,7 +196,7 @@ def test_a_folded_network_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="must be saved as it was trained, but this one is folded"
     ):
-        save(tmp_path, fold(build_model(SMALL)), name="it", white_balanced_input=True)
+        save(tmp_path, fold(build_model(SMALL)), name="it", network_input=NetworkInput())
     assert list(tmp_path.iterdir()) == []
 
 

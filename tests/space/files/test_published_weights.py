@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from space import BASELINES, InputError, build_model, fold, load_reference_checkpoint
-from space.published_weights import SUFFIXES, published_layers
+from space.files.published_weights import SUFFIXES, published_layers
 
 
 def published_state(name):
