@@ -27,6 +27,8 @@ def write_dng(
     matrix: Sequence[float] = IDENTITY,
     linear: bool = False,
     cfa: tuple[int, int, bytes] | None = None,
+    model: str = "Camera",
+    iso: int = 0,
 ) -> Path:
     """`mosaic` (h w, sensor values) as a DNG. `black` follows the rows of the 2 x 2 cell as it
     lies in the file, or of a pattern of `repeat` rows and columns; fractions are rationals.
@@ -34,6 +36,7 @@ def write_dng(
     the mosaic. `neutral` is the camera's response to white (white balance = 1 / neutral); `matrix`
     is ColorMatrix1 (XYZ to camera). `linear` says that the file was demosaiced already (mosaic is
     h w 3). `cfa` is another filter array: rows, columns and colours of its cell.
+    The file tells an `iso` above 0.
     """
     height, width = mosaic.shape[:2]
     data = mosaic.astype("<u2").tobytes()
@@ -51,7 +54,7 @@ def write_dng(
         (259, SHORT, 1, struct.pack("<H", 1)),
         (262, SHORT, 1, struct.pack("<H", 34892 if linear else 32803)),
         (271, ASCII, 5, b"Test\0"),
-        (272, ASCII, 7, b"Camera\0"),
+        (272, ASCII, len(model) + 1, model.encode() + b"\0"),
         (273, LONG, 1, b"OFFS"),
         (274, SHORT, 1, struct.pack("<H", 1)),
         (277, SHORT, 1, struct.pack("<H", channels)),
@@ -66,6 +69,8 @@ def write_dng(
         (50728, RATIONAL, 3, rational(neutral)),
         (50778, SHORT, 1, struct.pack("<H", 21)),
     ]
+    if iso:
+        fields.append((34855, SHORT, 1, struct.pack("<H", iso)))
     if not linear:
         fields += [
             (33421, SHORT, 2, struct.pack("<2H", rows, columns)),

@@ -107,9 +107,11 @@ def test_it_says_whose_architecture_it_is(name: str, words: str) -> None:
 
 
 def test_it_says_how_to_feed_the_network() -> None:
-    assert "white-balanced; H and W multiples of 8" in compose_card(saved())
+    assert "white-balanced, black-corrected; H and W multiples of 8" in compose_card(saved())
     card = compose_card(saved(balanced=False))
-    assert "not white-balanced" in card and "white balance as shot" not in card
+    assert (
+        "not white-balanced, not black-corrected" in card and "white balance as shot" not in card
+    )
 
 
 def test_names_are_text_and_nothing_else() -> None:

@@ -262,6 +262,24 @@ def test_without_white_balance_red_and_blue_are_darker():
     assert 1.6 < light[..., ::2, ::2].sum() / dark[..., ::2, ::2].sum() < 2.6
 
 
+@pytest.mark.parametrize("iso", [1600, 2000])
+def test_a_calibrated_black_error_is_subtracted(iso):
+    """What is left of it are its chance and what is cut off below black."""
+    config = DataConfig(scenes=1, scene_size=64, held_out=1, iso_min=iso, iso_max=iso)
+    light = {}
+    for corrected in (True, False):
+        camera = SimulatedCamera(replace(config, black_corrected_input=corrected), "cpu")
+        scene, one = torch.full((64, 3, 32, 32), 0.5), torch.ones(64, 1, 1, 1)
+        mosaic, _ = camera.photograph(
+            scene, torch.Generator().manual_seed(0), exposure=one, ratio=10 * one
+        )
+        light[corrected] = mosaic[..., ::2, 1::2].double().mean()
+    depth, (row,) = camera.sensor.depth, camera.sensor.between(iso, iso)
+    step = 10 * row.black_error / depth
+    assert light[False] - light[True] == pytest.approx(step, rel=1e-3)
+    assert light[True] == pytest.approx(0.5, rel=1e-3) and abs(row.black_error) > 1
+
+
 def test_the_seed_fixes_everything(data):
     again = SyntheticData(SMALL, "cpu")
     other = SyntheticData(replace(SMALL, seed=1), "cpu")

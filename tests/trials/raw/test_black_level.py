@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from dng import PHASES, write_dng
 
-from space import InputError
+from space import InputError, NetworkInput
+from space.files.network_input import PUBLISHED
 from trials.raw import read_frame
 from trials.raw.black_level import read_black_tags
 from trials.raw.reader import read_full_frame
@@ -46,14 +47,15 @@ def test_a_pattern_that_repeats_with_the_cell_is_read_and_another_one_refused(tm
         read_frame(path)
 
 
-def with_border(tmp_path, level, *, stated=512, hot=0, phase="RGGB", name="a.dng"):
+def with_border(tmp_path, level, *, stated=512, hot=0, phase="RGGB", name="a.dng", **about):
     """A sensor of 80 x 128 whose first 16 rows and 32 columns see no light."""
     values = sensor(700, (80, 128))
     values[:16] = sensor(level, (16, 128), seed=1)
     values[:, :32] = sensor(level, (80, 32), seed=2)
     values[:16].ravel()[:hot] = 9000
     edges = {"active": (16, 32, 80, 128), "masked": (0, 0, 16, 128, 16, 0, 80, 32)}
-    return write_dng(tmp_path / name, values, black=(stated,) * 4, phase=phase, **edges)
+    levels = (stated,) * 4
+    return write_dng(tmp_path / name, values, black=levels, phase=phase, **edges, **about)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -78,6 +80,42 @@ def test_too_few_masked_pixels_and_areas_beyond_the_sensor_are_left_out(tmp_path
         tmp_path / "beyond.dng", values, active=(0, 0, 64, 96), masked=(70, 0, 99, 9)
     )
     assert read_frame(beyond).black == (512.0,) * 4
+
+
+@pytest.mark.parametrize(
+    ("model", "iso", "error"),
+    [
+        ("ILCE-7SM2", 1600, 2.428),
+        ("ILCE-7SM2", 2000, -1.692),
+        ("ILCE-7SM2", 1650, 2.428),  # between two, the nearer
+        ("ILCE-7SM2", 51_200, 0.0),  # beyond the calibration
+        ("ILCE-7SM2", 0, 0.0),
+        ("ILCE-7M3", 1600, 0.0),
+    ],
+)
+def test_a_calibrated_error_is_known_by_camera_and_iso(model, iso, error, tmp_path):
+    frame = read_frame(write_dng(tmp_path / "a.dng", sensor(600), model=model, iso=iso))
+    assert frame.black == (512.0,) * 4 and frame.black_error == pytest.approx(error, abs=1e-3)
+    wanted = frame.for_input(NetworkInput())
+    assert wanted.black == pytest.approx((512 + error,) * 4, abs=1e-3)
+    assert frame.for_input(PUBLISHED).black == frame.black
+    assert wanted.for_input(NetworkInput()).black == wanted.black, "it is subtracted once"
+    light = (600 - 512 - error) / (16383 - 512 - error)
+    assert wanted.normalised().mean() == pytest.approx(light, rel=2e-3)
+
+
+def test_a_level_that_was_measured_on_the_frame_has_no_calibrated_error(tmp_path):
+    camera = {"model": "ILCE-7SM2", "iso": 1600}
+    assert read_frame(with_border(tmp_path, 515.4, **camera)).black_error == 0.0
+    assert read_frame(with_border(tmp_path, 900, **camera)).black_error > 2
+
+
+def test_the_real_photos_are_of_a_calibrated_camera(sid_sample):
+    errors = {
+        path.stem[:5]: read_frame(path).black_error
+        for path in sorted((sid_sample / "Sony" / "short").glob("*.dng"))
+    }
+    assert errors["00004"] == pytest.approx(-1.162, abs=1e-3), "at ISO 200"
 
 
 def test_what_is_no_dng_states_nothing(tmp_path):

@@ -55,11 +55,12 @@ def test_the_photos_are_the_asked_ones_and_always_the_same(photos):
     ]
     again = photograph_chart(CONFIG, ratios=[1, 10, 300], isos=[100, 1600], draws=1)
     for one, other in zip(photos, again, strict=True):
-        assert one.mosaics[True].shape == (1, 1, *SIZE) and one.target.shape == (1, 3, *SIZE)
-        assert torch.equal(one.mosaics[True], other.mosaics[True])
+        balanced, plain = one.mosaics[NetworkInput()], one.mosaics[NetworkInput(False)]
+        assert balanced.shape == (1, 1, *SIZE) and one.target.shape == (1, 3, *SIZE)
+        assert torch.equal(balanced, other.mosaics[NetworkInput()])
         green = (slice(None), slice(None), slice(0, None, 2), slice(1, None, 2))
-        assert torch.equal(one.mosaics[True][green], one.mosaics[False][green])
-        assert one.mosaics[True].min() >= 0 and one.mosaics[True].max() <= 1
+        assert torch.equal(balanced[green], plain[green])
+        assert len(one.mosaics) == 4 and balanced.min() >= 0 and balanced.max() <= 1
 
 
 def test_a_perfect_restorer_has_no_error_and_a_tinted_one_is_found(photos):
@@ -92,7 +93,7 @@ def test_a_network_for_mosaics_without_white_balance_gets_those(photos):
 
     restorer = Restorer(restore=restore, input=NetworkInput(False))
     restored = restored_chart(restorer, photos[0])
-    assert torch.equal(seen[0], photos[0].mosaics[False])
+    assert torch.equal(seen[0], photos[0].mosaics[NetworkInput(False)])
     both = inlaid(restored, photos[0])
     assert both.shape == (*SIZE, 3) and not np.array_equal(both, restored)
     part = Layout(*SIZE).parts(0.4)[0]

@@ -218,9 +218,9 @@ def test_each_picture_is_restored_and_read_once(pictures, monkeypatch):
 
         return Restorer(restore=restore, input=NetworkInput(balanced))
 
-    def counting_load(self, balanced, device):
-        loaded.append((self.name, balanced))
-        return load(self, balanced, device)
+    def counting_load(self, wanted, device):
+        loaded.append((self.name, wanted.white_balanced))
+        return load(self, wanted, device)
 
     load = DecodedPair.load
     monkeypatch.setattr(DecodedPair, "load", counting_load)
