@@ -413,7 +413,7 @@ def test_what_cannot_be_continued_is_refused(
     other = error(*to, "--steps", 40, "--learning-rate", 1e-3, "--batch", 2, "--seed", 9)
     assert all(
         words in other
-        for words in ("train.learning_rate was 0.006, is 0.001", "train.batch was 1, is 2")
+        for words in ("train.learning_rate was 0.014, is 0.001", "train.batch was 1, is 2")
     )
     assert "seed was" in other and "train.steps" not in other
     assert "leave that out" in error(*to, "--steps", 40, "--genome", "MO")

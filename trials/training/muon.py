@@ -3,8 +3,7 @@
 Adam scales each weight alone; a convolution's weights act together, as a matrix from its inputs to
 its outputs, and a few large singular values drown the others. Made orthogonal, the update moves
 all directions alike (Jordan et al., "Muon: An optimizer for hidden layers in neural networks",
-2024; the scale, by which Adam's learning rate fits: Liu et al., "Muon is Scalable for LLM
-Training", 2025, section 2.2).
+2024, whose scale this is too).
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ ITERATIONS = 5
 LONG = 2
 # Added to the norm: a matrix of zeros stays one.
 EPSILON = 1e-7
-# The root mean square of Adam's update is about 0.2 to 0.4 times its rate.
-SCALE = 0.2
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
@@ -65,6 +62,12 @@ def _iterated_apart(x: Tensor) -> Tensor:
     return product @ x
 
 
-def scale(rows: int, columns: int) -> float:
-    """What an orthogonal update of that shape is multiplied by, beside the learning rate."""
-    return SCALE * math.sqrt(max(rows, columns))
+def scale(length: int, filters: int) -> float:
+    """What the update of `filters` of `length` weights is multiplied by, beside the rate.
+
+    With weight norm only a filter's direction counts, so that the step is an angle: at first about
+    twice the rate, whatever the convolution's shape. A step that grows with the filters' length, as fits
+    Adam's, turns the long ones of wide networks too far at a rate at which thin networks stand
+    still (tests/benchmarks/README.md).
+    """
+    return math.sqrt(max(1.0, filters / length))

@@ -20,9 +20,6 @@ from trials.training.flat_parameters import FlatParameters
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
 # Filters with so few weights are Adam's: they only mix the three colours, or a cell's four pixels.
 SHORT_FILTER = 4
-# Adam's rate beside Muon's, in times of it: with as much, networks lose that have many gains one
-# after the other (tests/benchmarks/README.md).
-ADAM_FACTOR = 2.0
 # Below the square root of RMSE: the slope has a bound where a crop is met exactly.
 RMSE_FLOOR = 1e-8
 
@@ -66,7 +63,6 @@ class OptimizerStep:
         # A GPU's kernel wants the rate in float32; a CPU's takes all digits.
         rate_dtype = torch.float32 if values.is_cuda else torch.float64
         self._rate = torch.zeros((), device=values.device, dtype=rate_dtype)
-        self._adam_rate = torch.zeros_like(self._rate)
         self._average_share = torch.zeros((), device=values.device)
         self._finite = torch.ones((), device=values.device)
         self._grads = torch.zeros_like(values)  # clipped
@@ -82,7 +78,6 @@ class OptimizerStep:
     def set(self, rate: float, decay: float) -> None:
         """Sets the learning rate of the next step, and the average's decay."""
         self._rate.fill_(rate)
-        self._adam_rate.fill_(ADAM_FACTOR * rate if self._matrix_shapes else rate)
         self._average_share.fill_(1 - decay)
 
     def forward_backward(self, mosaic: Tensor, target: Tensor) -> None:
@@ -117,7 +112,7 @@ class OptimizerStep:
             exp_avg_sqs,
             [],
             [self.count] * len(self._adam),
-            lr=self._adam_rate,
+            lr=self._rate,
             beta1=BETA1,
             beta2=BETA2,
             weight_decay=0.0,
