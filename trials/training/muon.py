@@ -66,8 +66,8 @@ def scale(length: int, filters: int) -> float:
     """What the update of `filters` of `length` weights is multiplied by, beside the rate.
 
     With weight norm only a filter's direction counts, so that the step is an angle: at first about
-    twice the rate, whatever the convolution's shape. A step that grows with the filters' length, as fits
-    Adam's, turns the long ones of wide networks too far at a rate at which thin networks stand
-    still (tests/benchmarks/README.md).
+    twice the rate, whatever the convolution's shape. A step that grows with the filters' length,
+    as fits Adam's rate, turns the long ones of wide networks too far at a rate at which thin
+    networks stand still (tests/benchmarks/README.md).
     """
     return math.sqrt(max(1.0, filters / length))
