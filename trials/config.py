@@ -48,6 +48,10 @@ class DataConfig:
     """Synthetic: share of training samples at less, ratios from 1 to `ratio_min` (log-uniform), so
     that a photo that is only dim is not turned grey. Held-out pairs have none.
     """
+    uncalibrated_share: float = 0.2
+    """Synthetic: share of training samples whose black level's error stays in, so that photos of a
+    camera without a calibration are restored too. Held-out pairs have none.
+    """
     photos: str | Path | None = None
     """Synthetic: a folder of well-exposed photos that become scenes too; None: no photos."""
     photo_share: float = 0.5

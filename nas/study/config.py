@@ -58,6 +58,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.ratio_min": (1, 1e6),
     "data.ratio_max": (1, 1e6),
     "data.dim_share": (0, 1),
+    "data.uncalibrated_share": (0, 1),
     "data.photo_share": (1e-6, 1),
     "data.photo_scenes": (1, 1_000_000),
     "data.seed": (0, 2**32 - 1),

@@ -59,13 +59,15 @@ class SimulatedCamera:
         ratio: Tensor | None = None,
         white_balance: Tensor | None = None,
         rows: Tensor | None = None,
+        calibrated: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mosaics (b 1 h w, amplified, [0, 1]) and targets (b 3 h w, sRGB, [0, 1]) of scenes.
 
         `scenes` (b 3 h w) are linear white-balanced camera RGB, on the device of the generator.
         `exposure` (b 1 1 1) is what they are multiplied by, 1 being white (drawn for scenes with a
         mean of 1); `ratio` (b 1 1 1) the exposure ratio, long / short; `white_balance` (b 3) the
-        gains of red, green and blue, green's 1; `rows` (b) the row of `noise.table`, one an ISO.
+        gains of red, green and blue, green's 1; `rows` (b) the row of `noise.table`, one an ISO;
+        `calibrated` (b 1 1 1) is False for those whose black level's error nobody knows.
         """
         config, batch = self.config, scenes.shape[0]
         if exposure is None:
@@ -83,7 +85,8 @@ class SimulatedCamera:
         noisy = self.noise.expose(clean, rows, generator)
         wanted = config.network_input
         if wanted.black_corrected:
-            noisy -= self.noise.black_error(rows)
+            error = self.noise.black_error(rows)
+            noisy -= error if calibrated is None else error * calibrated
         # As in SID's files, values below black are cut off before amplification.
         amplification = ratio * gains if wanted.white_balanced else ratio.expand_as(gains)
         return scale_mosaic(noisy.clamp_(min=0.0), amplification).clamp_(max=1.0), target

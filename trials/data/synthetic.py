@@ -23,7 +23,7 @@ from trials.data.simulated_camera import SimulatedCamera
 from trials.raw.colour import orient
 
 # Raised whenever a change of code changes what a seed gives: no study mixes two kinds of data.
-RECIPE = 3
+RECIPE = 4
 
 
 # What a stream of scenes is for: no scene of one turns up in another of the same seed.
@@ -106,7 +106,9 @@ class SyntheticData:
         else:  # slices are faster than indexed pixels, and there is no device to wait for
             crops = torch.stack([self._cut(crop, *place) for place in places.tolist()])
         ratio = self.camera.draw_ratio(batch, generator, dim_share=self.config.dim_share)
-        return self.camera.photograph(crops.float(), generator, ratio=ratio)
+        chance = torch.rand(batch, 1, 1, 1, generator=generator, device=generator.device)
+        calibrated = chance >= self.config.uncalibrated_share
+        return self.camera.photograph(crops.float(), generator, ratio=ratio, calibrated=calibrated)
 
     def _cut(self, crop: int, scene: int, top: int, left: int, turn: int) -> Tensor:
         return orient(self.scenes[scene, :, top : top + crop, left : left + crop], turn)
@@ -158,8 +160,9 @@ def check(config: DataConfig) -> None:
     if config.colours not in PALETTES:
         known = ", ".join(PALETTES)
         raise InputError(f"colours must be one of {known}, but is {config.colours!r}; choose one")
-    if not 0 <= config.dim_share <= 1:
-        raise InputError(f"dim_share must be in [0, 1], but is {config.dim_share}; change it")
+    for name in ("dim_share", "uncalibrated_share"):
+        if not 0 <= (share := getattr(config, name)) <= 1:
+            raise InputError(f"{name} must be in [0, 1], but is {share}; change it")
     if config.scene_size % 2:
         raise InputError(f"scene_size must be even, but is {config.scene_size}; add one")
     low, high = config.ratio_min, config.ratio_max

@@ -262,6 +262,23 @@ def test_without_white_balance_red_and_blue_are_darker():
     assert 1.6 < light[..., ::2, ::2].sum() / dark[..., ::2, ::2].sum() < 2.6
 
 
+def test_of_some_samples_nobody_knows_the_black_error():
+    """Of none, some or all; without the correction it stays in all of them."""
+    config = replace(SMALL, iso_min=2000, iso_max=2000, dim_share=0.0)
+
+    def samples(**changes):
+        data = SyntheticData(replace(config, **changes), "cpu")
+        return data.sample(64, 32, torch.Generator().manual_seed(0))[0]
+
+    known, unknown = samples(uncalibrated_share=0.0), samples(uncalibrated_share=1.0)
+    assert torch.equal(unknown, samples(black_corrected_input=False))
+    some = samples(uncalibrated_share=0.25)
+    is_known = [torch.equal(one, other) for one, other in zip(some, known, strict=True)]
+    is_unknown = [torch.equal(one, other) for one, other in zip(some, unknown, strict=True)]
+    assert all(a != b for a, b in zip(is_known, is_unknown, strict=True))
+    assert 8 <= sum(is_unknown) <= 24
+
+
 @pytest.mark.parametrize("iso", [1600, 2000])
 def test_a_calibrated_black_error_is_subtracted(iso):
     """What is left of it are its chance and what is cut off below black."""
@@ -317,6 +334,7 @@ def test_progress_is_reported():
         ({"sensor": "nokia"}, "sony_a7s2"),
         ({"colours": "vivid"}, "colours must be one of natural, grey, but is 'vivid'"),
         ({"dim_share": 1.5}, r"dim_share must be in \[0, 1\]"),
+        ({"uncalibrated_share": -0.1}, r"uncalibrated_share must be in \[0, 1\]"),
     ],
 )
 def test_what_is_refused(change, words):
