@@ -92,13 +92,13 @@ def _retrain(
     out: Path = args.out
     threads = plan.threads or (earlier or {}).get("threads") or torch.get_num_threads()
     torch.set_num_threads(threads)
-    model, wanted = plan.initial()
+    model, network_input = plan.initial()
     check(model, plan.train)
-    if wanted != plan.data.network_input:
+    if network_input != plan.data.network_input:
         raise InputError(
             f"the first weights must want the input that the data gives, but {plan.start} want it "
-            f"{wanted}; set data.white_balanced_input and data.black_corrected_input in the "
-            "study's file, or train from scratch"
+            f"{network_input}; set data.white_balanced_input and data.black_corrected_input in "
+            "the study's file, or train from scratch"
         )
     cache = plan.cache
     data = load_data(plan.data, device=plan.device, cache_dir=cache, on_progress=view.progress)

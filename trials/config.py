@@ -66,12 +66,12 @@ class DataConfig:
         """What a network that is trained on it gets."""
         return NetworkInput(self.white_balanced_input, self.black_corrected_input)
 
-    def for_input(self, wanted: NetworkInput) -> DataConfig:
+    def for_input(self, network_input: NetworkInput) -> DataConfig:
         """The same data for a network that wants another input."""
         return replace(
             self,
-            white_balanced_input=wanted.white_balanced,
-            black_corrected_input=wanted.black_corrected,
+            white_balanced_input=network_input.white_balanced,
+            black_corrected_input=network_input.black_corrected,
         )
 
 

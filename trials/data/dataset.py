@@ -102,11 +102,11 @@ class DecodedPair:
         """Amplification of red, green and blue."""
         return channel_gains(self.frame, self.files.ratio, white_balanced=white_balanced)
 
-    def load(self, wanted: NetworkInput, device: str | torch.device = "cpu") -> Pair:
+    def load(self, network_input: NetworkInput, device: str | torch.device = "cpu") -> Pair:
         """The pair on `device`, full size, its mosaic amplified as a network wants it."""
-        values = self.frame.for_input(wanted).normalised()
+        values = self.frame.for_input(network_input).normalised()
         mosaic = torch.from_numpy(values)[None, None].to(device)
-        gains = torch.tensor([self.gains(wanted.white_balanced)], device=device)
+        gains = torch.tensor([self.gains(network_input.white_balanced)], device=device)
         target = torch.from_numpy(self.target.astype(np.float32)).to(device)
         target = (target.permute(2, 0, 1)[None] / 65535).contiguous()
         return Pair(name=self.name, mosaic=amplify(mosaic, gains), target=target)
@@ -128,8 +128,10 @@ def decode_pairs(
 class LazyPairs(Sequence[Pair]):
     """Pairs made when they are accessed: a list of full-size photos would not fit in memory."""
 
-    def __init__(self, pairs: Sequence[DecodedPair], wanted: NetworkInput, device: str) -> None:
-        self._pairs, self._wanted, self._device = pairs, wanted, device
+    def __init__(
+        self, pairs: Sequence[DecodedPair], network_input: NetworkInput, device: str
+    ) -> None:
+        self._pairs, self._network_input, self._device = pairs, network_input, device
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -140,8 +142,8 @@ class LazyPairs(Sequence[Pair]):
     def __getitem__(self, index: slice) -> "LazyPairs": ...
     def __getitem__(self, index: int | slice) -> "Pair | LazyPairs":
         if isinstance(index, slice):
-            return LazyPairs(self._pairs[index], self._wanted, self._device)
-        return self._pairs[index].load(self._wanted, self._device)
+            return LazyPairs(self._pairs[index], self._network_input, self._device)
+        return self._pairs[index].load(self._network_input, self._device)
 
 
 class RealData:
@@ -157,24 +159,25 @@ class RealData:
         train, val = train_and_val(lists, config.source)
         rows = [*train, *evenly_spaced(val, config.held_out)]
         pairs = decode_pairs(rows, cache, on_progress)
-        wanted, held_out = config.network_input, pairs[len(train) :]
+        network_input, held_out = config.network_input, pairs[len(train) :]
         self.pairs = [
-            replace(pair, frame=pair.frame.for_input(wanted)) for pair in pairs[: len(train)]
+            replace(pair, frame=pair.frame.for_input(network_input))
+            for pair in pairs[: len(train)]
         ]
-        self.held_out = LazyPairs(held_out, wanted, device)
-        gains = [pair.gains(wanted.white_balanced) for pair in self.pairs]
+        self.held_out = LazyPairs(held_out, network_input, device)
+        gains = [pair.gains(network_input.white_balanced) for pair in self.pairs]
         self._gains = torch.tensor(gains, device=self.device)
         fits = _fits_gpu(self.pairs, self.device)
         self._resident = _to_device(self.pairs, self.device) if fits else None
         sizes = [(row.short.stat().st_size, row.long.stat().st_size) for row in rows]
         files = [[row.name, row.long.name, *size] for row, size in zip(rows, sizes, strict=True)]
-        identity = [files, len(train), asdict(wanted), decoder_version()]
+        identity = [files, len(train), asdict(network_input), decoder_version()]
         self.description: dict[str, Any] = {
             "kind": "real",
             "folder": str(config.source),
             "decoder": decoder_version(),
-            "white_balanced_input": wanted.white_balanced,
-            "black_corrected_input": wanted.black_corrected,
+            "white_balanced_input": network_input.white_balanced,
+            "black_corrected_input": network_input.black_corrected,
             "training_pairs": len(train),
             "held_out": [pair.name for pair in held_out],
             "cameras_left_out": left_out,

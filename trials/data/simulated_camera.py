@@ -83,12 +83,12 @@ class SimulatedCamera:
         if rows is None:
             rows = self.noise.draw_rows(batch, generator)
         noisy = self.noise.expose(clean, rows, generator)
-        wanted = config.network_input
-        if wanted.black_corrected:
+        network_input = config.network_input
+        if network_input.black_corrected:
             error = self.noise.black_error(rows)
             noisy -= error if calibrated is None else error * calibrated
         # As in SID's files, values below black are cut off before amplification.
-        amplification = ratio * gains if wanted.white_balanced else ratio.expand_as(gains)
+        amplification = ratio * gains if network_input.white_balanced else ratio.expand_as(gains)
         return scale_mosaic(noisy.clamp_(min=0.0), amplification).clamp_(max=1.0), target
 
 

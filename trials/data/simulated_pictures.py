@@ -29,9 +29,9 @@ class SimulatedPicture:
     ratio: float = math.nan
     """Each is drawn, and not kept."""
 
-    def load(self, wanted: NetworkInput, device: str | torch.device = "cpu") -> Pair:
+    def load(self, network_input: NetworkInput, device: str | torch.device = "cpu") -> Pair:
         """The pair on `device`."""
-        pair = self.pairs(wanted)[self.place]
+        pair = self.pairs(network_input)[self.place]
         return Pair(pair.name, pair.mosaic.to(device), pair.target.to(device))
 
 
@@ -51,8 +51,8 @@ def synthetic_pictures(
     # One training scene is the fewest there may be; it is not used.
     fresh = replace(config, seed=seed, scenes=1, held_out=scenes, photos=None)
 
-    def pairs(wanted: NetworkInput) -> Sequence[Pair]:
-        now = fresh.for_input(wanted)
+    def pairs(network_input: NetworkInput) -> Sequence[Pair]:
+        now = fresh.for_input(network_input)
         return SyntheticData(now, "cpu", on_progress, cache_dir).held_out
 
     return _pictures(pairs, scene_of=lambda name: name)
@@ -63,8 +63,8 @@ def natural_pictures(
 ) -> list[SimulatedPicture]:
     """Cuts of natural photos that no recipe has seen; a scene is a photo. As `natural_pairs`."""
 
-    def pairs(wanted: NetworkInput) -> Sequence[Pair]:
-        return natural_pairs(config.for_input(wanted), on_progress)
+    def pairs(network_input: NetworkInput) -> Sequence[Pair]:
+        return natural_pairs(config.for_input(network_input), on_progress)
 
     return _pictures(pairs, scene_of=lambda name: name.rsplit("_", 1)[0])
 

@@ -30,9 +30,9 @@ class RawFrame:
     black_error: float = 0.0
     """How far the true black lies above `black`, in sensor values, as far as it is known."""
 
-    def for_input(self, wanted: NetworkInput) -> RawFrame:
+    def for_input(self, network_input: NetworkInput) -> RawFrame:
         """The frame with the black level that a network wants."""
-        if not wanted.black_corrected or not self.black_error:
+        if not network_input.black_corrected or not self.black_error:
             return self
         first, second, third, fourth = (level + self.black_error for level in self.black)
         return replace(self, black=(first, second, third, fourth), black_error=0.0)

@@ -150,8 +150,8 @@ def photograph_chart(
     """
     config = replace(config, iso_min=1, iso_max=10_000_000)
     cameras = {
-        wanted: SimulatedCamera(config.for_input(wanted), "cpu")
-        for wanted in (
+        network_input: SimulatedCamera(config.for_input(network_input), "cpu")
+        for network_input in (
             NetworkInput(*flags) for flags in itertools.product((True, False), repeat=2)
         )
     }
@@ -169,9 +169,9 @@ def photograph_chart(
             row, iso = _row(camera, nominal)
             for draw in range(draws):
                 mosaics = {}
-                for wanted, one in cameras.items():
+                for network_input, one in cameras.items():
                     generator = torch.Generator().manual_seed(SEED + draw)
-                    mosaics[wanted], target = one.photograph(
+                    mosaics[network_input], target = one.photograph(
                         scene.clone(),
                         generator,
                         exposure=torch.full((1, 1, 1, 1), EXPOSURE),

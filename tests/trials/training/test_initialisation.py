@@ -50,7 +50,7 @@ def fitted(genome: Genome, mosaic: Tensor, target: Tensor) -> DarkUNet:
     return model
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 500))
 def test_every_signal_has_mean_zero_and_variance_one(number: int) -> None:
     """Of any network of the space; the last convolution's are the pictures'."""
