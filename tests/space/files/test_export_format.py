@@ -105,7 +105,7 @@ print(tuple(space.restore(model, torch.rand(1, 1, 34, 50)).shape))
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "(1, 3, 34, 50)"
