@@ -84,7 +84,8 @@ class Claim:
                 with contextlib.suppress(OSError):
                     self.directory.rmdir()  # only where the trial has no files
             else:
-                self._write(let_go=True)
+                with contextlib.suppress(OSError):  # what ended the trial is the error to tell
+                    self._write(let_go=True)
         finally:
             os.close(self._descriptor)
 

@@ -80,8 +80,8 @@ def black_error_dn(model: str, iso: float) -> float:
     """How far the true black of a camera (its file's Model) lies above the nominal one at an ISO,
     in sensor values; 0 where it is not calibrated.
     """
-    rows = _rows_by_model().get(model.strip(), ())
-    if not rows or not iso > 0:
+    rows = _rows_by_model().get(model, ())
+    if not rows or not 0 < iso < math.inf:
         return 0.0
     nearest = min(rows, key=lambda row: abs(math.log2(row.iso / iso)))
     return nearest.black_error if abs(math.log2(nearest.iso / iso)) <= NEAREST_STOPS else 0.0

@@ -1,5 +1,7 @@
 """Black levels as exactly as a file tells them: fractions, patterns, masked pixels."""
 
+import math
+
 import numpy as np
 import pytest
 from dng import PHASES, write_dng
@@ -9,6 +11,7 @@ from space.files.network_input import PUBLISHED
 from trials.raw import read_frame
 from trials.raw.black_level import read_black_tags
 from trials.raw.reader import read_full_frame
+from trials.raw.sensor import black_error_dn
 
 FRACTIONS = (512.75, 511.25, 512.5, 511.75)
 # Where red lies in each phase's cell, row by row, then the green beside it, that below it, blue.
@@ -102,6 +105,11 @@ def test_a_calibrated_error_is_known_by_camera_and_iso(model, iso, error, tmp_pa
     assert wanted.for_input(NetworkInput()).black == wanted.black, "it is subtracted once"
     light = (600 - 512 - error) / (16383 - 512 - error)
     assert wanted.normalised().mean() == pytest.approx(light, rel=2e-3)
+
+
+@pytest.mark.parametrize("iso", [math.nan, math.inf, -1.0, 0.0])
+def test_an_iso_that_is_none_has_no_calibration(iso):
+    assert black_error_dn("ILCE-7SM2", iso) == 0.0
 
 
 def test_a_level_that_was_measured_on_the_frame_has_no_calibrated_error(tmp_path):

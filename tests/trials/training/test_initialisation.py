@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from nas.samplers import random_genome
 from space import BASELINES, DarkUNet, Genome, build_model
+from trials import DataConfig, TrainConfig, load_data, train
 from trials.training.initialisation import fit_first_layers
 
 
@@ -79,6 +80,22 @@ def test_filters_keep_their_direction_and_the_same_batch_gives_the_same() -> Non
         assert name.endswith(("bias", "original0")) or torch.equal(
             value, before.state_dict()[name]
         )
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_only_a_new_network_is_fitted(is_new: bool) -> None:
+    """One that was trained before keeps what it has learnt."""
+    data = load_data(DataConfig(scenes=2, scene_size=64, held_out=1))
+    torch.manual_seed(0)
+    model = build_model(BASELINES["MO"])
+    before = [one.detach().clone() for one in model.parameters()]
+    recipe = TrainConfig(steps=2, batch=1, crop=64, learning_rate=1e-12)
+    train(model, data, recipe, seed=0, is_new=is_new)
+    stays = [
+        torch.allclose(one, other, atol=1e-6)
+        for one, other in zip(model.parameters(), before, strict=True)
+    ]
+    assert all(stays) != is_new
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, math.nan])
