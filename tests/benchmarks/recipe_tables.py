@@ -40,8 +40,8 @@ def headline(results: Path) -> str:
                 f"{measured[best]['value']:.2f} of the time of the published MO. Trained alike, "
                 f"its PSNR less MO's is {leads[0]} dB on 192 fresh scenes, {leads[1]} on natural "
                 f"photos that no choice has seen and {leads[2]} on twelve real crops** (after "
-                f"{last:,} steps, {_trainings(results, last)}; in brackets 95 % intervals). MO is Lamba "
-                "and Mitra, CVPR 2021; M1 and M2 extend it by more deep branches."
+                f"{last:,} steps, {_trainings(results, last)}; in brackets 95 % intervals). MO is "
+                "Lamba and Mitra, CVPR 2021; M1 and M2 extend it by more deep branches."
             ),
             paragraph(
                 "**Half and more of the lead in PSNR that earlier releases claimed for the "
